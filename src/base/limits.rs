@@ -1,0 +1,47 @@
+//! Every bound with its unit and, where users can move it, its directive.
+
+/// Longest inline request, and longest `*` or `$` header line, in bytes (Redis: PROTO_INLINE_MAX_SIZE).
+pub const INLINE_LEN_MAX: usize = 64 * 1024;
+
+/// Most arguments of one request (Redis: INT_MAX).
+pub const ARGS_MAX: i64 = i32::MAX as i64;
+
+/// Most arguments of a request before authentication.
+pub const UNAUTHENTICATED_ARGS_MAX: i64 = 10;
+
+/// Longest argument before authentication, in bytes.
+pub const UNAUTHENTICATED_BULK_MAX: i64 = 16_384;
+
+/// Most unparsed input of one client before authentication, in bytes.
+pub const UNAUTHENTICATED_QUERY_MAX: usize = 1024 * 1024;
+
+/// From this size on an argument is read straight into the buffer it is stored in, in bytes
+/// (Redis: PROTO_MBULK_BIG_ARG).
+pub const BIG_ARG_LEN: usize = 32 * 1024;
+
+/// From this size on a value is referenced by a reply instead of copied into it, in bytes.
+pub const SHARED_REPLY_LEN: usize = 16 * 1024;
+
+/// Longest value stored inside its entry, in bytes; longer ones have a buffer of their own.
+pub const INLINE_VALUE_MAX: usize = 1024;
+
+/// Most requests of one client that are parsed and looked up ahead before the first one runs.
+pub const BATCH_COMMANDS_MAX: usize = 64;
+
+/// Bytes read from a socket at once; also the most one client gets per turn.
+pub const READ_LEN: usize = 64 * 1024;
+
+/// Reply buffers up to this capacity are kept for reuse, in bytes.
+pub const POOLED_REPLY_MAX: usize = 64 * 1024;
+
+/// Reply buffers that one event loop keeps for reuse.
+pub const POOLED_REPLIES_MAX: usize = 64;
+
+/// Longest string value, in bytes, unless `proto-max-bulk-len` says otherwise.
+pub const STRING_LEN_MAX: i64 = 512 * 1024 * 1024;
+
+/// Most of one argument that an error message repeats, in bytes.
+pub const ERROR_PREVIEW_MAX: usize = 128;
+
+/// Longest stretch of work on behalf of nobody (expiry) between two looks at the sockets.
+pub const BACKGROUND_SLICE: std::time::Duration = std::time::Duration::from_micros(500);

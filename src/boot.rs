@@ -1,0 +1,243 @@
+//! Starting and stopping: sockets, event loops, signals, and the log lines that tools wait for.
+
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::LocalSet;
+
+use crate::base::clock;
+use crate::command::CommandTable;
+use crate::config::{Config, REDIS_VERSION};
+use crate::net::{self, Acceptor, Arrival, Listeners, Reactor};
+use crate::observe::{allocator, log};
+use crate::server::{Server, ShutdownMode, log_settings};
+
+/// How often an event loop looks for expired keys.
+const EXPIRE_PERIOD: Duration = Duration::from_millis(100);
+/// How long the expiry cycle rests between two slices of work: it takes a quarter of a core at most.
+const EXPIRE_REST: Duration = Duration::from_millis(1);
+/// How often rates and memory are sampled and idle clients looked for.
+const CRON_PERIOD: Duration = Duration::from_millis(100);
+/// How long connections get to receive their last replies when the server stops.
+const LAST_REPLIES: Duration = Duration::from_millis(50);
+
+/// Runs the server until it is told to stop.
+pub fn run(config: Config) -> anyhow::Result<ExitCode> {
+    let log = log::init(log_settings(&config))?;
+    let threads = match usize::try_from(config.int("threads")).unwrap_or(0) {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        threads => threads,
+    };
+    greet(&config);
+    let dir = config.text("dir").to_owned();
+    std::env::set_current_dir(&dir).with_context(|| format!("Can't chdir to '{dir}'"))?;
+    let commands = CommandTable::new(config.renames())
+        .map_err(|name| anyhow!("No such command in rename-command, or name taken: '{name}'"))?;
+    for (name, feature) in config.unsupported() {
+        tracing::warn!("'{name}' is set, but {feature} is not supported yet: it has no effect");
+    }
+    let port = config.int("port");
+    let listeners = match net::bind(&config) {
+        Ok(listeners) => listeners,
+        Err(error) => {
+            tracing::warn!("Warning: {error}");
+            tracing::warn!("Failed listening on port {port} (tcp), aborting.");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    clock::ticks_per_us();
+    let server = Server::new(config, threads, commands.ids(), Some(log));
+    *server.addresses.write() = listeners.addresses();
+    tracing::info!("Server initialized");
+    let mode = serve(&server, Arc::new(commands), listeners)?;
+    Ok(if mode == ShutdownMode::Graceful { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn greet(config: &Config) {
+    use std::io::IsTerminal;
+    let (pid, port) = (std::process::id(), config.int("port"));
+    let version = env!("CARGO_PKG_VERSION");
+    tracing::info!("oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo");
+    tracing::info!(
+        "Redis version={REDIS_VERSION}, bits={}, commit=00000000, modified=0, pid={pid}, just \
+         started (redstart {version})",
+        usize::BITS
+    );
+    match config.path() {
+        Some(_) => tracing::info!("Configuration loaded"),
+        None => tracing::warn!(
+            "Warning: no config file specified, using the default config. In order to specify a \
+             config file use redstart /path/to/redis.conf"
+        ),
+    }
+    if config.flag("always-show-logo") || std::io::stdout().is_terminal() {
+        tracing::info!(
+            "\n\n    Redstart {version} ({} bit)\n    speaking as Redis {REDIS_VERSION}\n\n    \
+             Running in standalone mode\n    Port: {port}\n    PID: {pid}\n",
+            usize::BITS
+        );
+    } else {
+        tracing::info!("Running mode=standalone, port={port}.");
+    }
+}
+
+/// Starts the event loops and waits for all of them.
+fn serve(
+    server: &Arc<Server>,
+    commands: Arc<CommandTable>,
+    listeners: Listeners,
+) -> anyhow::Result<ShutdownMode> {
+    let (acceptor, mut arrivals) = Acceptor::new(Arc::clone(server));
+    let own = arrivals.remove(0);
+    let mut threads = Vec::new();
+    for (number, arrivals) in arrivals.into_iter().enumerate() {
+        let (server, commands, number) = (Arc::clone(server), Arc::clone(&commands), number + 1);
+        let thread = std::thread::Builder::new().name(format!("loop-{number}")).spawn(move || {
+            let runtime = runtime().expect("the first event loop could be made");
+            let reactor = Reactor::new(server, commands, number);
+            LocalSet::new().block_on(&runtime, event_loop(reactor, arrivals));
+        })?;
+        threads.push(thread);
+    }
+    let reactor = Reactor::new(Arc::clone(server), commands, 0);
+    let main = async {
+        let unix = listeners.unix_path().cloned();
+        let tcp = !listeners.addresses().is_empty();
+        acceptor.start(listeners)?;
+        tokio::task::spawn_local(watch_signals(Arc::clone(server)));
+        tokio::task::spawn_local(cron(Arc::clone(server)));
+        server.startup_memory.store(allocator::figures().allocated, Ordering::Relaxed);
+        if tcp {
+            tracing::info!("Ready to accept connections tcp");
+        }
+        if unix.is_some() {
+            tracing::info!("Ready to accept connections unix");
+        }
+        event_loop(reactor, own).await;
+        if let Some(path) = unix {
+            let _ = std::fs::remove_file(path);
+        }
+        anyhow::Ok(())
+    };
+    LocalSet::new().block_on(&runtime()?, main)?;
+    for thread in threads {
+        thread.join().map_err(|_| anyhow!("an event loop panicked"))?;
+    }
+    let mode = server.shutdown.requested().unwrap_or(ShutdownMode::Graceful);
+    if mode == ShutdownMode::Graceful {
+        tracing::warn!("Redis is now ready to exit, bye bye...");
+    }
+    Ok(mode)
+}
+
+fn runtime() -> std::io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+/// Serves the connections of one event loop until the server stops.
+async fn event_loop(reactor: Rc<Reactor>, mut arrivals: UnboundedReceiver<Arrival>) {
+    let server = Arc::clone(reactor.server());
+    tokio::task::spawn_local(Rc::clone(&reactor).run_flusher());
+    tokio::task::spawn_local(expire(Rc::clone(&reactor)));
+    let stopped = server.shutdown.wait();
+    tokio::pin!(stopped);
+    loop {
+        tokio::select! {
+            arrival = arrivals.recv() => match arrival {
+                Some(arrival) => arrival.serve(Rc::clone(&reactor)),
+                None => break,
+            },
+            mode = &mut stopped => {
+                if mode == ShutdownMode::Graceful {
+                    tokio::time::sleep(LAST_REPLIES).await;
+                }
+                break;
+            }
+        }
+    }
+}
+
+/// Removes what has expired from the event loop's share of the shards.
+async fn expire(reactor: Rc<Reactor>) {
+    loop {
+        tokio::time::sleep(EXPIRE_PERIOD).await;
+        while reactor.expire_slice() {
+            tokio::time::sleep(EXPIRE_REST).await;
+        }
+    }
+}
+
+/// Samples what INFO shows and closes idle clients.
+async fn cron(server: Arc<Server>) {
+    loop {
+        tokio::time::sleep(CRON_PERIOD).await;
+        let now_ms = server.now_ms();
+        server.stats.sample(clock::now_ms());
+        server.note_memory(allocator::figures().allocated);
+        let idle_seconds = server.settings.idle_seconds.load(Ordering::Relaxed);
+        if idle_seconds > 0 {
+            for client in server.clients.all() {
+                if now_ms - client.active_at_ms.load(Ordering::Relaxed) > idle_seconds * 1000 {
+                    client.kill();
+                }
+            }
+        }
+    }
+}
+
+/// Turns SIGTERM and SIGINT into a shutdown; a second SIGINT does not wait for it. SIGHUP is ignored.
+async fn watch_signals(server: Arc<Server>) {
+    let streams = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::hangup()),
+    );
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = streams else {
+        tracing::warn!("Signals cannot be received; they end the process at once");
+        return;
+    };
+    loop {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+            _ = hangup.recv() => continue,
+        };
+        if name == "SIGINT" && server.shutdown.requested().is_some() {
+            tracing::warn!("You insist... exiting now.");
+            std::process::exit(1);
+        }
+        tracing::warn!("Received {name} scheduling shutdown...");
+        tracing::warn!("User requested shutdown...");
+        server.shutdown.request(ShutdownMode::Graceful);
+    }
+}
+
+/// Prints what of the system may make the server slow; fails when something does.
+pub fn check_system() -> ExitCode {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let clock_source = read("/sys/devices/system/clocksource/clocksource0/current_clocksource");
+    let somaxconn = read("/proc/sys/net/core/somaxconn");
+    let checks = [
+        (
+            "slow-clocksource",
+            !matches!(clock_source.trim(), "acpi_pm" | "hpet"),
+            format!("the kernel reads time from '{}'", clock_source.trim()),
+        ),
+        (
+            "somaxconn",
+            somaxconn.trim().parse::<u32>().is_ok_and(|backlog| backlog >= 511),
+            format!("new connections queue up to {}", somaxconn.trim()),
+        ),
+    ];
+    for (name, good, detail) in &checks {
+        println!("[{name}]...{}: {detail}", if *good { "OK" } else { "WARNING" });
+    }
+    if checks.iter().all(|(_, good, _)| *good) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,97 @@
+//! CONFIG: the directives at run time.
+
+use super::args::Args;
+use super::context::{Ctx, Flow};
+use super::error::CmdError;
+use super::introspect::help;
+use super::spec::{Command, Flags, Group};
+use crate::base::glob;
+use crate::config::Caller;
+use crate::server::Peer;
+
+const COMMON: Flags =
+    Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
+
+const fn row(name: &'static str, arity: i32, handler: super::spec::Handler) -> Command {
+    Command::new(name, arity, handler).group(Group::Server).flags(COMMON)
+}
+
+pub(super) static COMMANDS: &[Command] = &[Command::new("config", -2, help)
+    .group(Group::Server)
+    .subcommands(&[
+        row("get", -3, get),
+        row("set", -4, set)
+            .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+        row("resetstat", 2, resetstat)
+            .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+        row("rewrite", 2, rewrite)
+            .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+        Command::new("help", 2, help)
+            .group(Group::Server)
+            .flags(Flags::LOADING.with(Flags::STALE))
+            .help(&[
+                "GET <pattern>",
+                "    Show the directives whose names match the glob <pattern>.",
+                "SET <directive> <value>",
+                "    Change a directive.",
+                "RESETSTAT",
+                "    Set the counters that INFO shows back to zero.",
+                "REWRITE",
+                "    Write the current directives into the configuration file.",
+            ]),
+    ])];
+
+fn get(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
+    let patterns: Vec<&[u8]> = args.rest(2).collect();
+    let matches = |pattern: &[u8], name: &[u8]| glob::matches(pattern, name, true);
+    let found = ctx.server.config.read().get(&patterns, &matches);
+    ctx.out.map(found.len());
+    for (name, value) in &found {
+        ctx.out.text(name);
+        ctx.out.text(value);
+    }
+    Ok(Flow::Done)
+}
+
+fn set(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
+    if args.len() % 2 == 1 {
+        return Err(CmdError::Syntax);
+    }
+    let pairs: Vec<(&[u8], &[u8])> =
+        (2..args.len()).step_by(2).map(|at| (args.get(at), args.get(at + 1))).collect();
+    let caller = Caller { is_local: is_local(ctx), is_loading: false };
+    ctx.server
+        .reconfigure(|config| config.set_by(&pairs, caller))
+        .map_err(CmdError::Config)?;
+    ctx.out.ok();
+    Ok(Flow::Done)
+}
+
+/// Whether the client is on this machine.
+pub(super) fn is_local(ctx: &Ctx<'_>) -> bool {
+    match &ctx.client.handle.peer {
+        Peer::Tcp(far, _) => far.ip().to_canonical().is_loopback(),
+        Peer::Unix(_) => true,
+    }
+}
+
+fn resetstat(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
+    ctx.server.stats.reset();
+    ctx.server.keyspace.reset_stats();
+    ctx.out.ok();
+    Ok(Flow::Done)
+}
+
+fn rewrite(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
+    let config = ctx.server.config.read();
+    if config.path().is_none() {
+        return Err(CmdError::NoConfigFile);
+    }
+    config.rewrite().map_err(|error| {
+        tracing::warn!("CONFIG REWRITE failed: {error}");
+        CmdError::ConfigRewrite(error.to_string())
+    })?;
+    tracing::info!("CONFIG REWRITE executed with success.");
+    ctx.out.ok();
+    Ok(Flow::Done)
+}

@@ -1,0 +1,176 @@
+//! Commands on the connection itself.
+
+use super::args::Args;
+use super::client::{check_name, set_name};
+use super::context::{Ctx, Flow};
+use super::error::CmdError;
+use super::key::database;
+use super::spec::{Command, Flags, Group};
+use crate::base::limits::ERROR_PREVIEW_MAX;
+use crate::base::{bytes, number};
+use crate::config::REDIS_VERSION;
+use crate::resp::Protocol;
+use crate::server::ClientFlags;
+
+/// Commands that every state of the server and client allows.
+const ALWAYS: Flags = Flags::LOADING
+    .with(Flags::STALE)
+    .with(Flags::NOSCRIPT)
+    .with(Flags::FAST)
+    .with(Flags::NO_AUTH)
+    .with(Flags::ALLOW_BUSY);
+
+const fn row(name: &'static str, arity: i32, handler: super::spec::Handler) -> Command {
+    Command::new(name, arity, handler).group(Group::Connection)
+}
+
+pub(super) static COMMANDS: &[Command] = &[
+    row("ping", -1, ping).fast().tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
+    row("echo", 2, echo).fast().flags(Flags::LOADING.with(Flags::STALE)),
+    row("select", 2, select).fast().flags(Flags::LOADING.with(Flags::STALE)),
+    row("auth", -2, auth).flags(ALWAYS),
+    row("hello", -1, hello).flags(ALWAYS),
+    row("quit", -1, quit).flags(ALWAYS),
+    row("reset", 1, reset).flags(ALWAYS),
+];
+
+fn ping(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
+    match args.len() {
+        1 => ctx.out.simple("PONG"),
+        2 => ctx.out.bulk(args.get(1)),
+        _ => return Err(CmdError::Arity("ping".to_owned())),
+    }
+    Ok(Flow::Done)
+}
+
+fn echo(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
+    match args.shared(1) {
+        Some(text) => ctx.out.bulk_shared(text),
+        None => ctx.out.bulk(args.get(1)),
+    }
+    Ok(Flow::Done)
+}
+
+fn select(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
+    let db = database(ctx, args.integer(1)?).ok_or(CmdError::DbOutOfRange)?;
+    ctx.client.select(db);
+    ctx.out.ok();
+    Ok(Flow::Done)
+}
+
+fn auth(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
+    let (user, password) = match args.len() {
+        2 => (&b"default"[..], args.get(1)),
+        3 => (args.get(1), args.get(2)),
+        _ => return Err(CmdError::Syntax),
+    };
+    if args.len() == 2 && ctx.server.settings.password().is_none() {
+        return Err(CmdError::NoPassword);
+    }
+    authenticate(ctx, user, password)?;
+    ctx.out.ok();
+    Ok(Flow::Done)
+}
+
+/// The default user is the only one; without a password it accepts any.
+fn authenticate(ctx: &mut Ctx<'_>, user: &[u8], password: &[u8]) -> Result<(), CmdError> {
+    let expected = ctx.server.settings.password();
+    let right = expected.is_none_or(|expected| equal_in_constant_time(expected.as_bytes(), password));
+    if user != b"default" || !right {
+        return Err(CmdError::WrongPass);
+    }
+    ctx.client.set_flags(ClientFlags::UNAUTHENTICATED, false);
+    Ok(())
+}
+
+/// Compares without telling by the time taken how much was right.
+fn equal_in_constant_time(expected: &[u8], given: &[u8]) -> bool {
+    let differing = expected
+        .iter()
+        .enumerate()
+        .fold(0, |sum, (at, byte)| sum | byte ^ given.get(at).copied().unwrap_or(0));
+    differing == 0 && expected.len() == given.len()
+}
+
+fn hello(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
+    let mut protocol = None;
+    if args.len() > 1 {
+        protocol = Some(match number::parse_i64(args.get(1)).ok_or(CmdError::ProtoNotInteger)? {
+            2 => Protocol::Resp2,
+            3 => Protocol::Resp3,
+            _ => return Err(CmdError::NoProto),
+        });
+    }
+    let (mut login, mut name, mut options) = (None, None, args.options(2));
+    while let Some(word) = options.word() {
+        if bytes::is_word(word, "auth") && options.left() >= 2 {
+            login = Some((options.value()?, options.value()?));
+        } else if bytes::is_word(word, "setname") && options.left() >= 1 {
+            let value = options.value()?;
+            check_name(value)?;
+            name = Some(value);
+        } else {
+            return Err(CmdError::HelloOption(bytes::preview(word, ERROR_PREVIEW_MAX)));
+        }
+    }
+    if let Some((user, password)) = login {
+        authenticate(ctx, user, password)?;
+    }
+    if ctx.client.flags.has(ClientFlags::UNAUTHENTICATED) {
+        return Err(CmdError::HelloNoAuth);
+    }
+    if let Some(name) = name {
+        set_name(ctx, name);
+    }
+    if let Some(protocol) = protocol {
+        speak(ctx, protocol);
+    }
+    reply_greeting(ctx);
+    Ok(Flow::Done)
+}
+
+fn speak(ctx: &mut Ctx<'_>, protocol: Protocol) {
+    ctx.out.set_protocol(protocol);
+    ctx.client.set_flags(ClientFlags::RESP3, protocol == Protocol::Resp3);
+}
+
+fn reply_greeting(ctx: &mut Ctx<'_>) {
+    let id = ctx.client.handle.id;
+    let out = &mut *ctx.out;
+    out.map(7);
+    out.text("server");
+    out.text("redis");
+    out.text("version");
+    out.text(REDIS_VERSION);
+    out.text("proto");
+    out.integer(if out.is_resp3() { 3 } else { 2 });
+    out.text("id");
+    out.integer(id as i64);
+    out.text("mode");
+    out.text("standalone");
+    out.text("role");
+    out.text("master");
+    out.text("modules");
+    out.array(0);
+}
+
+fn quit(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
+    ctx.out.ok();
+    Ok(Flow::Close)
+}
+
+/// Brings the connection back to how it was accepted.
+fn reset(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
+    ctx.client.select(0);
+    speak(ctx, Protocol::Resp2);
+    let cleared = ClientFlags::REPLY
+        | ClientFlags::NO_TOUCH
+        | ClientFlags::NO_EVICT
+        | ClientFlags::CAPA_REDIRECT;
+    ctx.client.set_flags(cleared, false);
+    let guarded = ctx.server.settings.password().is_some();
+    ctx.client.set_flags(ClientFlags::UNAUTHENTICATED, guarded);
+    ctx.client.handle.identify(|identity| identity.name.clear());
+    ctx.out.simple("RESET");
+    Ok(Flow::Done)
+}

@@ -1,0 +1,52 @@
+//! What a handler has at hand, and what it asks the executor to do next.
+
+use super::effects::Effects;
+use super::spec::Command;
+use super::table::CommandTable;
+use crate::keyspace::DbView;
+use crate::resp::ReplyBuf;
+use crate::server::{Client, Server};
+
+/// Everything a handler may use.
+pub struct Ctx<'a> {
+    /// The keys it declared, or what its row locks.
+    pub db: DbView<'a>,
+    /// Where its reply goes.
+    pub out: &'a mut ReplyBuf,
+    /// Who asks.
+    pub client: &'a mut Client,
+    /// The process.
+    pub server: &'a Server,
+    /// All commands.
+    pub commands: &'a CommandTable,
+    /// How it propagates.
+    pub effects: &'a mut Effects,
+    /// Its own row.
+    pub command: &'static Command,
+    /// Unix time in milliseconds, the same for the whole command.
+    pub now_ms: i64,
+}
+
+/// What is to happen after a handler returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Nothing more.
+    Done,
+    /// The connection closes once its replies are sent.
+    Close,
+    /// The server stops; the command gets a reply only if that fails.
+    Shutdown(ShutdownOptions),
+    /// The event loop does nothing else for that many milliseconds (DEBUG SLEEP).
+    Sleep(u64),
+}
+
+/// How SHUTDOWN is to be done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShutdownOptions {
+    /// SAVE or NOSAVE, if either was said.
+    pub save: Option<bool>,
+    /// Do not wait for replicas.
+    pub now: bool,
+    /// Stop even if saving fails.
+    pub force: bool,
+}

@@ -1,0 +1,141 @@
+//! DEBUG: what test suites need to look inside.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::args::Args;
+use super::client::reply_help;
+use super::config::is_local;
+use super::context::{Ctx, Flow};
+use super::error::CmdError;
+use super::spec::{Command, Flags, Group, Locks};
+use crate::base::limits::ERROR_PREVIEW_MAX;
+use crate::base::{bytes, number};
+use crate::keyspace::{Lookup, ValueView};
+use crate::resp::Protocol;
+
+/// Longest DEBUG SLEEP, in seconds.
+const SLEEP_MAX: f64 = 86_400.0;
+
+pub(super) static COMMANDS: &[Command] = &[Command::new("debug", -2, debug)
+    .group(Group::Server)
+    .flags(Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE))
+    .locks(Locks::All)];
+
+const HELP: &[&str] = &[
+    "LOG <message>",
+    "    Write <message> to the log.",
+    "OBJECT <key>",
+    "    Show low-level properties of <key> and its value.",
+    "PROTOCOL <type>",
+    "    Answer with a value of that type of the protocol.",
+    "SET-ACTIVE-EXPIRE <0|1>",
+    "    Switch the background removal of expired keys off or on.",
+    "SLEEP <seconds>",
+    "    Let this client wait. Decimals are allowed.",
+    "STRINGMATCH-LEN <length> <pattern>",
+    "    Match <pattern> against <length> letters a.",
+];
+
+fn debug(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
+    let allowed = match ctx.server.config.read().text("enable-debug-command") {
+        "yes" => true,
+        "local" => is_local(ctx),
+        _ => false,
+    };
+    if !allowed {
+        return Err(CmdError::Protected("DEBUG", "enable-debug-command"));
+    }
+    let len = args.len();
+    match bytes::lower(args.get(1)).as_str() {
+        "help" if len == 2 => reply_help(ctx.out, "DEBUG", HELP),
+        "sleep" if len == 3 => return sleep(ctx, args),
+        "set-active-expire" if len == 3 => {
+            ctx.server.active_expire.store(args.get(2) != b"0", Relaxed);
+            ctx.out.ok();
+        }
+        "log" if len == 3 => {
+            tracing::warn!("DEBUG LOG: {}", bytes::preview(args.get(2), ERROR_PREVIEW_MAX));
+            ctx.out.ok();
+        }
+        "object" if len >= 3 => object(ctx, args)?,
+        "protocol" if len == 3 => protocol(ctx, args)?,
+        "stringmatch-len" if len == 4 => {
+            let text = vec![b'a'; args.count(2)?.min(1 << 20)];
+            let matches = crate::base::glob::matches(args.get(3), &text, false);
+            ctx.out.integer(i64::from(matches));
+        }
+        _ => {
+            return Err(CmdError::UnknownSubcommandOrArity {
+                subcommand: bytes::preview(args.get(1), ERROR_PREVIEW_MAX),
+                container: "DEBUG",
+            });
+        }
+    }
+    Ok(Flow::Done)
+}
+
+fn sleep(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
+    let seconds = number::parse_f64(args.get(2)).unwrap_or(0.0).clamp(0.0, SLEEP_MAX);
+    ctx.out.ok();
+    Ok(Flow::Sleep((seconds * 1000.0).ceil() as u64))
+}
+
+fn object(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), CmdError> {
+    let (key, policy, now_ms) = (args.key(2), ctx.db.policy(), ctx.now_ms);
+    let entry = ctx.db.lookup(key, Lookup::Silent).ok_or(CmdError::NoSuchKey)?;
+    let ValueView::Str(value) = entry.value();
+    let access = entry.access();
+    let idle = if policy.lfu { 0 } else { policy.idle_ms(access, now_ms) / 1000 };
+    let text = format!(
+        "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{access} \
+         lru_seconds_idle:{idle}",
+        entry.address(),
+        value.encoding(),
+        value.len() + 1,
+    );
+    ctx.out.simple(&text);
+    Ok(())
+}
+
+fn protocol(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), CmdError> {
+    let resp3 = ctx.out.protocol() == Protocol::Resp3;
+    let out = &mut *ctx.out;
+    match bytes::lower(args.get(2)).as_str() {
+        "string" => out.bulk(b"Hello World"),
+        "integer" => out.integer(12345),
+        "double" => out.double(3.141),
+        "null" => out.null(),
+        "array" => reply_numbers(out, |out| out.array(3)),
+        "set" => reply_numbers(out, |out| out.set(3)),
+        "map" => {
+            out.map(3);
+            for number in 0..3 {
+                out.integer(number);
+                out.boolean(number == 1);
+            }
+        }
+        "attrib" => {
+            if resp3 {
+                out.raw(b"|1\r\n$14\r\nkey-popularity\r\n*2\r\n$7\r\nkey:123\r\n:90\r\n");
+            }
+            out.bulk(b"Some real reply following the attribute");
+        }
+        "push" => {
+            out.push(2);
+            out.bulk(b"server-cpu-usage");
+            out.integer(42);
+        }
+        "bignum" if resp3 => out.raw(b"(1234567999999999999999999999999999999\r\n"),
+        "bignum" => out.bulk(b"1234567999999999999999999999999999999"),
+        "true" => out.boolean(true),
+        "false" => out.boolean(false),
+        "verbatim" => out.verbatim("txt", b"This is a verbatim\nstring"),
+        _ => return Err(CmdError::DebugProtocol),
+    }
+    Ok(())
+}
+
+fn reply_numbers(out: &mut crate::resp::ReplyBuf, head: impl Fn(&mut crate::resp::ReplyBuf)) {
+    head(out);
+    (0..3).for_each(|number| out.integer(number));
+}

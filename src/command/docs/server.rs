@@ -1,0 +1,188 @@
+//! Documentation of the server commands, with COMMAND, CONFIG, MEMORY and FUNCTION. Data only.
+
+use super::{Arg, Docs};
+
+const SYNC: Arg = Arg::flag("sync", "SYNC");
+const ASYNC: Arg = Arg::flag("async", "ASYNC");
+const FLUSH_TYPE: &[Arg] =
+    &[Arg::one_of("flush-type", &[ASYNC.since("4.0.0"), SYNC.since("6.2.0")]).optional()];
+const FLUSH_HISTORY: &[(&str, &str)] = &[
+    ("4.0.0", "`ASYNC` frees the memory in the background."),
+    ("6.2.0", "`SYNC` frees it before the reply, whatever the configuration says."),
+];
+const COMMAND_NAMES: &[Arg] = &[Arg::string("command-name").optional().multiple()];
+const COMMAND_LINE: &[Arg] = &[Arg::string("command"), Arg::string("arg").optional().multiple()];
+
+const PER_COMMAND: &str = "O(N), N being the number of commands the server has.";
+const PER_COMMAND_ASKED: &str = "O(N), N being the number of commands asked for.";
+const PER_ARGUMENT: &str = "O(N), N being the number of arguments of the command.";
+const PER_PARAMETER: &str = "O(N), N being the number of parameters given.";
+
+/// The server family, by name.
+pub static DOCS: &[Docs] = &[
+    server("command", "2.8.13", PER_COMMAND, "Describes all commands of the server."),
+    server("command|count", "2.8.13", "O(1)", "Counts the commands of the server."),
+    server("command|docs", "7.0.0", PER_COMMAND_ASKED, "Documents the named commands, or all.")
+        .args(COMMAND_NAMES),
+    server("command|getkeys", "2.8.13", PER_ARGUMENT, "Picks the keys out of a full command line.")
+        .args(COMMAND_LINE),
+    server(
+        "command|getkeysandflags",
+        "7.0.0",
+        PER_ARGUMENT,
+        "Picks the keys out of a full command line and tells how each is used.",
+    )
+    .args(COMMAND_LINE),
+    server("command|help", "5.0.0", "O(1)", "Lists the COMMAND subcommands."),
+    server("command|info", "2.8.13", PER_COMMAND_ASKED, "Describes the named commands, or all.")
+        .history(&[("7.0.0", "Without names it describes all commands.")])
+        .args(COMMAND_NAMES),
+    server(
+        "command|list",
+        "7.0.0",
+        PER_COMMAND,
+        "Lists the names of the commands, all or those that match.",
+    )
+    .args(&[Arg::one_of(
+        "filterby",
+        &[
+            Arg::string("module-name").token("MODULE"),
+            Arg::string("category").token("ACLCAT"),
+            Arg::pattern("pattern").token("PATTERN"),
+        ],
+    )
+    .token("FILTERBY")
+    .optional()]),
+    server(
+        "config",
+        "2.0.0",
+        "Depends on subcommand.",
+        "Groups the commands on the configuration.",
+    ),
+    server(
+        "config|get",
+        "2.0.0",
+        PER_PARAMETER,
+        "Tells the present values of the parameters that match.",
+    )
+    .history(&[("7.0.0", "Several patterns may be given.")])
+    .args(&[Arg::string("parameter").multiple()]),
+    server("config|help", "5.0.0", "O(1)", "Lists the CONFIG subcommands."),
+    server(
+        "config|resetstat",
+        "2.0.0",
+        "O(1)",
+        "Sets the counters that INFO reports back to zero.",
+    ),
+    server(
+        "config|rewrite",
+        "2.8.0",
+        "O(1)",
+        "Writes the present configuration to the configuration file.",
+    ),
+    server("config|set", "2.0.0", PER_PARAMETER, "Changes parameters of the running server.")
+        .history(&[("7.0.0", "Several parameters may be changed in one step.")])
+        .args(&[Arg::block("data", &[Arg::string("parameter"), Arg::string("value")]).multiple()]),
+    server("dbsize", "1.0.0", "O(1)", "Counts the keys of the database."),
+    server(
+        "debug",
+        "1.0.0",
+        "Depends on subcommand.",
+        "Groups the commands for testing the server itself.",
+    )
+    .syscmd(),
+    server(
+        "flushall",
+        "1.0.0",
+        "O(N), N being the number of keys in all databases.",
+        "Empties every database.",
+    )
+    .history(FLUSH_HISTORY)
+    .args(FLUSH_TYPE),
+    server(
+        "flushdb",
+        "1.0.0",
+        "O(N), N being the number of keys in the database.",
+        "Empties the selected database.",
+    )
+    .history(FLUSH_HISTORY)
+    .args(FLUSH_TYPE),
+    scripting(
+        "function",
+        "7.0.0",
+        "Depends on subcommand.",
+        "Groups the commands on function libraries.",
+    ),
+    scripting(
+        "function|flush",
+        "7.0.0",
+        "O(N), N being the number of functions removed.",
+        "Removes every function library.",
+    )
+    .args(&[Arg::one_of("flush-type", &[ASYNC, SYNC]).optional()]),
+    server("info", "1.0.0", "O(1)", "Reports on the state of the server, in sections.")
+        .history(&[("7.0.0", "Several sections may be asked for.")])
+        .args(&[Arg::string("section").optional().multiple()]),
+    server("lolwut", "5.0.0", "", "Draws a picture and tells the version.").args(&[Arg::integer(
+        "version",
+    )
+    .token("VERSION")
+    .optional()]),
+    server(
+        "memory",
+        "4.0.0",
+        "Depends on subcommand.",
+        "Groups the commands on the use of memory.",
+    ),
+    server("memory|help", "4.0.0", "O(1)", "Lists the MEMORY subcommands."),
+    server(
+        "memory|usage",
+        "4.0.0",
+        "O(N), N being the number of elements sampled.",
+        "Estimates the bytes that a key and its value take.",
+    )
+    .args(&[Arg::key("key", 0), Arg::integer("count").token("SAMPLES").optional()]),
+    server(
+        "shutdown",
+        "1.0.0",
+        "O(N) if data is saved, N being the number of keys in all databases; O(1) otherwise.",
+        "Stops the server, saving the data first where that is configured or asked for.",
+    )
+    .history(&[(
+        "7.0.0",
+        "`NOW` and `FORCE` overrule what holds a shutdown up, `ABORT` cancels one.",
+    )])
+    .args(&[
+        Arg::one_of("save-selector", &[Arg::flag("nosave", "NOSAVE"), Arg::flag("save", "SAVE")])
+            .optional(),
+        Arg::flag("now", "NOW").optional().since("7.0.0"),
+        Arg::flag("force", "FORCE").optional().since("7.0.0"),
+        Arg::flag("abort", "ABORT").optional().since("7.0.0"),
+    ]),
+    server(
+        "swapdb",
+        "4.0.0",
+        "O(N), N being the number of clients that watch or wait for keys of the two databases.",
+        "Exchanges the contents of two databases.",
+    )
+    .args(&[Arg::integer("index1"), Arg::integer("index2")]),
+    server("time", "2.6.0", "O(1)", "Tells the server's clock, in seconds and microseconds."),
+];
+
+const fn server(
+    name: &'static str,
+    since: &'static str,
+    complexity: &'static str,
+    summary: &'static str,
+) -> Docs {
+    Docs::new(name, "server", since, complexity, summary)
+}
+
+const fn scripting(
+    name: &'static str,
+    since: &'static str,
+    complexity: &'static str,
+    summary: &'static str,
+) -> Docs {
+    Docs::new(name, "scripting", since, complexity, summary)
+}

@@ -1,0 +1,195 @@
+//! Every error a command can answer; the Display is the exact wire text with its prefix.
+
+use thiserror::Error;
+
+use crate::config::SetError;
+use crate::keyspace::WrongType;
+
+/// Why a command was refused.
+#[derive(Debug, Error)]
+#[expect(missing_docs, reason = "each variant's text says what it means")]
+pub enum CmdError {
+    #[error("ERR syntax error")]
+    Syntax,
+    #[error("WRONGTYPE Operation against a key holding the wrong kind of value")]
+    WrongType,
+    #[error("ERR value is not an integer or out of range")]
+    NotInteger,
+    #[error("ERR value is not a valid float")]
+    NotFloat,
+    #[error("ERR value is out of range, must be positive")]
+    NotPositive,
+    #[error("ERR wrong number of arguments for '{0}' command")]
+    Arity(String),
+    #[error("ERR unknown command '{name}', with args beginning with: {args}")]
+    UnknownCommand { name: String, args: String },
+    #[error("ERR unknown subcommand '{subcommand}'. Try {container} HELP.")]
+    UnknownSubcommand { subcommand: String, container: String },
+    #[error(
+        "ERR unknown subcommand or wrong number of arguments for '{subcommand}'. Try {container} \
+         HELP."
+    )]
+    UnknownSubcommandOrArity { subcommand: String, container: &'static str },
+    #[error("ERR no such key")]
+    NoSuchKey,
+    #[error("ERR invalid expire time in '{0}' command")]
+    InvalidExpire(&'static str),
+    #[error("ERR increment or decrement would overflow")]
+    Overflow,
+    #[error("ERR decrement would overflow")]
+    DecrementOverflow,
+    #[error("ERR increment would produce NaN or Infinity")]
+    NanOrInfinity,
+    #[error("ERR string exceeds maximum allowed size (proto-max-bulk-len)")]
+    StringTooLong,
+    #[error("ERR offset is out of range")]
+    OffsetOutOfRange,
+    #[error("ERR DB index is out of range")]
+    DbOutOfRange,
+    #[error("ERR invalid DB index")]
+    InvalidDb,
+    #[error("ERR invalid first DB index")]
+    InvalidFirstDb,
+    #[error("ERR invalid second DB index")]
+    InvalidSecondDb,
+    #[error("ERR source and destination objects are the same")]
+    SameObject,
+    #[error("ERR invalid cursor")]
+    InvalidCursor,
+    #[error("ERR NX and XX, GT or LT options at the same time are not compatible")]
+    ExpireNxWithOthers,
+    #[error("ERR GT and LT options at the same time are not compatible")]
+    ExpireGtWithLt,
+    #[error("ERR Unsupported option {0}")]
+    UnsupportedOption(String),
+    #[error("ERR If you want both the length and indexes, please just use IDX.")]
+    LcsLenAndIdx,
+    #[error("ERR The specified keys must contain string values")]
+    LcsType,
+    #[error("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len")]
+    LcsMemory,
+    #[error("ERR must be exactly 16 hexadecimal characters")]
+    DigestLength,
+    #[error("ERR Key should be of string type if conditions are specified")]
+    DelexType,
+    #[error("ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE")]
+    DelexCondition,
+    #[error("ERR invalid numkeys value")]
+    MsetexCount,
+    #[error("ERR wrong number of key-value pairs")]
+    MsetexPairs,
+    #[error("ERR ENX flag requires an expiration")]
+    IncrexEnx,
+
+    #[error("ERR {0} is not a valid float")]
+    IncrexFloat(&'static str),
+    #[error("ERR LBOUND can't be greater than UBOUND")]
+    IncrexBounds,
+    #[error("ERR applied increment would overflow")]
+    IncrexOverflow,
+    #[error("ERR applied increment would be Infinity")]
+    IncrexInfinity,
+    #[error("NOAUTH Authentication required.")]
+    NoAuth,
+    #[error(
+        "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
+         HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and \
+         select the RESP protocol version at the same time"
+    )]
+    HelloNoAuth,
+    #[error("WRONGPASS invalid username-password pair or user is disabled.")]
+    WrongPass,
+    #[error(
+        "ERR AUTH <password> called without any password configured for the default user. \
+         Are you sure your configuration is correct?"
+    )]
+    NoPassword,
+    #[error("NOPROTO unsupported protocol version")]
+    NoProto,
+    #[error("ERR Protocol version is not an integer or out of range")]
+    ProtoNotInteger,
+    #[error("ERR Syntax error in HELLO option '{0}'")]
+    HelloOption(String),
+    #[error("ERR Client names cannot contain spaces, newlines or special characters.")]
+    ClientName,
+    #[error("ERR {0} cannot contain spaces, newlines or special characters.")]
+    ClientInfoText(&'static str),
+    #[error("ERR Unrecognized option '{0}'")]
+    ClientInfoOption(String),
+    #[error("ERR No such client")]
+    NoSuchClient,
+    #[error("ERR client-id should be greater than 0")]
+    ClientId,
+    #[error("ERR Invalid client ID")]
+    InvalidClientId,
+    #[error("ERR Unknown client type '{0}'")]
+    ClientType(String),
+    #[error("ERR No such user '{0}'")]
+    NoSuchUser(String),
+    #[error("ERR {0} should be greater than 0")]
+    ClientAge(&'static str),
+    #[error("ERR Unknown flags found in the {place}: {letters}")]
+    ClientFlags { place: &'static str, letters: String },
+    #[error("ERR Unknown capa found in the {place}: {letters}")]
+    ClientCapa { place: &'static str, letters: String },
+    #[error("ERR {0} is not an integer or out of range")]
+    NotANumber(&'static str),
+    #[error("ERR DB number should be between 0 and {0}")]
+    ClientDb(usize),
+    #[error("ERR timeout is not an integer or out of range")]
+    TimeoutNotInteger,
+    #[error("ERR timeout is negative")]
+    TimeoutNegative,
+    #[error("ERR timeout is out of range")]
+    TimeoutRange,
+    #[error("ERR CLIENT PAUSE mode must be WRITE or ALL")]
+    PauseMode,
+    #[error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")]
+    UnblockReason,
+    #[error("ERR Invalid command specified")]
+    InvalidCommand,
+    #[error("ERR The command has no key arguments")]
+    NoKeyArguments,
+    #[error("ERR Invalid number of arguments specified for command")]
+    InvalidArgumentCount,
+    #[error("ERR Invalid arguments specified for command")]
+    InvalidArguments,
+    #[error("ERR {0}")]
+    Config(SetError),
+    #[error("ERR The server is running without a config file")]
+    NoConfigFile,
+    #[error("ERR Rewriting config file: {0}")]
+    ConfigRewrite(String),
+    #[error(
+        "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when \
+         switching between policies at runtime LRU and LFU data will take some time to adjust."
+    )]
+    IdleTimeUnderLfu,
+    #[error(
+        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note \
+         that when switching between policies at runtime LRU and LFU data will take some time to \
+         adjust."
+    )]
+    FrequencyWithoutLfu,
+    #[error(
+        "ERR {0} command not allowed. If the {1} option is set to \"local\", you can run it from a \
+         local connection, otherwise you need to set this option in the configuration file, and \
+         then restart the server."
+    )]
+    Protected(&'static str, &'static str),
+    #[error("ERR Errors trying to SHUTDOWN. Check logs.")]
+    ShutdownFailed,
+    #[error("ERR No shutdown in progress.")]
+    NoShutdown,
+    #[error(
+        "ERR Wrong protocol type name. Please use one of the following: string|integer|double|null|\
+         array|set|map|attrib|push|verbatim|true|false"
+    )]
+    DebugProtocol,
+}
+
+impl From<WrongType> for CmdError {
+    fn from(_: WrongType) -> Self {
+        Self::WrongType
+    }
+}

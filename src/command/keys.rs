@@ -1,0 +1,71 @@
+//! Which arguments of a request are keys, for locking, COMMAND GETKEYS and access rules alike.
+
+use super::args::Args;
+use super::error::CmdError;
+use super::spec::{Command, FindKeys, KeySpec};
+use crate::base::number;
+use crate::resp::Argv;
+
+/// A key of a request and what the command does with it.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyUse {
+    /// Index of the argument.
+    pub index: usize,
+    /// RO, RW, OW or RM.
+    pub access: &'static str,
+    /// access, update, insert, delete.
+    pub uses: &'static [&'static str],
+}
+
+/// Appends the indexes of the keys of a request, ascending for every command there is.
+#[inline]
+pub fn keys_of(command: &Command, argv: Argv<'_>, out: &mut Vec<usize>) -> Result<(), CmdError> {
+    match command.keys {
+        [] => Ok(()),
+        [KeySpec { find: FindKeys::Range { first, last: 1, .. }, .. }] => {
+            out.push(*first);
+            Ok(())
+        }
+        specs => specs.iter().try_for_each(|spec| indexes(spec.find, argv, out)),
+    }
+}
+
+fn indexes(find: FindKeys, argv: Argv<'_>, out: &mut Vec<usize>) -> Result<(), CmdError> {
+    match find {
+        FindKeys::Range { first, last, step } => {
+            let last = if last < 0 { argv.len() as i32 + last } else { last };
+            let last = usize::try_from(last).unwrap_or(0).min(argv.len() - 1);
+            out.extend((first..=last).step_by(step));
+            Ok(())
+        }
+        FindKeys::Count { count_at, step } => {
+            let first = count_at + 1;
+            let count = number::parse_i64(argv.arg(count_at))
+                .and_then(|count| usize::try_from(count).ok())
+                .filter(|count| *count > 0 && *count <= argv.len())
+                .filter(|count| first + count * step <= argv.len())
+                .ok_or(CmdError::InvalidArguments)?;
+            out.extend((first..first + count * step).step_by(step));
+            Ok(())
+        }
+    }
+}
+
+/// The keys of a request with what the command does with each.
+pub fn key_uses(command: &Command, args: &Args<'_>) -> Result<Vec<KeyUse>, CmdError> {
+    let mut uses = Vec::new();
+    if let Some(keys_fn) = command.keys_fn {
+        keys_fn(args, &mut uses)?;
+        return Ok(uses);
+    }
+    for spec in command.keys {
+        let mut found = Vec::new();
+        indexes(spec.find, args.argv(), &mut found)?;
+        uses.extend(found.into_iter().map(|index| KeyUse {
+            index,
+            access: spec.access,
+            uses: spec.uses,
+        }));
+    }
+    Ok(uses)
+}

@@ -1,0 +1,43 @@
+//! Commands: one table row and one function each, in the file of their family.
+//!
+//! To add a command: write its row at the head of the family file and its handler in the same order
+//! below, its arguments in `docs/<family>.rs`, and a golden script that says what it answers. Arity
+//! errors, COMMAND and its subcommands, ACL categories, key extraction, the locks it runs under,
+//! statistics and its default propagation derive from the row.
+//!
+//! Owns what commands mean. Must not know sockets or how it is called. Keeps: every error comes
+//! before the first effect; the keyspace changes only through `ctx.db`; a handler does no I/O, takes
+//! no clock and no lock.
+
+mod args;
+mod client;
+mod client_filter;
+mod config;
+mod connection;
+mod context;
+mod debug;
+pub mod docs;
+mod effects;
+mod error;
+mod expire;
+mod function;
+mod introspect;
+mod key;
+mod keys;
+mod memory;
+mod options;
+mod scan;
+mod server;
+mod spec;
+mod string;
+mod string_numbers;
+mod string_ranges;
+mod table;
+
+pub use args::{Args, KeyHash};
+pub use context::{Ctx, Flow, ShutdownOptions};
+pub use effects::Effects;
+pub use error::CmdError;
+pub use keys::{KeyUse, key_uses, keys_of};
+pub use spec::{Command, Flags, Group, Handler, KeySpec, Locks};
+pub use table::{CommandTable, Registered};

@@ -1,0 +1,84 @@
+//! Commands that walk the keyspace.
+
+use super::args::Args;
+use super::context::{Ctx, Flow};
+use super::error::CmdError;
+use super::spec::{Command, Flags, Locks};
+use crate::base::{bytes, glob};
+
+/// How many keys SCAN visits unless COUNT says otherwise.
+const COUNT_DEFAULT: usize = 10;
+/// How many keys KEYS visits at a time.
+const KEYS_STEP: usize = 1024;
+
+pub(super) static COMMANDS: &[Command] = &[
+    Command::new("scan", -2, scan).read().flags(Flags::KEYSPACE).locks(Locks::Each).tips(&[
+        "nondeterministic_output",
+        "request_policy:special",
+        "response_policy:special",
+    ]),
+    Command::new("keys", 2, keys)
+        .read()
+        .flags(Flags::KEYSPACE.with(Flags::DANGEROUS))
+        .locks(Locks::Each)
+        .tips(&["request_policy:all_shards", "nondeterministic_output_order"]),
+];
+
+fn scan(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
+    let cursor = parse_cursor(args.get(1))?;
+    let (mut pattern, mut count, mut type_name) = (None, COUNT_DEFAULT, None);
+    let mut options = args.options(2);
+    while let Some(word) = options.word() {
+        match () {
+            () if bytes::is_word(word, "match") => pattern = Some(options.value()?),
+            () if bytes::is_word(word, "type") => type_name = Some(options.value()?),
+            () if bytes::is_word(word, "count") => {
+                let value = options.integer()?;
+                count = usize::try_from(value).ok().filter(|n| *n > 0).ok_or(CmdError::Syntax)?;
+            }
+            () => return Err(CmdError::Syntax),
+        }
+    }
+    let pattern = pattern.filter(|pattern| *pattern != b"*");
+    let mut found = Vec::new();
+    let next = ctx.db.scan(cursor, count, |entry| {
+        let wanted = pattern.is_none_or(|p| glob::matches(p, entry.key(), false))
+            && type_name.is_none_or(|name| bytes::is_word(name, entry.type_of().name()));
+        if wanted {
+            found.push(entry.key().to_vec());
+        }
+    });
+    ctx.out.array(2);
+    ctx.out.text(&next.to_string());
+    ctx.out.array(found.len());
+    found.iter().for_each(|key| ctx.out.bulk(key));
+    Ok(Flow::Done)
+}
+
+/// A cursor is an unsigned 64-bit number; any is valid.
+fn parse_cursor(text: &[u8]) -> Result<u64, CmdError> {
+    std::str::from_utf8(text)
+        .ok()
+        .and_then(|text| text.parse::<u64>().ok())
+        .ok_or(CmdError::InvalidCursor)
+}
+
+fn keys(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
+    let pattern = args.get(1);
+    let all = pattern == b"*";
+    let (mark, mut found, mut cursor) = (ctx.out.mark(), 0, 0);
+    loop {
+        let out = &mut *ctx.out;
+        cursor = ctx.db.scan(cursor, KEYS_STEP, |entry| {
+            if all || glob::matches(pattern, entry.key(), false) {
+                out.bulk(entry.key());
+                found += 1;
+            }
+        });
+        if cursor == 0 {
+            break;
+        }
+    }
+    ctx.out.array_at(mark, found);
+    Ok(Flow::Done)
+}

@@ -1,0 +1,185 @@
+//! Commands on the server as a whole.
+
+use std::fmt::Write;
+
+use super::args::Args;
+use super::context::{Ctx, Flow, ShutdownOptions};
+use super::error::CmdError;
+use super::key::database;
+use super::spec::{Command, Flags, Group, Locks};
+use crate::base::{bytes, clock, number};
+use crate::config::REDIS_VERSION;
+use crate::server::InfoContext;
+
+const FLUSH: Flags = Flags::KEYSPACE.with(Flags::DANGEROUS);
+const ALL_SHARDS: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
+
+pub(super) static COMMANDS: &[Command] = &[
+    Command::new("dbsize", 1, dbsize)
+        .read()
+        .fast()
+        .group(Group::Server)
+        .flags(Flags::KEYSPACE)
+        .locks(Locks::Each)
+        .tips(&["request_policy:all_shards", "response_policy:agg_sum"]),
+    Command::new("flushdb", -1, flushdb)
+        .write()
+        .group(Group::Server)
+        .flags(FLUSH)
+        .locks(Locks::All)
+        .tips(ALL_SHARDS),
+    Command::new("flushall", -1, flushall)
+        .write()
+        .group(Group::Server)
+        .flags(FLUSH)
+        .locks(Locks::All)
+        .tips(ALL_SHARDS),
+    Command::new("swapdb", 3, swapdb)
+        .write()
+        .fast()
+        .group(Group::Server)
+        .flags(FLUSH)
+        .locks(Locks::All),
+    Command::new("time", 1, time)
+        .fast()
+        .group(Group::Server)
+        .flags(Flags::LOADING.with(Flags::STALE))
+        .tips(&["nondeterministic_output"]),
+    Command::new("info", -1, info)
+        .group(Group::Server)
+        .flags(Flags::LOADING.with(Flags::STALE).with(Flags::DANGEROUS))
+        .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"]),
+    Command::new("lolwut", -1, lolwut).read().fast().group(Group::Server),
+    Command::new("shutdown", -1, shutdown).group(Group::Server).flags(
+        Flags::ADMIN
+            .with(Flags::NOSCRIPT)
+            .with(Flags::LOADING)
+            .with(Flags::STALE)
+            .with(Flags::NO_MULTI)
+            .with(Flags::ALLOW_BUSY)
+            .with(Flags::NO_PAUSE),
+    ),
+];
+
+fn dbsize(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
+    let len = ctx.db.len();
+    ctx.out.count(len);
+    Ok(Flow::Done)
+}
+
+fn check_flush_mode(args: &Args<'_>) -> Result<(), CmdError> {
+    // Memory is always freed in the background, so both modes are the same.
+    let known = args.len() == 1 || args.len() == 2 && (args.is(1, "async") || args.is(1, "sync"));
+    if known { Ok(()) } else { Err(CmdError::Syntax) }
+}
+
+fn flushdb(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
+    check_flush_mode(args)?;
+    let db = ctx.db.db();
+    flush(ctx, db..db + 1)
+}
+
+fn flushall(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
+    check_flush_mode(args)?;
+    let databases = ctx.server.keyspace.databases();
+    flush(ctx, 0..databases)
+}
+
+/// Empties databases. One more change is counted, as in Redis, so that flushing nothing propagates.
+fn flush(ctx: &mut Ctx<'_>, databases: std::ops::Range<usize>) -> Result<Flow, CmdError> {
+    let keys: usize = databases.map(|db| ctx.db.flush(db)).sum();
+    ctx.db.changes().dirty += keys as u64 + 1;
+    ctx.out.ok();
+    Ok(Flow::Done)
+}
+
+fn swapdb(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
+    let one = number::parse_i64(args.get(1)).ok_or(CmdError::InvalidFirstDb)?;
+    let other = number::parse_i64(args.get(2)).ok_or(CmdError::InvalidSecondDb)?;
+    let one = database(ctx, one).ok_or(CmdError::DbOutOfRange)?;
+    let other = database(ctx, other).ok_or(CmdError::DbOutOfRange)?;
+    ctx.db.swap(one, other);
+    ctx.db.changes().dirty += 1;
+    ctx.out.ok();
+    Ok(Flow::Done)
+}
+
+fn time(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
+    let now_us = clock::now_us();
+    ctx.out.array(2);
+    ctx.out.bulk_integer(now_us / 1_000_000);
+    ctx.out.bulk_integer(now_us % 1_000_000);
+    Ok(Flow::Done)
+}
+
+fn info(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
+    let asked: Vec<&[u8]> = args.rest(1).collect();
+    let names = ctx.commands.names_by_id();
+    let text = ctx.server.info(&asked, &InfoContext { command_names: &names });
+    ctx.out.verbatim("txt", text.as_bytes());
+    Ok(Flow::Done)
+}
+
+/// Largest drawing, in columns and in rows.
+const DRAWING_MAX: i64 = 1000;
+
+/// Draws a field of rising and falling lines; every number of columns gives another one.
+fn lolwut(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
+    let (mut version, mut first) = (5, 1);
+    if args.is(1, "version") && args.len() > 2 {
+        (version, first) = (args.integer(2)?, 3);
+    }
+    let mut text = String::new();
+    if version == 5 || version == 6 {
+        let mut sizes = [66, 12];
+        for (at, size) in (first..args.len()).zip(&mut sizes) {
+            *size = args.integer(at)?.clamp(1, DRAWING_MAX);
+        }
+        draw(&mut text, sizes[0], sizes[1]);
+    }
+    writeln!(text, "Redis ver. {REDIS_VERSION}").expect("writing to memory does not fail");
+    ctx.out.verbatim("txt", text.as_bytes());
+    Ok(Flow::Done)
+}
+
+fn draw(text: &mut String, columns: i64, rows: i64) {
+    const SHADES: &[u8] = b" .:-=+*#%@";
+    for row in 0..rows {
+        for column in 0..columns {
+            let (x, y) = (column as f64 / 6.0, row as f64 / 2.0);
+            let height = (x.sin() + (y + x / 3.0).cos() + 2.0) / 4.0;
+            let shade = (height * SHADES.len() as f64) as usize;
+            text.push(char::from(SHADES[shade.min(SHADES.len() - 1)]));
+        }
+        text.push('\n');
+    }
+    text.push('\n');
+}
+
+fn shutdown(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
+    let (mut options, mut abort) = (ShutdownOptions::default(), false);
+    for word in args.rest(1) {
+        match () {
+            () if bytes::is_word(word, "nosave") => options.save = Some(false),
+            () if bytes::is_word(word, "save") => options.save = Some(true),
+            () if bytes::is_word(word, "now") => options.now = true,
+            () if bytes::is_word(word, "force") => options.force = true,
+            () if bytes::is_word(word, "abort") => abort = true,
+            () => return Err(CmdError::Syntax),
+        }
+    }
+    let words = args.rest(1).map(bytes::lower).collect::<Vec<_>>();
+    let both = words.iter().any(|w| w == "save") && words.iter().any(|w| w == "nosave");
+    if both || abort && args.len() > 2 {
+        return Err(CmdError::Syntax);
+    }
+    if abort {
+        return Err(CmdError::NoShutdown);
+    }
+    if options.save == Some(true) && !options.force {
+        // There is no way to save yet, and data that was to be saved must not be lost silently.
+        tracing::warn!("SHUTDOWN SAVE was refused: saving is not supported yet");
+        return Err(CmdError::ShutdownFailed);
+    }
+    Ok(Flow::Shutdown(options))
+}

@@ -1,0 +1,367 @@
+//! What a command declares of itself: the row type and its parts.
+
+use super::args::Args;
+use super::context::{Ctx, Flow};
+use super::error::CmdError;
+use super::keys::KeyUse;
+
+/// What runs a command.
+pub type Handler = fn(&mut Ctx<'_>, &Args<'_>) -> Result<Flow, CmdError>;
+
+/// Finds keys that no [`KeySpec`] can describe, or their exact access.
+pub type KeysFn = fn(&Args<'_>, &mut Vec<KeyUse>) -> Result<(), CmdError>;
+
+/// A set of properties of a command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags(u32);
+
+impl Flags {
+    /// No property.
+    pub const NONE: Self = Self(0);
+    /// May change the keyspace.
+    pub const WRITE: Self = Self(1);
+    /// Never changes the keyspace.
+    pub const READONLY: Self = Self(1 << 1);
+    /// May need more memory; refused when there is none.
+    pub const DENYOOM: Self = Self(1 << 2);
+    /// For administrators.
+    pub const ADMIN: Self = Self(1 << 3);
+    /// Not from scripts.
+    pub const NOSCRIPT: Self = Self(1 << 4);
+    /// Also while data is loading.
+    pub const LOADING: Self = Self(1 << 5);
+    /// Also on a replica that lost its primary.
+    pub const STALE: Self = Self(1 << 6);
+    /// Not shown by MONITOR.
+    pub const SKIP_MONITOR: Self = Self(1 << 7);
+    /// Not shown by SLOWLOG.
+    pub const SKIP_SLOWLOG: Self = Self(1 << 8);
+    /// Takes constant or logarithmic time.
+    pub const FAST: Self = Self(1 << 9);
+    /// Also before authentication.
+    pub const NO_AUTH: Self = Self(1 << 10);
+    /// Not inside MULTI.
+    pub const NO_MULTI: Self = Self(1 << 11);
+    /// Key positions depend on the arguments.
+    pub const MOVABLEKEYS: Self = Self(1 << 12);
+    /// Also while a script runs too long.
+    pub const ALLOW_BUSY: Self = Self(1 << 13);
+    /// Belongs to the class of commands that can hurt.
+    pub const DANGEROUS: Self = Self(1 << 14);
+    /// Works on the keyspace as a whole or on keys of any type.
+    pub const KEYSPACE: Self = Self(1 << 15);
+    /// Needs `enable-debug-command`.
+    pub const PROTECTED: Self = Self(1 << 16);
+    /// Not while data is loading in the background.
+    pub const NO_ASYNC_LOADING: Self = Self(1 << 17);
+
+    /// Runs while clients are paused.
+    pub const NO_PAUSE: Self = Self(1 << 18);
+    /// Writes nothing itself but reaches replicas.
+    pub const MAY_REPLICATE: Self = Self(1 << 19);
+
+    /// Both sets together.
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether any property of `other` is in the set.
+    #[inline]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+/// The flags that COMMAND INFO shows, with their wire names.
+pub const WIRE_FLAGS: &[(Flags, &str)] = &[
+    (Flags::WRITE, "write"),
+    (Flags::READONLY, "readonly"),
+    (Flags::DENYOOM, "denyoom"),
+    (Flags::ADMIN, "admin"),
+    (Flags::NOSCRIPT, "noscript"),
+    (Flags::LOADING, "loading"),
+    (Flags::STALE, "stale"),
+    (Flags::SKIP_MONITOR, "skip_monitor"),
+    (Flags::SKIP_SLOWLOG, "skip_slowlog"),
+    (Flags::FAST, "fast"),
+    (Flags::NO_AUTH, "no_auth"),
+    (Flags::NO_MULTI, "no_multi"),
+    (Flags::MOVABLEKEYS, "movablekeys"),
+    (Flags::ALLOW_BUSY, "allow_busy"),
+    (Flags::NO_ASYNC_LOADING, "no_async_loading"),
+];
+
+/// The functional group of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Strings.
+    String,
+    /// Keys of any type.
+    Generic,
+    /// The connection itself.
+    Connection,
+    /// The server as a whole.
+    Server,
+    /// Scripts and functions.
+    Scripting,
+}
+
+impl Group {
+    /// The name in COMMAND DOCS.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Generic => "generic",
+            Self::Connection => "connection",
+            Self::Server => "server",
+            Self::Scripting => "scripting",
+        }
+    }
+
+    /// The ACL category that the group implies.
+    pub fn category(self) -> Option<&'static str> {
+        match self {
+            Self::String => Some("string"),
+            Self::Connection => Some("connection"),
+            Self::Scripting => Some("scripting"),
+            Self::Generic | Self::Server => None,
+        }
+    }
+}
+
+/// Where the keys of a command are and what it does with them.
+#[derive(Clone, Copy, Debug)]
+pub struct KeySpec {
+    /// The access word that comes first: RO, RW, OW or RM.
+    pub access: &'static str,
+    /// Further words: access, update, insert, delete.
+    pub uses: &'static [&'static str],
+    /// Whether the words depend on the arguments.
+    pub variable: bool,
+    /// Which arguments are keys.
+    pub find: FindKeys,
+    /// Remark shown with the spec.
+    pub notes: Option<&'static str>,
+}
+
+/// Which arguments are keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FindKeys {
+    /// From `first` to `last` (negative: from the end, -1 the last argument) every `step`th.
+    Range {
+        /// First key.
+        first: usize,
+        /// Last key, absolute or from the end.
+        last: i32,
+        /// Distance between keys.
+        step: usize,
+    },
+    /// The count is at `count_at`, keys follow it every `step`th.
+    Count {
+        /// Where the number of keys is.
+        count_at: usize,
+        /// Distance between keys.
+        step: usize,
+    },
+}
+
+impl KeySpec {
+    const fn new(access: &'static str, uses: &'static [&'static str], find: FindKeys) -> Self {
+        Self { access, uses, variable: false, find, notes: None }
+    }
+
+    /// The key at argument `at`.
+    pub const fn at(at: usize, access: &'static str, uses: &'static [&'static str]) -> Self {
+        Self::new(access, uses, FindKeys::Range { first: at, last: at as i32, step: 1 })
+    }
+
+    /// The first argument.
+    pub const fn one(access: &'static str, uses: &'static [&'static str]) -> Self {
+        Self::at(1, access, uses)
+    }
+
+    /// The first two arguments.
+    pub const fn pair(access: &'static str, uses: &'static [&'static str]) -> Self {
+        Self::new(access, uses, FindKeys::Range { first: 1, last: 2, step: 1 })
+    }
+
+    /// All arguments from the first on, every `step`th.
+    pub const fn all(step: usize, access: &'static str, uses: &'static [&'static str]) -> Self {
+        Self::new(access, uses, FindKeys::Range { first: 1, last: -1, step })
+    }
+
+    /// As many as the argument at `count_at` says, after it.
+    pub const fn counted(
+        count_at: usize,
+        step: usize,
+        access: &'static str,
+        uses: &'static [&'static str],
+    ) -> Self {
+        Self::new(access, uses, FindKeys::Count { count_at, step })
+    }
+
+    /// Its access words depend on the arguments.
+    pub const fn variable(mut self) -> Self {
+        self.variable = true;
+        self
+    }
+
+    /// Adds a remark.
+    pub const fn notes(mut self, notes: &'static str) -> Self {
+        self.notes = Some(notes);
+        self
+    }
+}
+
+/// The shards a command holds while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Locks {
+    /// Those of its keys; none when it has none.
+    Keys,
+    /// All, at one instant.
+    All,
+    /// All, one after the other.
+    Each,
+}
+
+/// A table row.
+#[derive(Clone, Copy)]
+pub struct Command {
+    /// The name, lower-case; of a subcommand without its container.
+    pub name: &'static str,
+    /// Exact number of arguments, or if negative the least.
+    pub arity: i32,
+    /// What runs it; a container's runs when the subcommand is missing.
+    pub handler: Handler,
+    /// Its properties.
+    pub flags: Flags,
+    /// Its functional group.
+    pub group: Group,
+    /// Where its keys are.
+    pub keys: &'static [KeySpec],
+    /// Refines `keys` where the arguments decide.
+    pub keys_fn: Option<KeysFn>,
+    /// What it locks.
+    pub locks: Locks,
+    /// Its subcommands.
+    pub subcommands: &'static [Self],
+    /// Hints for cluster-aware clients.
+    pub tips: &'static [&'static str],
+    /// The lines of its HELP subcommand.
+    pub help: &'static [&'static str],
+}
+
+impl Command {
+    /// A row with neither flags nor keys.
+    pub const fn new(name: &'static str, arity: i32, handler: Handler) -> Self {
+        Self {
+            name,
+            arity,
+            handler,
+            flags: Flags::NONE,
+            group: Group::Generic,
+            keys: &[],
+            keys_fn: None,
+            locks: Locks::Keys,
+            subcommands: &[],
+            tips: &[],
+            help: &[],
+        }
+    }
+
+    /// Adds properties.
+    pub const fn flags(mut self, flags: Flags) -> Self {
+        self.flags = self.flags.with(flags);
+        self
+    }
+
+    /// Reads only.
+    pub const fn read(self) -> Self {
+        self.flags(Flags::READONLY)
+    }
+
+    /// Writes.
+    pub const fn write(self) -> Self {
+        self.flags(Flags::WRITE)
+    }
+
+    /// Writes and may need more memory.
+    pub const fn grow(self) -> Self {
+        self.flags(Flags::WRITE.with(Flags::DENYOOM))
+    }
+
+    /// Takes constant or logarithmic time.
+    pub const fn fast(self) -> Self {
+        self.flags(Flags::FAST)
+    }
+
+    /// Sets the group.
+    pub const fn group(mut self, group: Group) -> Self {
+        self.group = group;
+        self
+    }
+
+    /// Sets where the keys are.
+    pub const fn keys(mut self, keys: &'static [KeySpec]) -> Self {
+        self.keys = keys;
+        self
+    }
+
+    /// Sets what refines the keys.
+    pub const fn keys_fn(mut self, keys_fn: KeysFn) -> Self {
+        self.keys_fn = Some(keys_fn);
+        self
+    }
+
+    /// Sets what it locks.
+    pub const fn locks(mut self, locks: Locks) -> Self {
+        self.locks = locks;
+        self
+    }
+
+    /// Makes it a container.
+    pub const fn subcommands(mut self, subcommands: &'static [Self]) -> Self {
+        self.subcommands = subcommands;
+        self
+    }
+
+    /// Sets the hints for clients.
+    pub const fn tips(mut self, tips: &'static [&'static str]) -> Self {
+        self.tips = tips;
+        self
+    }
+
+    /// Sets the lines of HELP.
+    pub const fn help(mut self, help: &'static [&'static str]) -> Self {
+        self.help = help;
+        self
+    }
+
+    /// Whether a request of `len` arguments, names included, has the right number.
+    ///
+    /// A subcommand's arity counts its container's name too.
+    #[inline]
+    pub fn accepts(&self, len: usize) -> bool {
+        let len = len as i32;
+        if self.arity >= 0 { len == self.arity } else { len >= -self.arity }
+    }
+
+    /// The ACL categories of the command, in the order in which COMMAND INFO lists them.
+    pub fn categories(&self) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        let mut add = |applies: bool, name: &'static str| {
+            if applies {
+                names.push(name);
+            }
+        };
+        add(self.flags.has(Flags::KEYSPACE), "keyspace");
+        add(self.flags.has(Flags::READONLY), "read");
+        add(self.flags.has(Flags::WRITE), "write");
+        add(self.group.category().is_some(), self.group.category().unwrap_or_default());
+        add(self.flags.has(Flags::ADMIN), "admin");
+        add(self.flags.has(Flags::FAST), "fast");
+        add(!self.flags.has(Flags::FAST), "slow");
+        add(self.flags.has(Flags::ADMIN.with(Flags::DANGEROUS)), "dangerous");
+        names
+    }
+}

@@ -1,0 +1,280 @@
+//! All commands by name: the families' rows, numbered, under the names the configuration gives them.
+
+use super::error::CmdError;
+use super::spec::Command;
+use super::{
+    client, config, connection, debug, expire, function, introspect, key, memory, scan, server,
+    string, string_numbers, string_ranges,
+};
+use crate::base::bytes;
+use crate::base::limits::ERROR_PREVIEW_MAX;
+use crate::resp::Argv;
+
+/// The rows of all families.
+static FAMILIES: &[&[Command]] = &[
+    string::COMMANDS,
+    string_numbers::COMMANDS,
+    string_ranges::COMMANDS,
+    key::COMMANDS,
+    expire::COMMANDS,
+    scan::COMMANDS,
+    connection::COMMANDS,
+    client::COMMANDS,
+    server::COMMANDS,
+    config::COMMANDS,
+    introspect::COMMANDS,
+    memory::COMMANDS,
+    function::COMMANDS,
+    debug::COMMANDS,
+];
+
+/// Slots of the name index per command; sparse, so that most probes hit at once.
+const SLOTS_PER_COMMAND: usize = 8;
+
+/// A command under its name in this server.
+pub struct Registered {
+    /// The row.
+    pub command: &'static Command,
+    /// Dense number of the command or subcommand, for arrays of statistics.
+    pub id: usize,
+    /// The full name: `get`, `client|kill`.
+    pub name: String,
+    /// The subcommands.
+    pub subcommands: Vec<Self>,
+}
+
+/// All commands of this server.
+pub struct CommandTable {
+    commands: Vec<Registered>,
+    /// Index into `commands` plus one by hash of the name; 0 is empty.
+    slots: Vec<u16>,
+    len: usize,
+}
+
+impl CommandTable {
+    /// The table under the `rename-command` directives `renames` (old name, new name or empty).
+    ///
+    /// Returns the old name of a directive that names no command, or the new name of one that names
+    /// a command that exists.
+    pub fn new(renames: &[(String, String)]) -> Result<Self, String> {
+        let mut len = 0;
+        let mut commands: Vec<Registered> = FAMILIES
+            .iter()
+            .flat_map(|family| family.iter())
+            .map(|command| register(command, None, &mut len))
+            .collect();
+        for (old, new) in renames {
+            let old = old.to_ascii_lowercase();
+            let at = commands.iter().position(|c| c.name == old).ok_or_else(|| old.clone())?;
+            let new = new.to_ascii_lowercase();
+            if commands.iter().any(|c| c.name == new) {
+                return Err(new);
+            }
+            commands[at].name = new;
+        }
+        commands.retain(|c| !c.name.is_empty());
+        let mut table = Self { commands, slots: Vec::new(), len };
+        table.index();
+        Ok(table)
+    }
+
+    fn index(&mut self) {
+        let size = (self.commands.len() * SLOTS_PER_COMMAND).next_power_of_two();
+        self.slots = vec![0; size];
+        for (index, registered) in self.commands.iter().enumerate() {
+            let mut slot = name_hash(registered.name.as_bytes()) & (size - 1);
+            while self.slots[slot] != 0 {
+                slot = (slot + 1) & (size - 1);
+            }
+            self.slots[slot] = index as u16 + 1;
+        }
+    }
+
+    /// All commands in table order.
+    pub fn iter(&self) -> impl Iterator<Item = &Registered> {
+        self.commands.iter()
+    }
+
+    /// How many commands and subcommands there are: one above the highest id.
+    pub fn ids(&self) -> usize {
+        self.len
+    }
+
+    /// How many commands there are, subcommands not counted.
+    pub fn count(&self) -> usize {
+        self.commands.len()
+    }
+
+    /// The full names of all commands and subcommands by id.
+    pub fn names_by_id(&self) -> Vec<String> {
+        let mut names = vec![String::new(); self.len];
+        for registered in &self.commands {
+            names[registered.id].clone_from(&registered.name);
+            for sub in &registered.subcommands {
+                names[sub.id].clone_from(&sub.name);
+            }
+        }
+        names
+    }
+
+    /// The full name of a row.
+    pub fn full_name(&self, command: &'static Command) -> Option<String> {
+        let all = self.commands.iter().flat_map(|c| std::iter::once(c).chain(&c.subcommands));
+        all.into_iter().find(|c| std::ptr::eq(c.command, command)).map(|c| c.name.clone())
+    }
+
+    /// The command of that name, in any case.
+    #[inline]
+    pub fn get(&self, name: &[u8]) -> Option<&Registered> {
+        let mask = self.slots.len() - 1;
+        let mut slot = name_hash(name) & mask;
+        loop {
+            let index = usize::from(self.slots[slot]).checked_sub(1)?;
+            let registered = &self.commands[index];
+            if registered.name.as_bytes().eq_ignore_ascii_case(name) {
+                return Some(registered);
+            }
+            slot = (slot + 1) & mask;
+        }
+    }
+
+    /// The command or subcommand of a request; a container without subcommand is itself.
+    #[inline]
+    pub fn resolve(&self, argv: Argv<'_>) -> Result<&Registered, CmdError> {
+        let Some(registered) = self.get(argv.arg(0)) else { return Err(unknown(argv)) };
+        if registered.subcommands.is_empty() || argv.len() < 2 {
+            return Ok(registered);
+        }
+        registered.subcommand(argv.arg(1)).ok_or_else(|| CmdError::UnknownSubcommand {
+            subcommand: bytes::preview(argv.arg(1), ERROR_PREVIEW_MAX),
+            container: registered.name.to_ascii_uppercase(),
+        })
+    }
+
+    /// The command or subcommand of that full name (`get`, `client|kill`), in any case.
+    pub fn by_full_name(&self, name: &[u8]) -> Option<&Registered> {
+        let mut parts = name.splitn(2, |b| *b == b'|');
+        let registered = self.get(parts.next()?)?;
+        match parts.next() {
+            Some(subcommand) => registered.subcommand(subcommand),
+            None => Some(registered),
+        }
+    }
+}
+
+impl Registered {
+    /// The subcommand of that name, in any case.
+    pub fn subcommand(&self, name: &[u8]) -> Option<&Self> {
+        self.subcommands.iter().find(|sub| sub.command.name.as_bytes().eq_ignore_ascii_case(name))
+    }
+}
+
+fn register(command: &'static Command, container: Option<&str>, len: &mut usize) -> Registered {
+    let id = *len;
+    *len += 1;
+    let name = match container {
+        Some(container) => format!("{container}|{}", command.name),
+        None => command.name.to_owned(),
+    };
+    let subcommands =
+        command.subcommands.iter().map(|sub| register(sub, Some(command.name), len)).collect();
+    Registered { command, id, name, subcommands }
+}
+
+/// Any mixing will do: the names are known and few.
+#[inline]
+fn name_hash(name: &[u8]) -> usize {
+    let mut hash = name.len() as u32;
+    for byte in name {
+        hash = (hash ^ u32::from(byte | 0x20)).wrapping_mul(0x9e37_79b1);
+    }
+    (hash ^ hash >> 15) as usize
+}
+
+#[cold]
+fn unknown(argv: Argv<'_>) -> CmdError {
+    let mut args = String::new();
+    for arg in argv.iter().skip(1) {
+        if args.len() >= ERROR_PREVIEW_MAX {
+            break;
+        }
+        let preview = bytes::preview(arg, ERROR_PREVIEW_MAX - args.len());
+        args.push_str(&format!("'{preview}' "));
+    }
+    CmdError::UnknownCommand { name: bytes::preview(argv.arg(0), ERROR_PREVIEW_MAX), args }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::super::docs;
+    use super::super::spec::{FindKeys, Flags, Locks};
+    use super::*;
+
+    fn all() -> Vec<(String, &'static Command)> {
+        let mut all = Vec::new();
+        for command in FAMILIES.iter().flat_map(|family| family.iter()) {
+            all.push((command.name.to_owned(), command));
+            for sub in command.subcommands {
+                all.push((format!("{}|{}", command.name, sub.name), sub));
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn names_are_unique_and_lower_case() {
+        let mut seen = HashSet::new();
+        for (name, _) in all() {
+            assert!(!name.bytes().any(|b| b.is_ascii_uppercase()), "{name}");
+            assert!(seen.insert(name.clone()), "{name} stands twice");
+        }
+    }
+
+    #[test]
+    fn arity_covers_every_fixed_key() {
+        for (name, command) in all() {
+            for spec in command.keys {
+                let first = match spec.find {
+                    FindKeys::Range { first, .. } => first,
+                    FindKeys::Count { count_at, .. } => count_at,
+                };
+                assert!(command.arity.unsigned_abs() as usize > first, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn writes_name_their_keys_or_lock_everything() {
+        for (name, command) in all() {
+            let (write, read) = (command.flags.has(Flags::WRITE), command.flags.has(Flags::READONLY));
+            assert!(!(write && read), "{name}");
+            if write {
+                assert!(!command.keys.is_empty() || command.locks == Locks::All, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_is_documented_and_every_document_has_its_command() {
+        let names: HashSet<String> = all().into_iter().map(|(name, _)| name).collect();
+        for (name, command) in all() {
+            let docs = docs::find(&name).unwrap_or_else(|| panic!("{name} has no docs row"));
+            assert_eq!(docs.group, command.group.name(), "{name}");
+        }
+        for docs in docs::all() {
+            assert!(names.contains(docs.name), "{} is documented only", docs.name);
+        }
+    }
+
+    #[test]
+    fn names_are_found_in_any_case_and_under_new_names() {
+        let rename = |old: &str, new: &str| (old.to_owned(), new.to_owned());
+        let table = CommandTable::new(&[rename("GET", "fetch"), rename("set", "")]).expect("valid");
+        assert!(table.get(b"FeTcH").is_some_and(|r| r.command.name == "get"));
+        assert!(table.get(b"get").is_none() && table.get(b"set").is_none());
+        assert!(table.by_full_name(b"client|KILL").is_some());
+        assert!(CommandTable::new(&[rename("nosuch", "x")]).is_err());
+    }
+}

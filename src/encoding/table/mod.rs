@@ -1,0 +1,460 @@
+//! A hash table that grows by splitting one small segment at a time.
+//!
+//! Extendible hashing (Fagin et al., 1979) over the segments of [`segment`]: the directory maps the
+//! top bits of a hash to a segment; a full segment splits in two by one more bit, which moves at most
+//! 448 items, so no insertion ever waits for a table-wide rehash. Two thin neighbours merge again.
+//!
+//! Items stay in hash order (directory, then home bucket), which gives [`Table::scan`] a stateless
+//! cursor: a split or merge refines or coarsens ranges but never reorders them, so an item that stays
+//! throughout a full scan is visited at least once.
+//!
+//! Each segment keeps a lower bound of its items' deadlines, so that expiry visits only segments in
+//! which something is due.
+//!
+//! The table knows no hash function: callers pass hashes, and a [`KeyHasher`] where keys move. The
+//! same hash may have been used above the table already (to choose a shard); `base_bits` says how
+//! many of its top bits that took.
+
+mod segment;
+mod slot;
+
+use segment::{HOME_BUCKETS, Place, SEGMENT_SLOTS, Segment};
+pub use slot::{Lent, Thin};
+
+use crate::base::hash::KeyHasher;
+use crate::base::random::Random;
+
+/// Bits of the hash after the directory's that choose the home bucket.
+const HOME_BITS: u32 = 20;
+
+/// Bits of scan positions that callers may keep: no table is deeper than this allows.
+pub const CURSOR_BITS: u32 = 48;
+
+/// Two neighbours merge when both together hold at most this many items.
+const MERGE_LEN: usize = SEGMENT_SLOTS / 4;
+
+/// `min_expire` of a segment in which nothing expires.
+const NEVER: i64 = i64::MAX;
+
+/// Where an item is; valid until the table changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    segment: u32,
+    place: Place,
+}
+
+/// A directory entry: which segment, and how many hash bits it stands for.
+#[derive(Clone, Copy)]
+struct Pointer {
+    /// Segment index times 64, plus the depth.
+    word: u32,
+}
+
+impl Pointer {
+    fn new(segment: usize, depth: u32) -> Self {
+        debug_assert!(depth < 64 && segment < 1 << 26);
+        Self { word: (segment as u32) << 6 | depth }
+    }
+
+    #[inline]
+    fn segment(self) -> usize {
+        (self.word >> 6) as usize
+    }
+
+    #[inline]
+    fn depth(self) -> u32 {
+        self.word & 63
+    }
+}
+
+/// What is known of a segment besides its buckets.
+#[derive(Clone, Copy)]
+struct Meta {
+    /// No item of the segment expires before this, in Unix milliseconds.
+    min_expire: i64,
+    len: u16,
+}
+
+/// A hash table of thin items. See the module's documentation.
+pub struct Table<T: Thin> {
+    directory: Vec<Pointer>,
+    /// The directory has `1 << depth` entries; 0 entries while there is no segment.
+    depth: u32,
+    base_bits: u32,
+    segments: Vec<Box<Segment<T>>>,
+    metas: Vec<Meta>,
+    len: usize,
+    /// Items that have a deadline.
+    volatile: usize,
+    /// No item of the table expires before this.
+    min_expire: i64,
+}
+
+impl<T: Thin> Table<T> {
+    /// An empty table, which has allocated nothing, for hashes whose top `base_bits` are all alike.
+    pub fn new(base_bits: u32) -> Self {
+        Self {
+            directory: Vec::new(),
+            depth: 0,
+            base_bits,
+            segments: Vec::new(),
+            metas: Vec::new(),
+            len: 0,
+            volatile: 0,
+            min_expire: NEVER,
+        }
+    }
+
+    /// How many items there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no item.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// How many items have a deadline.
+    pub fn volatile_len(&self) -> usize {
+        self.volatile
+    }
+
+    /// No item expires before this, in Unix milliseconds.
+    pub fn min_expire_ms(&self) -> i64 {
+        self.min_expire
+    }
+
+    /// How many slots there are, filled or not.
+    pub fn slots(&self) -> usize {
+        self.segments.len() * SEGMENT_SLOTS
+    }
+
+    #[inline]
+    fn local(&self, hash: u64) -> u64 {
+        hash << self.base_bits
+    }
+
+    /// The directory entry of a local hash; `None` while the table is empty.
+    #[inline]
+    fn pointer(&self, local: u64) -> Option<Pointer> {
+        self.directory.get(self.directory_index(local)).copied()
+    }
+
+    #[inline]
+    fn directory_index(&self, local: u64) -> usize {
+        // Two shifts, because a shift by 64 bits is none.
+        (local >> 1 >> (63 - self.depth)) as usize
+    }
+
+    #[inline]
+    fn home(local: u64, depth: u32) -> usize {
+        (((local << depth) >> (64 - HOME_BITS)) as usize * HOME_BUCKETS) >> HOME_BITS
+    }
+
+    /// Asks for the line of the bucket that `hash` belongs in.
+    #[inline]
+    pub fn prefetch_bucket(&self, hash: u64) {
+        let local = self.local(hash);
+        if let Some(pointer) = self.pointer(local) {
+            self.segments[pointer.segment()].prefetch_bucket(Self::home(local, pointer.depth()));
+        }
+    }
+
+    /// Asks for the line of the item of `hash`; reads the bucket.
+    #[inline]
+    pub fn prefetch_item(&self, hash: u64) {
+        let local = self.local(hash);
+        if let Some(pointer) = self.pointer(local) {
+            self.segments[pointer.segment()].prefetch_item(hash, Self::home(local, pointer.depth()));
+        }
+    }
+
+    /// Where the item of `key` is.
+    #[inline]
+    pub fn find(&self, hash: u64, key: &[u8]) -> Option<Position> {
+        let local = self.local(hash);
+        let pointer = self.pointer(local)?;
+        let home = Self::home(local, pointer.depth());
+        let place = self.segments[pointer.segment()].find(hash, home, key)?;
+        Some(Position { segment: pointer.segment() as u32, place })
+    }
+
+    /// The item at `position`, which must come from this table as it is.
+    #[inline]
+    pub fn view(&self, position: Position) -> T::View<'_> {
+        let slot = self.segments[position.segment as usize].slot(position.place);
+        slot.view().expect("a position names an item")
+    }
+
+    /// Changes the item at `position` in place; its key must stay.
+    #[inline]
+    pub fn update<R>(&mut self, position: Position, change: impl FnOnce(&mut T) -> R) -> R {
+        let segment = position.segment as usize;
+        let before = T::expire_at_ms(self.view(position));
+        let slot = self.segments[segment].slot_mut(position.place);
+        let result = change(&mut slot.lend().expect("a position names an item"));
+        let after = T::expire_at_ms(self.view(position));
+        if before != after {
+            self.volatile -= usize::from(before.is_some());
+            self.note_deadline(segment, after);
+        }
+        result
+    }
+
+    fn note_deadline(&mut self, segment: usize, deadline: Option<i64>) {
+        if let Some(at_ms) = deadline {
+            self.volatile += 1;
+            self.metas[segment].min_expire = self.metas[segment].min_expire.min(at_ms);
+            self.min_expire = self.min_expire.min(at_ms);
+        }
+    }
+
+    /// Puts `item` in the place of the one at `position`, which has the same key and is returned.
+    pub fn replace(&mut self, position: Position, item: T) -> T {
+        self.update(position, |old| std::mem::replace(old, item))
+    }
+
+    /// Adds an item whose key is not in the table.
+    pub fn insert(&mut self, hash: u64, mut item: T, hasher: &KeyHasher) -> Position {
+        if self.segments.is_empty() {
+            self.push_segment();
+            self.directory.push(Pointer::new(0, 0));
+        }
+        let local = self.local(hash);
+        loop {
+            let index = self.directory_index(local);
+            let pointer = self.directory[index];
+            let (segment, home) = (pointer.segment(), Self::home(local, pointer.depth()));
+            match self.segments[segment].insert(hash, home, item) {
+                Ok(place) => {
+                    let position = Position { segment: segment as u32, place };
+                    self.len += 1;
+                    self.metas[segment].len += 1;
+                    let deadline = T::expire_at_ms(self.view(position));
+                    self.note_deadline(segment, deadline);
+                    return position;
+                }
+                Err(back) => item = back,
+            }
+            self.split(index, hasher);
+        }
+    }
+
+    fn push_segment(&mut self) -> usize {
+        self.segments.push(Segment::boxed());
+        self.metas.push(Meta { min_expire: NEVER, len: 0 });
+        self.segments.len() - 1
+    }
+
+    /// Splits the segment of directory entry `index` by one more bit of the hash.
+    #[cold]
+    fn split(&mut self, index: usize, hasher: &KeyHasher) {
+        let pointer = self.directory[index];
+        let depth = pointer.depth() + 1;
+        assert!(self.base_bits + depth + HOME_BITS <= CURSOR_BITS, "no table has 2^28 segments");
+        let mut index = index;
+        if depth > self.depth {
+            self.directory = self.directory.iter().flat_map(|p| [*p, *p]).collect();
+            self.depth += 1;
+            index *= 2;
+        }
+        let upper = self.push_segment();
+        let span = 1 << (self.depth - depth);
+        let first = index & !(2 * span - 1);
+        self.directory[first..first + span].fill(Pointer::new(pointer.segment(), depth));
+        self.directory[first + span..first + 2 * span].fill(Pointer::new(upper, depth));
+        self.redistribute(pointer.segment(), hasher);
+    }
+
+    /// Takes all items out of `segment` and inserts them anew.
+    fn redistribute(&mut self, segment: usize, hasher: &KeyHasher) {
+        let mut items = Vec::with_capacity(SEGMENT_SLOTS);
+        self.segments[segment].prefetch_items();
+        self.segments[segment].drain_into(&mut items);
+        self.metas[segment] = Meta { min_expire: NEVER, len: 0 };
+        self.len -= items.len();
+        for item in items {
+            let view = item.as_view();
+            let hash = hasher.hash(T::key(view));
+            self.volatile -= usize::from(T::expire_at_ms(view).is_some());
+            self.insert(hash, item, hasher);
+        }
+    }
+
+    /// Takes the item at `position` out.
+    pub fn remove(&mut self, hash: u64, position: Position, hasher: &KeyHasher) -> T {
+        let item = self.take(position);
+        if usize::from(self.metas[position.segment as usize].len) <= MERGE_LEN / 2 {
+            self.try_merge(self.directory_index(self.local(hash)), hasher);
+        }
+        item
+    }
+
+    fn take(&mut self, position: Position) -> T {
+        let segment = position.segment as usize;
+        let deadline = T::expire_at_ms(self.view(position));
+        self.volatile -= usize::from(deadline.is_some());
+        self.len -= 1;
+        self.metas[segment].len -= 1;
+        self.segments[segment].take(position.place).expect("a position names an item")
+    }
+
+    /// Merges the segment of directory entry `index` with its neighbour if both are thin.
+    fn try_merge(&mut self, index: usize, hasher: &KeyHasher) {
+        let Some(pointer) = self.directory.get(index).copied() else { return };
+        if pointer.depth() == 0 {
+            if self.len == 0 {
+                *self = Self::new(self.base_bits);
+            }
+            return;
+        }
+        let span = 1 << (self.depth - pointer.depth());
+        let first = index & !(2 * span - 1);
+        let (lower, upper) = (self.directory[first], self.directory[first + span]);
+        if lower.depth() != upper.depth() {
+            return;
+        }
+        let len = |p: Pointer| usize::from(self.metas[p.segment()].len);
+        if len(lower) + len(upper) > MERGE_LEN {
+            return;
+        }
+        let merged = Pointer::new(lower.segment(), lower.depth() - 1);
+        self.directory[first..first + 2 * span].fill(merged);
+        self.redistribute(lower.segment(), hasher);
+        self.redistribute(upper.segment(), hasher);
+        self.drop_segment(upper.segment());
+        self.shrink_directory();
+    }
+
+    /// Drops an empty segment that no directory entry names; the last one takes its number.
+    fn drop_segment(&mut self, segment: usize) {
+        debug_assert_eq!(self.metas[segment].len, 0);
+        self.segments.swap_remove(segment);
+        self.metas.swap_remove(segment);
+        let moved = self.segments.len();
+        for pointer in &mut self.directory {
+            if pointer.segment() == moved {
+                *pointer = Pointer::new(segment, pointer.depth());
+            }
+        }
+    }
+
+    fn shrink_directory(&mut self) {
+        while self.depth > 0 && self.directory.iter().all(|p| p.depth() < self.depth) {
+            self.directory = self.directory.iter().step_by(2).copied().collect();
+            self.depth -= 1;
+        }
+        self.segments.shrink_to(2 * self.segments.len());
+        self.metas.shrink_to(2 * self.metas.len());
+    }
+
+    /// Visits the items of the bucket at scan position `from` and says where the next bucket begins.
+    ///
+    /// Positions are local hashes with only the top `CURSOR_BITS - base_bits` bits set; a full scan
+    /// starts at 0 and ends with `None`. Buckets without items are skipped at once, as long as
+    /// `skips`, which is reduced, lasts.
+    pub fn scan<'a>(
+        &'a self,
+        from: u64,
+        skips: &mut usize,
+        hasher: &KeyHasher,
+        mut visit: impl FnMut(T::View<'a>),
+    ) -> Option<u64> {
+        let mut at = from;
+        loop {
+            let pointer = self.pointer(at)?;
+            let depth = pointer.depth();
+            let segment = &self.segments[pointer.segment()];
+            let start = at >> 1 >> (63 - depth) << 1 << (63 - depth);
+            let mut visited = 0;
+            if self.metas[pointer.segment()].len > 0 {
+                let home = Self::home(at, depth);
+                let home_of = |key: &[u8]| Self::home(self.local(hasher.hash(key)), depth);
+                segment.visit_home(home, home_of, &mut |view| {
+                    visited += 1;
+                    visit(view);
+                });
+                at = Self::bucket_start(start, home + 1, depth)?;
+            } else {
+                at = Self::bucket_start(start, HOME_BUCKETS, depth)?;
+            }
+            if visited > 0 || *skips == 0 {
+                return Some(at);
+            }
+            *skips -= 1;
+        }
+    }
+
+    /// Where home bucket `home` of the segment that starts at `start` begins; `None` past the end.
+    fn bucket_start(start: u64, home: usize, depth: u32) -> Option<u64> {
+        if home < HOME_BUCKETS {
+            let offset = (home << HOME_BITS).div_ceil(HOME_BUCKETS) as u64;
+            return Some(start + (offset << (64 - HOME_BITS) >> depth));
+        }
+        if depth == 0 {
+            return None;
+        }
+        start.checked_add(1 << (64 - depth))
+    }
+
+    /// An item chosen with equal chance among all, or `None` when there is none.
+    pub fn random(&self, random: &mut Random) -> Option<T::View<'_>> {
+        if self.len == 0 {
+            return None;
+        }
+        loop {
+            // Every slot has the same chance, so every item has, however full its segment is.
+            let draw = random.below(self.slots() as u64) as usize;
+            let (segment, index) = (draw / SEGMENT_SLOTS, draw % SEGMENT_SLOTS);
+            if let Some(place) = self.segments[segment].nth_place(index) {
+                return Some(self.view(Position { segment: segment as u32, place }));
+            }
+        }
+    }
+
+    /// Takes the items that expired at or before `now_ms` out of one segment and hands them to
+    /// `expired`; `false` when there is no segment with an item that expired before `due_ms`.
+    ///
+    /// Visiting a segment costs about 15 us however few of its items have expired; a `due_ms` that
+    /// lies behind `now_ms` lets several come due before the visit.
+    pub fn expire_segment(
+        &mut self,
+        due_ms: i64,
+        now_ms: i64,
+        hasher: &KeyHasher,
+        mut expired: impl FnMut(T),
+    ) -> bool {
+        if self.min_expire > due_ms {
+            return false;
+        }
+        let Some(due) = self.metas.iter().position(|m| m.min_expire <= due_ms) else {
+            self.min_expire = self.metas.iter().map(|m| m.min_expire).min().unwrap_or(NEVER);
+            return false;
+        };
+        self.segments[due].prefetch_items();
+        let places: Vec<Place> = self.segments[due].places().collect();
+        let (mut min_expire, mut hash) = (NEVER, None);
+        for place in places {
+            let position = Position { segment: due as u32, place };
+            let Some(at_ms) = T::expire_at_ms(self.view(position)) else { continue };
+            if at_ms > now_ms {
+                min_expire = min_expire.min(at_ms);
+                continue;
+            }
+            hash.get_or_insert_with(|| hasher.hash(T::key(self.view(position))));
+            expired(self.take(position));
+        }
+        self.metas[due].min_expire = min_expire;
+        if let Some(hash) = hash
+            && usize::from(self.metas[due].len) <= MERGE_LEN / 2
+        {
+            self.try_merge(self.directory_index(self.local(hash)), hasher);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

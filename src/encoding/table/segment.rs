@@ -1,0 +1,257 @@
+//! One segment: 64 buckets of one cache line each, a contiguous range of the hash space.
+//!
+//! ```text
+//! bucket, 64 bytes:  [ 7 tag bytes | meta ] [ slot ] x 7      meta: 7 presence bits, overflow bit
+//! segment, 4 KiB:    60 home buckets in hash order, 4 stash buckets
+//! ```
+//!
+//! An item goes into its home bucket, else (displaced) into the next one, else into the stash. A
+//! home bucket's overflow bit says that one of its items went elsewhere, so most lookups read one
+//! line. The idea is that of Dash (Lu et al., VLDB 2020).
+
+use super::slot::{Slot, Thin, prefetch};
+
+/// Buckets that items hash to.
+pub(super) const HOME_BUCKETS: usize = 60;
+const BUCKETS: usize = 64;
+const SLOTS: usize = 7;
+/// Most items of one segment.
+pub(super) const SEGMENT_SLOTS: usize = BUCKETS * SLOTS;
+
+const OVERFLOW: u64 = 1 << 63;
+const PRESENCE_SHIFT: u32 = 56;
+const ALL_PRESENT: u8 = 0x7f;
+
+/// A cache line: the word of tags and meta, and the slots.
+#[repr(C, align(64))]
+struct Bucket<T: Thin> {
+    /// Tag `i` in byte `i`; presence bits and the overflow bit in byte 7.
+    word: u64,
+    slots: [Slot<T>; SLOTS],
+}
+
+impl<T: Thin> Bucket<T> {
+    fn new() -> Self {
+        Self { word: 0, slots: [const { Slot::EMPTY }; SLOTS] }
+    }
+
+    #[inline]
+    fn presence(&self) -> u8 {
+        (self.word >> PRESENCE_SHIFT) as u8 & ALL_PRESENT
+    }
+
+    #[inline]
+    fn overflows(&self) -> bool {
+        self.word & OVERFLOW != 0
+    }
+
+    /// One bit for each present slot whose tag is that of `hash`.
+    #[inline]
+    fn candidates(&self, hash: u64) -> u8 {
+        const ONES: u64 = 0x0001_0101_0101_0101;
+        const HIGHS: u64 = 0x0080_8080_8080_8080;
+        let differing = self.word ^ (hash & 0xff) * ONES;
+        let equal = differing.wrapping_sub(ONES) & !differing & HIGHS;
+        // Gathers bit 7 of byte i into bit i; a borrow may flag a byte too many, never one too few.
+        let mask = (equal.wrapping_mul(0x0002_0408_1020_4081) >> 56) as u8;
+        mask & self.presence()
+    }
+
+    #[inline]
+    fn find(&self, hash: u64, key: &[u8]) -> Option<usize> {
+        let mut candidates = self.candidates(hash);
+        while candidates != 0 {
+            let slot = candidates.trailing_zeros() as usize;
+            let found = &self.slots[slot];
+            if found.suits(hash) && found.view().is_some_and(|view| T::key(view) == key) {
+                return Some(slot);
+            }
+            candidates &= candidates - 1;
+        }
+        None
+    }
+
+    fn put(&mut self, hash: u64, item: T, displaced: bool) -> Result<usize, T> {
+        let slot = (!self.presence()).trailing_zeros() as usize;
+        if slot >= SLOTS {
+            return Err(item);
+        }
+        self.slots[slot] = Slot::new(item, hash, displaced);
+        self.word &= !(0xff << (8 * slot));
+        self.word |= (hash & 0xff) << (8 * slot) | 1 << (PRESENCE_SHIFT as usize + slot);
+        Ok(slot)
+    }
+
+    fn take(&mut self, slot: usize) -> Option<T> {
+        self.word &= !(1 << (PRESENCE_SHIFT as usize + slot));
+        self.slots[slot].take()
+    }
+}
+
+/// A place in a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) bucket: u8,
+    pub(super) slot: u8,
+}
+
+/// 64 buckets.
+pub(super) struct Segment<T: Thin> {
+    buckets: [Bucket<T>; BUCKETS],
+}
+
+impl<T: Thin> Segment<T> {
+    pub(super) fn boxed() -> Box<Self> {
+        Box::new(Self { buckets: std::array::from_fn(|_| Bucket::new()) })
+    }
+
+    #[inline]
+    pub(super) fn prefetch_bucket(&self, home: usize) {
+        prefetch(std::ptr::from_ref(&self.buckets[home]).cast());
+    }
+
+    /// Prefetches the first item of the home bucket that may be the one of `hash`.
+    #[inline]
+    pub(super) fn prefetch_item(&self, hash: u64, home: usize) {
+        let bucket = &self.buckets[home];
+        let candidates = bucket.candidates(hash);
+        if candidates != 0 {
+            prefetch(bucket.slots[candidates.trailing_zeros() as usize].address());
+        }
+    }
+
+    #[inline]
+    pub(super) fn find(&self, hash: u64, home: usize, key: &[u8]) -> Option<Place> {
+        let bucket = &self.buckets[home];
+        if let Some(slot) = bucket.find(hash, key) {
+            return Some(Place { bucket: home as u8, slot: slot as u8 });
+        }
+        if bucket.overflows() { self.find_elsewhere(hash, home, key) } else { None }
+    }
+
+    #[cold]
+    fn find_elsewhere(&self, hash: u64, home: usize, key: &[u8]) -> Option<Place> {
+        std::iter::once(next(home)).chain(HOME_BUCKETS..BUCKETS).find_map(|bucket| {
+            let slot = self.buckets[bucket].find(hash, key)?;
+            Some(Place { bucket: bucket as u8, slot: slot as u8 })
+        })
+    }
+
+    /// Adds an item; gives it back when its home, the next bucket and the stash are full.
+    pub(super) fn insert(&mut self, hash: u64, home: usize, item: T) -> Result<Place, T> {
+        let place = |bucket: usize, slot: usize| Place { bucket: bucket as u8, slot: slot as u8 };
+        let item = match self.buckets[home].put(hash, item, false) {
+            Ok(slot) => return Ok(place(home, slot)),
+            Err(item) => item,
+        };
+        self.buckets[home].word |= OVERFLOW;
+        let mut item = match self.buckets[next(home)].put(hash, item, true) {
+            Ok(slot) => return Ok(place(next(home), slot)),
+            Err(item) => item,
+        };
+        for bucket in HOME_BUCKETS..BUCKETS {
+            item = match self.buckets[bucket].put(hash, item, false) {
+                Ok(slot) => return Ok(place(bucket, slot)),
+                Err(item) => item,
+            };
+        }
+        Err(item)
+    }
+
+    #[inline]
+    pub(super) fn slot(&self, place: Place) -> &Slot<T> {
+        &self.buckets[usize::from(place.bucket)].slots[usize::from(place.slot)]
+    }
+
+    #[inline]
+    pub(super) fn slot_mut(&mut self, place: Place) -> &mut Slot<T> {
+        &mut self.buckets[usize::from(place.bucket)].slots[usize::from(place.slot)]
+    }
+
+    pub(super) fn take(&mut self, place: Place) -> Option<T> {
+        self.buckets[usize::from(place.bucket)].take(usize::from(place.slot))
+    }
+
+    /// The places of all items.
+    pub(super) fn places(&self) -> impl Iterator<Item = Place> + '_ {
+        (0..BUCKETS).flat_map(|bucket| self.bucket_places(bucket))
+    }
+
+    fn bucket_places(&self, bucket: usize) -> impl Iterator<Item = Place> + use<T> {
+        let presence = self.buckets[bucket].presence();
+        (0..SLOTS as u8)
+            .filter(move |slot| presence & 1 << slot != 0)
+            .map(move |slot| Place { bucket: bucket as u8, slot })
+    }
+
+    /// The place of item number `index` in the order of [`Self::places`].
+    pub(super) fn nth_place(&self, mut index: usize) -> Option<Place> {
+        for (at, bucket) in self.buckets.iter().enumerate() {
+            let present = bucket.presence().count_ones() as usize;
+            if index < present {
+                return self.bucket_places(at).nth(index);
+            }
+            index -= present;
+        }
+        None
+    }
+
+    /// Calls `visit` for every item whose home is `home`; `home_of` finds the home of a stashed key.
+    pub(super) fn visit_home<'a>(
+        &'a self,
+        home: usize,
+        home_of: impl Fn(&[u8]) -> usize,
+        visit: &mut impl FnMut(T::View<'a>),
+    ) {
+        let bucket = &self.buckets[home];
+        let mut each = |at: usize, wanted: &dyn Fn(&Slot<T>, &T::View<'a>) -> bool| {
+            for place in self.bucket_places(at) {
+                let slot = self.slot(place);
+                if let Some(view) = slot.view()
+                    && wanted(slot, &view)
+                {
+                    visit(view);
+                }
+            }
+        };
+        each(home, &|slot, _| !slot.is_displaced());
+        if bucket.overflows() {
+            each(next(home), &|slot, _| slot.is_displaced());
+            for at in HOME_BUCKETS..BUCKETS {
+                each(at, &|_, view| home_of(T::key(*view)) == home);
+            }
+        }
+    }
+
+    /// Empties the segment into `out`.
+    pub(super) fn drain_into(&mut self, out: &mut Vec<T>) {
+        for bucket in &mut self.buckets {
+            out.extend(bucket.slots.iter_mut().filter_map(Slot::take));
+            bucket.word = 0;
+        }
+    }
+
+    /// Asks for all items' lines, so that reading their keys afterwards does not wait.
+    pub(super) fn prefetch_items(&self) {
+        for place in self.places() {
+            prefetch(self.slot(place).address());
+        }
+    }
+}
+
+/// The bucket that takes what does not fit into `home`.
+#[inline]
+fn next(home: usize) -> usize {
+    if home + 1 == HOME_BUCKETS { 0 } else { home + 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_is_one_page_of_cache_lines() {
+        assert_eq!(size_of::<Bucket<super::super::tests::Item>>(), 64);
+        assert_eq!(size_of::<Segment<super::super::tests::Item>>(), 4096);
+    }
+}

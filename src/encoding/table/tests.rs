@@ -1,0 +1,220 @@
+//! The table against a `HashMap`, with scans that run while it grows and shrinks.
+
+use std::collections::{HashMap, HashSet};
+use std::ptr::NonNull;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// The smallest thin item: a box with a key, a number and a deadline.
+pub(super) struct Item(Box<(Vec<u8>, u32, Option<i64>)>);
+
+#[expect(unsafe_code, reason = "the trait under test is unsafe")]
+// SAFETY: a box is given up and taken back by its own functions.
+unsafe impl Thin for Item {
+    type View<'a> = &'a (Vec<u8>, u32, Option<i64>);
+
+    fn into_raw(self) -> NonNull<u8> {
+        NonNull::from(Box::leak(self.0)).cast()
+    }
+
+    unsafe fn from_raw(raw: NonNull<u8>) -> Self {
+        // SAFETY: the caller's promise.
+        Self(unsafe { Box::from_raw(raw.cast().as_ptr()) })
+    }
+
+    unsafe fn view<'a>(raw: NonNull<u8>) -> Self::View<'a> {
+        // SAFETY: the caller's promise.
+        unsafe { raw.cast().as_ref() }
+    }
+
+    fn as_view(&self) -> Self::View<'_> {
+        &self.0
+    }
+
+    fn key<'a>(view: Self::View<'a>) -> &'a [u8] {
+        &view.0
+    }
+
+    fn expire_at_ms(view: Self::View<'_>) -> Option<i64> {
+        view.2
+    }
+}
+
+/// A table, its hasher and what it should hold.
+struct Model {
+    table: Table<Item>,
+    hasher: KeyHasher,
+    expected: HashMap<u32, (u32, Option<i64>)>,
+}
+
+impl Model {
+    fn new(base_bits: u32) -> Self {
+        let (hasher, expected) = (KeyHasher::seeded(1), HashMap::new());
+        Self { table: Table::new(base_bits), hasher, expected }
+    }
+
+    fn key(number: u32) -> Vec<u8> {
+        format!("key:{number}").into_bytes()
+    }
+
+    /// All keys share their top bits, as the keys of one shard do.
+    fn hash(&self, number: u32) -> u64 {
+        self.hasher.hash(&Self::key(number))
+    }
+
+    fn set(&mut self, number: u32, value: u32, deadline: Option<i64>) {
+        let (hash, key) = (self.hash(number), Self::key(number));
+        let item = Item(Box::new((key.clone(), value, deadline)));
+        match self.table.find(hash, &key) {
+            Some(position) => drop(self.table.replace(position, item)),
+            None => drop(self.table.insert(hash, item, &self.hasher)),
+        }
+        self.expected.insert(number, (value, deadline));
+    }
+
+    fn remove(&mut self, number: u32) {
+        let (hash, key) = (self.hash(number), Self::key(number));
+        let found = self.table.find(hash, &key);
+        assert_eq!(found.is_some(), self.expected.remove(&number).is_some());
+        if let Some(position) = found {
+            assert_eq!(self.table.remove(hash, position, &self.hasher).0.0, key);
+        }
+    }
+
+    fn check(&self) {
+        assert_eq!(self.table.len(), self.expected.len());
+        let volatile = self.expected.values().filter(|(_, deadline)| deadline.is_some()).count();
+        assert_eq!(self.table.volatile_len(), volatile);
+        for (number, (value, deadline)) in &self.expected {
+            let position = self.table.find(self.hash(*number), &Self::key(*number));
+            let view = self.table.view(position.expect("the key is there"));
+            assert_eq!((view.1, view.2), (*value, *deadline));
+            assert!(deadline.is_none_or(|at| self.table.min_expire_ms() <= at));
+        }
+    }
+
+    /// One step of a scan; adds what it visits to `seen`.
+    fn scan_step(&self, cursor: u64, seen: &mut HashSet<Vec<u8>>) -> Option<u64> {
+        let next = self.table.scan(cursor, &mut 16, &self.hasher, |view| {
+            seen.insert(view.0.clone());
+        });
+        assert!(next.is_none_or(|next| next > cursor && next.trailing_zeros() >= 16));
+        next
+    }
+}
+
+#[test]
+fn grows_to_many_segments_and_shrinks_to_none() {
+    let mut model = Model::new(0);
+    (0..20_000).for_each(|n| model.set(n, n, (n % 3 == 0).then_some(i64::from(n))));
+    model.check();
+    let grown = model.table.slots();
+    assert!(grown < 20_000 * 5 / 2, "{grown} slots");
+    (0..20_000).for_each(|n| model.remove(n));
+    model.check();
+    assert_eq!(model.table.slots(), 0);
+}
+
+#[test]
+fn scan_visits_each_item_of_a_quiet_table_once() {
+    let mut model = Model::new(0);
+    (0..5_000).for_each(|n| model.set(n, 0, None));
+    let (mut visits, mut cursor) = (0, 0);
+    loop {
+        let next = model.table.scan(cursor, &mut 1000, &model.hasher, |_| visits += 1);
+        match next {
+            Some(at) => cursor = at,
+            None => break,
+        }
+    }
+    assert_eq!(visits, 5_000);
+}
+
+#[test]
+fn random_items_are_evenly_spread() {
+    let mut model = Model::new(0);
+    (0..1000).for_each(|n| model.set(n, n, None));
+    let (mut random, mut counts) = (Random::seeded(3), vec![0u32; 1000]);
+    for _ in 0..100_000 {
+        counts[model.table.random(&mut random).expect("there are items").1 as usize] += 1;
+    }
+    let (min, max) = (counts.iter().min(), counts.iter().max());
+    assert!(min > Some(&50) && max < Some(&170), "{min:?} {max:?}");
+}
+
+#[test]
+fn expiry_takes_exactly_what_is_due() {
+    let mut model = Model::new(0);
+    (0..5_000).for_each(|n| model.set(n, n, (n % 2 == 0).then_some(i64::from(n))));
+    let mut expired = 0;
+    while model.table.expire_segment(2_000, 2_000, &model.hasher, |item| {
+        assert!(item.0.2.is_some_and(|at| at <= 2_000));
+        expired += 1;
+    }) {}
+    assert_eq!(expired, 1001);
+    model.expected.retain(|_, (_, deadline)| deadline.is_none_or(|at| at > 2_000));
+    model.check();
+    assert_eq!(model.table.min_expire_ms(), 2_002);
+}
+
+#[test]
+fn changing_a_deadline_in_place_is_noticed() {
+    let mut model = Model::new(0);
+    model.set(1, 0, None);
+    let position = model.table.find(model.hash(1), b"key:1").expect("the key is there");
+    model.table.update(position, |item| item.0.2 = Some(5));
+    assert_eq!((model.table.volatile_len(), model.table.min_expire_ms()), (1, 5));
+    model.table.update(position, |item| item.0.2 = None);
+    assert_eq!(model.table.volatile_len(), 0);
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Set(u32, Option<i64>),
+    Remove(u32),
+    Grow(u32),
+    Shrink(u32),
+    Scan,
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let op = prop_oneof![
+        4 => (0..3000u32, prop::option::of(0..1000i64)).prop_map(|(n, at)| Op::Set(n, at)),
+        4 => (0..3000u32).prop_map(Op::Remove),
+        1 => (0..3000u32).prop_map(Op::Grow),
+        1 => (0..3000u32).prop_map(Op::Shrink),
+        6 => Just(Op::Scan),
+    ];
+    prop::collection::vec(op, 1..60)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn agrees_with_a_hash_map_while_scans_run(ops in ops()) {
+        let mut model = Model::new(0);
+        // These stay throughout, so a full scan must see every one of them.
+        (10_000..10_400).for_each(|n| model.set(n, 0, None));
+        let (mut cursor, mut seen) = (Some(0), HashSet::new());
+        for op in ops {
+            match op {
+                Op::Set(n, at) => model.set(n, n + 1, at),
+                Op::Remove(n) => model.remove(n),
+                Op::Grow(n) => (n..n + 700).for_each(|n| model.set(n, n, None)),
+                Op::Shrink(n) => (n..n + 900).for_each(|n| model.remove(n)),
+                Op::Scan => {
+                    for _ in 0..40 {
+                        cursor = cursor.and_then(|at| model.scan_step(at, &mut seen));
+                    }
+                }
+            }
+        }
+        model.check();
+        while let Some(at) = cursor {
+            cursor = model.scan_step(at, &mut seen);
+        }
+        prop_assert!((10_000..10_400).all(|n| seen.contains(&Model::key(n))));
+    }
+}

@@ -1,0 +1,53 @@
+//! May this client run this command now? The checks in Redis's order, each on its own.
+
+use crate::command::{CmdError, Command, Flags};
+use crate::server::{Client, ClientFlags, Server, gate};
+
+/// Why a command does not run.
+pub(super) enum Refusal {
+    /// It never will: the client is told.
+    Error(CmdError),
+    /// It will when the pause ends.
+    Paused,
+}
+
+/// Everything a check may look at.
+pub(super) struct Request<'a> {
+    pub(super) server: &'a Server,
+    pub(super) client: &'a Client,
+    pub(super) command: &'a Command,
+    pub(super) now_ms: i64,
+}
+
+type Check = fn(&Request<'_>) -> Result<(), Refusal>;
+
+/// The checks after existence and arity, in the order of Redis's `processCommand`.
+const CHECKS: &[Check] = &[authenticated, not_paused];
+
+/// Runs all checks; most commands of most clients pass after one test of two words.
+#[inline]
+pub(super) fn admit(request: &Request<'_>) -> Result<(), Refusal> {
+    let gates = request.server.gates.load(std::sync::atomic::Ordering::Relaxed);
+    if gates == 0 && !request.client.flags.has(ClientFlags::GUARDED) {
+        return Ok(());
+    }
+    CHECKS.iter().try_for_each(|check| check(request))
+}
+
+fn authenticated(request: &Request<'_>) -> Result<(), Refusal> {
+    let known = !request.client.flags.has(ClientFlags::UNAUTHENTICATED);
+    if known || request.command.flags.has(Flags::NO_AUTH) {
+        return Ok(());
+    }
+    Err(Refusal::Error(CmdError::NoAuth))
+}
+
+/// CLIENT and SHUTDOWN stay possible, or nobody could end a pause of everything.
+fn not_paused(request: &Request<'_>) -> Result<(), Refusal> {
+    let gates = request.server.gates.load(std::sync::atomic::Ordering::Relaxed);
+    if gates & gate::PAUSED == 0 || request.command.flags.has(Flags::NO_PAUSE) {
+        return Ok(());
+    }
+    let write = request.command.flags.has(Flags::WRITE.with(Flags::MAY_REPLICATE));
+    if request.server.is_paused(write, request.now_ms) { Err(Refusal::Paused) } else { Ok(()) }
+}

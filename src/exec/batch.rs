@@ -1,0 +1,79 @@
+//! Requests that arrived together: parsed before the first one runs, so that the memory all of them
+//! will touch can be asked for early.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::base::limits::BATCH_COMMANDS_MAX;
+use crate::resp::{ArgRange, Argv, ParseLimits, ParseState, ProtocolError, RequestParser};
+
+/// One request of a batch.
+struct Request {
+    ranges: Range<usize>,
+    bigs: Range<usize>,
+    /// Where in the buffer the next request begins.
+    end: usize,
+}
+
+/// Parsed requests; reused from one read to the next.
+#[derive(Default)]
+pub struct Batch {
+    ranges: Vec<ArgRange>,
+    bigs: Vec<Arc<Vec<u8>>>,
+    requests: Vec<Request>,
+}
+
+impl Batch {
+    /// Replaces the batch by the next requests of `buffer`, at most [`BATCH_COMMANDS_MAX`].
+    ///
+    /// A protocol error is returned after the requests before it were added.
+    pub fn fill(
+        &mut self,
+        parser: &mut RequestParser,
+        buffer: &[u8],
+        limits: ParseLimits,
+    ) -> Result<(), ProtocolError> {
+        self.ranges.clear();
+        self.bigs.clear();
+        self.requests.clear();
+        while self.requests.len() < BATCH_COMMANDS_MAX {
+            let (ranges, bigs) = (self.ranges.len(), self.bigs.len());
+            match parser.parse(buffer, limits, &mut self.ranges, &mut self.bigs)? {
+                ParseState::NeedMore => break,
+                ParseState::Request => self.requests.push(Request {
+                    ranges: ranges..self.ranges.len(),
+                    bigs: bigs..self.bigs.len(),
+                    end: parser.position(),
+                }),
+            }
+        }
+        Ok(())
+    }
+
+    /// How many requests there are.
+    pub fn len(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// Whether there is no request.
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// Whether there may be more requests in the buffer.
+    pub fn is_full(&self) -> bool {
+        self.requests.len() == BATCH_COMMANDS_MAX
+    }
+
+    /// Where in the buffer the first `count` requests end; `None` for none.
+    pub fn end_of(&self, count: usize) -> Option<usize> {
+        count.checked_sub(1).map(|last| self.requests[last].end)
+    }
+
+    /// The arguments of a request.
+    #[inline]
+    pub fn argv<'a>(&'a self, buffer: &'a [u8], index: usize) -> Argv<'a> {
+        let request = &self.requests[index];
+        Argv::new(buffer, &self.ranges[request.ranges.clone()], &self.bigs[request.bigs.clone()])
+    }
+}

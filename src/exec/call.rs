@@ -1,0 +1,384 @@
+//! Runs requests: takes their shards, calls their handlers, applies their effects, counts them.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::admission::{Refusal, Request, admit};
+use super::batch::Batch;
+use crate::base::clock;
+use crate::command::{
+    Args, CmdError, Command, CommandTable, Ctx, Effects, Flow, KeyHash, Locks, Registered,
+    ShutdownOptions, keys_of,
+};
+use crate::keyspace::{Access, Changes, DbView, LockSet, Trash};
+use crate::observe::stats::LoopCounters;
+use crate::resp::{Argv, Mark, ReplyBuf};
+use crate::server::{Client, ClientFlags, Propagated, Server};
+use crate::value::Value;
+
+/// Strings up to this length are freed at once, longer values on the lazyfree thread, in bytes.
+const FREE_AT_ONCE_MAX: usize = 64 * 1024;
+
+/// After commands that took this long together, the time is read anew, in microseconds.
+const CLOCK_STALE_US: u64 = 500;
+
+/// Why a connection cannot go on with its requests right away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// It is to be closed once its replies are sent.
+    Close,
+    /// Clients are paused; the request is still to be run.
+    Paused,
+    /// The server is to stop.
+    Shutdown(ShutdownOptions),
+    /// The connection sleeps for that many milliseconds.
+    Sleep(u64),
+}
+
+/// How far a batch came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Requests that were run.
+    pub ran: usize,
+    /// Why the rest was not.
+    pub stop: Option<Stop>,
+}
+
+/// What was found out about a request before it runs.
+#[derive(Clone, Copy)]
+struct Plan<'t> {
+    registered: Option<&'t Registered>,
+    /// Its keys' range in the batch's list.
+    keys: (u32, u32),
+}
+
+/// Runs the requests of one event loop.
+pub struct Executor {
+    server: Arc<Server>,
+    commands: Arc<CommandTable>,
+    pub(super) counters: Arc<LoopCounters>,
+    pub(super) changes: Changes,
+    effects: Effects,
+    keys: Vec<KeyHash>,
+    indexes: Vec<usize>,
+}
+
+impl Executor {
+    /// An executor for the event loop number `thread`.
+    pub fn new(server: Arc<Server>, commands: Arc<CommandTable>, thread: usize) -> Self {
+        let counters = server.stats.event_loop(thread);
+        Self {
+            server,
+            commands,
+            counters,
+            changes: Changes::default(),
+            effects: Effects::default(),
+            keys: Vec::new(),
+            indexes: Vec::new(),
+        }
+    }
+
+    /// The process.
+    pub fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    /// The event loop's counters.
+    pub fn counters(&self) -> &LoopCounters {
+        &self.counters
+    }
+
+    /// Runs the requests of `batch`, whose bytes are in `buffer`, and appends their replies.
+    pub fn run(
+        &mut self,
+        buffer: &[u8],
+        batch: &Batch,
+        client: &mut Client,
+        out: &mut ReplyBuf,
+    ) -> Progress {
+        let commands = Arc::clone(&self.commands);
+        let mut keys = std::mem::take(&mut self.keys);
+        keys.clear();
+        let mut plans: SmallVec<[Plan<'_>; 64]> = SmallVec::new();
+        for index in 0..batch.len() {
+            plans.push(self.plan(&commands, batch.argv(buffer, index), &mut keys));
+        }
+        if batch.len() > 1 {
+            self.prefetch(client.db, &keys);
+        }
+        let mut now_ms = self.server.now_ms();
+        let (mut ticks, mut fresh_ticks) = (clock::ticks(), clock::ticks());
+        let mut progress = Progress { ran: 0, stop: None };
+        for (index, plan) in plans.iter().enumerate() {
+            let argv = batch.argv(buffer, index);
+            let found = &keys[plan.keys.0 as usize..plan.keys.1 as usize];
+            let before = ticks;
+            let stop = self.request(plan.registered, argv, found, client, out, now_ms);
+            ticks = clock::ticks();
+            if let (Some(registered), true) = (plan.registered, stop != Some(Stop::Paused)) {
+                self.counters.commands[registered.id].ticks.add(ticks.wrapping_sub(before));
+            }
+            if clock::ticks_to_us(ticks.wrapping_sub(fresh_ticks)) > CLOCK_STALE_US {
+                (now_ms, fresh_ticks) = (self.server.now_ms(), ticks);
+            }
+            progress.ran += usize::from(stop != Some(Stop::Paused));
+            progress.stop = stop;
+            if stop.is_some() {
+                break;
+            }
+        }
+        self.note_activity(client, &plans, progress.ran, now_ms);
+        self.keys = keys;
+        progress
+    }
+
+    /// Finds the command of a request and the hashes of its keys.
+    #[inline]
+    fn plan<'t>(
+        &mut self,
+        commands: &'t CommandTable,
+        argv: Argv<'_>,
+        keys: &mut Vec<KeyHash>,
+    ) -> Plan<'t> {
+        let start = keys.len() as u32;
+        let Ok(registered) = commands.resolve(argv) else {
+            return Plan { registered: None, keys: (start, start) };
+        };
+        let command = registered.command;
+        if !command.keys.is_empty() && command.accepts(argv.len()) {
+            self.indexes.clear();
+            // A request whose keys cannot be found gets its error from its handler.
+            if keys_of(command, argv, &mut self.indexes).is_ok() {
+                keys.extend(self.indexes.iter().map(|index| KeyHash {
+                    index: *index as u32,
+                    hash: self.server.keyspace.hash(argv.arg(*index)),
+                }));
+            }
+        }
+        Plan { registered: Some(registered), keys: (start, keys.len() as u32) }
+    }
+
+    /// Asks for the memory of all keys: first their buckets, then, when those arrive, the entries.
+    fn prefetch(&self, db: usize, keys: &[KeyHash]) {
+        keys.iter().for_each(|key| self.server.keyspace.prefetch_bucket(db, key.hash));
+        keys.iter().for_each(|key| self.server.keyspace.prefetch_entry(db, key.hash));
+    }
+
+    #[inline]
+    fn request(
+        &mut self,
+        registered: Option<&Registered>,
+        argv: Argv<'_>,
+        keys: &[KeyHash],
+        client: &mut Client,
+        out: &mut ReplyBuf,
+        now_ms: i64,
+    ) -> Option<Stop> {
+        let mark = out.mark();
+        let Some(registered) = registered else {
+            return self.unresolved(argv, client, out, mark);
+        };
+        let command = registered.command;
+        let cell = &self.counters.commands[registered.id];
+        if !command.accepts(argv.len()) {
+            cell.rejected.add(1);
+            let error = CmdError::Arity(registered.name.clone());
+            return self.refuse(&error, client, out, mark);
+        }
+        match admit(&Request { server: &self.server, client, command, now_ms }) {
+            Ok(()) => {}
+            Err(Refusal::Paused) => return Some(Stop::Paused),
+            Err(Refusal::Error(error)) => {
+                cell.rejected.add(1);
+                return self.refuse(&error, client, out, mark);
+            }
+        }
+        cell.calls.add(1);
+        self.counters.processed.add(1);
+        match self.call(command, argv, keys, client, out, now_ms) {
+            Ok(flow) => {
+                after_reply(client, out, mark);
+                stop_of(flow)
+            }
+            Err(error) => {
+                self.counters.commands[registered.id].failed.add(1);
+                out.rewind(mark);
+                self.refuse(&error, client, out, mark)
+            }
+        }
+    }
+
+    /// Runs one handler with its shards locked, and applies what it did before they are released.
+    #[inline]
+    fn call(
+        &mut self,
+        command: &'static Command,
+        argv: Argv<'_>,
+        keys: &[KeyHash],
+        client: &mut Client,
+        out: &mut ReplyBuf,
+        now_ms: i64,
+    ) -> Result<Flow, CmdError> {
+        let server = &*self.server;
+        let wanted = server.propagation.is_wanted();
+        self.changes.observed = wanted;
+        self.effects.wanted = wanted;
+        let no_touch = client.flags.has(ClientFlags::NO_TOUCH);
+        let access = lock(server, command.locks, keys);
+        let mut ctx = Ctx {
+            db: DbView::new(&server.keyspace, access, &mut self.changes, client.db, now_ms),
+            out,
+            client,
+            server,
+            commands: &self.commands,
+            effects: &mut self.effects,
+            command,
+            now_ms,
+        };
+        if no_touch {
+            ctx.db.no_touch();
+        }
+        let db = ctx.db.db();
+        let result = (command.handler)(&mut ctx, &Args::new(argv, keys, &server.keyspace));
+        if wanted {
+            propagate(server, ctx.db.changes(), ctx.effects, db, argv);
+        }
+        drop(ctx);
+        self.settle();
+        result
+    }
+
+    /// Counts and frees what the last command left behind; no shard is locked any more.
+    pub(super) fn settle(&mut self) {
+        self.counters.dirty.add(self.changes.dirty);
+        self.changes.dirty = 0;
+        if !self.changes.trash.is_empty() {
+            let costly = |trash: &Trash| match trash {
+                Trash::Value(value) => match &**value {
+                    Value::Str(bytes) => bytes.len() > FREE_AT_ONCE_MAX,
+                },
+                Trash::Db(_) => true,
+            };
+            let costly: Vec<Trash> = self.changes.trash.extract_if(.., |t| costly(t)).collect();
+            self.changes.trash.clear();
+            if !costly.is_empty() {
+                self.server.lazyfree.free(costly);
+            }
+        }
+    }
+
+    #[cold]
+    fn unresolved(
+        &mut self,
+        argv: Argv<'_>,
+        client: &mut Client,
+        out: &mut ReplyBuf,
+        mark: Mark,
+    ) -> Option<Stop> {
+        let name = argv.arg(0);
+        if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
+            // A browser was tricked into sending commands; nothing after the head is to run.
+            tracing::warn!(
+                "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or \
+                 Host: commands to Redis. This is likely due to an attacker attempting to use \
+                 Cross Protocol Scripting to compromise your Redis instance. Connection from {} \
+                 aborted.",
+                client.handle.peer.addr()
+            );
+            return Some(Stop::Close);
+        }
+        let commands = Arc::clone(&self.commands);
+        match commands.resolve(argv) {
+            Err(error) => self.refuse(&error, client, out, mark),
+            Ok(_) => None,
+        }
+    }
+
+    #[cold]
+    fn refuse(
+        &mut self,
+        error: &CmdError,
+        client: &mut Client,
+        out: &mut ReplyBuf,
+        mark: Mark,
+    ) -> Option<Stop> {
+        out.error(error);
+        self.counters.errors.add(1);
+        self.server.stats.count_error(&error.to_string());
+        after_reply(client, out, mark);
+        None
+    }
+
+    /// Lets others see what the client did.
+    fn note_activity(&self, client: &Client, plans: &[Plan<'_>], ran: usize, now_ms: i64) {
+        use std::sync::atomic::Ordering::Relaxed;
+        let handle = &client.handle;
+        handle.active_at_ms.store(now_ms, Relaxed);
+        if let Some(last) = plans[..ran].last().and_then(|plan| plan.registered) {
+            handle.last_command.store(last.id as u32 + 1, Relaxed);
+        }
+        handle.commands.store(handle.commands.load(Relaxed) + ran as u64, Relaxed);
+    }
+}
+
+#[inline]
+fn lock<'k>(server: &'k Server, locks: Locks, keys: &[KeyHash]) -> Access<'k> {
+    match (locks, keys) {
+        (Locks::Keys, []) => Access::take(&server.keyspace, LockSet::None),
+        (Locks::Keys, [key]) => Access::take(&server.keyspace, LockSet::One(key.hash)),
+        (Locks::Keys, keys) => {
+            let hashes: SmallVec<[u64; 16]> = keys.iter().map(|key| key.hash).collect();
+            Access::take(&server.keyspace, LockSet::Hashes(&hashes))
+        }
+        (Locks::All, _) => Access::take(&server.keyspace, LockSet::All),
+        (Locks::Each, _) => Access::take(&server.keyspace, LockSet::Each),
+    }
+}
+
+/// Appends what the command did to the stream of writes: expired keys first, then itself.
+#[cold]
+pub(super) fn propagate(
+    server: &Server,
+    changes: &mut Changes,
+    effects: &mut Effects,
+    db: usize,
+    argv: Argv<'_>,
+) {
+    let mut commands: Vec<Propagated> = changes
+        .expired
+        .drain(..)
+        .map(|(db, key)| Propagated { db, argv: vec![b"DEL".to_vec(), key.into()] })
+        .collect();
+    let replaced = effects.take();
+    if changes.dirty > 0 {
+        let own = replaced.unwrap_or_else(|| vec![argv.iter().map(<[u8]>::to_vec).collect()]);
+        commands.extend(own.into_iter().map(|argv| Propagated { db, argv }));
+    }
+    changes.log.clear();
+    if !commands.is_empty() {
+        server.propagation.append(commands);
+    }
+}
+
+/// Takes the reply back where CLIENT REPLY says so, and moves SKIP on to the next command.
+#[inline]
+fn after_reply(client: &mut Client, out: &mut ReplyBuf, mark: Mark) {
+    if !client.flags.has(ClientFlags::REPLY) {
+        return;
+    }
+    if client.flags.has(ClientFlags::REPLY_OFF | ClientFlags::REPLY_SKIP) {
+        out.rewind(mark);
+    }
+    client.flags.set(ClientFlags::REPLY_SKIP, client.flags.has(ClientFlags::REPLY_SKIP_NEXT));
+    client.flags.set(ClientFlags::REPLY_SKIP_NEXT, false);
+}
+
+fn stop_of(flow: Flow) -> Option<Stop> {
+    match flow {
+        Flow::Done => None,
+        Flow::Close => Some(Stop::Close),
+        Flow::Shutdown(options) => Some(Stop::Shutdown(options)),
+        Flow::Sleep(ms) => Some(Stop::Sleep(ms)),
+    }
+}

@@ -1,0 +1,76 @@
+//! The active expiry cycle: removes what nobody asks for any more, a little at a time.
+//!
+//! Not by sampling: each segment of each table knows a bound of its deadlines, so the cycle goes
+//! straight to segments in which something is due. A shard is locked for one segment at a time.
+
+use std::time::Instant;
+
+use super::call::Executor;
+use crate::base::limits::BACKGROUND_SLICE;
+use crate::keyspace::{Removed, Trash};
+use crate::server::Propagated;
+
+/// A segment is visited this long after its first item expired, so that one visit serves several.
+const BATCHING_MS: i64 = 200;
+
+/// Where an event loop's cycle is: it cares for every shard whose number leaves `thread` modulo
+/// `threads`.
+pub struct ExpireCursor {
+    thread: usize,
+    threads: usize,
+    shard: usize,
+}
+
+impl ExpireCursor {
+    /// The cycle of event loop `thread` out of `threads`.
+    pub fn new(thread: usize, threads: usize) -> Self {
+        Self { thread, threads, shard: thread }
+    }
+
+    fn restart(&mut self) {
+        self.shard = self.thread;
+    }
+}
+
+impl Executor {
+    /// Works for at most [`BACKGROUND_SLICE`]; `true` when more is left to do now.
+    pub fn expire_slice(&mut self, cursor: &mut ExpireCursor) -> bool {
+        let server = std::sync::Arc::clone(self.server());
+        if !server.active_expire.load(std::sync::atomic::Ordering::Relaxed) {
+            return false;
+        }
+        let (start, now_ms) = (Instant::now(), server.now_ms());
+        if server.pause.is_active(now_ms) {
+            return false;
+        }
+        let wanted = server.propagation.is_wanted();
+        let mut removed: Vec<Removed> = Vec::new();
+        while cursor.shard < server.keyspace.shard_count() {
+            let due_ms = now_ms - BATCHING_MS;
+            let more = {
+                let mut shard = server.keyspace.lock(cursor.shard);
+                let more = shard.min_expire_ms() <= due_ms
+                    && shard.expire_some(due_ms, now_ms, server.keyspace.hasher(), &mut removed);
+                if wanted {
+                    server.propagation.append(removed.iter().map(|gone| Propagated {
+                        db: gone.db,
+                        argv: vec![b"DEL".to_vec(), gone.entry.view().key().to_vec()],
+                    }));
+                }
+                more
+            };
+            for mut gone in removed.drain(..) {
+                self.changes.trash.extend(gone.entry.take_boxed().map(Trash::Value));
+            }
+            self.settle();
+            if !more {
+                cursor.shard += cursor.threads;
+            }
+            if start.elapsed() >= BACKGROUND_SLICE {
+                return true;
+            }
+        }
+        cursor.restart();
+        false
+    }
+}

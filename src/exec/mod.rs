@@ -1,0 +1,16 @@
+//! The one path a command takes: resolve, admit, lock, run, commit, reply.
+//!
+//! Owns the order of those steps, for every caller. Must not know sockets. Keeps: it is the only
+//! caller of handlers; effects are applied while the command's shards are still locked; an error
+//! leaves no trace of a reply but itself.
+
+mod admission;
+mod batch;
+mod call;
+mod expire;
+#[cfg(test)]
+mod tests;
+
+pub use batch::Batch;
+pub use call::{Executor, Progress, Stop};
+pub use expire::ExpireCursor;

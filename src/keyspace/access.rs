@@ -1,0 +1,99 @@
+//! The shards a command needs, locked in ascending order and held until its effects are applied.
+//!
+//! Ascending order over all lockers excludes deadlock. A command that must see the whole keyspace at
+//! one instant takes every lock (a few microseconds); one that walks it takes them one at a time.
+
+use parking_lot::MutexGuard;
+use smallvec::SmallVec;
+
+use super::{Keyspace, Shard};
+
+/// Which shards a command needs.
+#[derive(Clone, Copy, Debug)]
+pub enum LockSet<'a> {
+    /// It touches no key.
+    None,
+    /// Its only key has this hash.
+    One(u64),
+    /// Its keys have these hashes.
+    Hashes(&'a [u64]),
+    /// Every shard at once.
+    All,
+    /// Every shard, one after the other.
+    Each,
+}
+
+/// Held locks.
+pub enum Access<'k> {
+    /// No shard.
+    None,
+    /// One shard, by number.
+    One(usize, MutexGuard<'k, Shard>),
+    /// Several shards, by number, ascending.
+    Many(SmallVec<[(usize, MutexGuard<'k, Shard>); 8]>),
+    /// Every shard.
+    All(Vec<MutexGuard<'k, Shard>>),
+    /// None now; each is locked when it is visited.
+    Each,
+}
+
+impl<'k> Access<'k> {
+    /// Takes the locks of `set`.
+    #[inline]
+    pub fn take(keyspace: &'k Keyspace, set: LockSet<'_>) -> Self {
+        match set {
+            LockSet::None | LockSet::Hashes([]) => Self::None,
+            LockSet::One(hash) => {
+                let shard = keyspace.shard_of(hash);
+                Self::One(shard, keyspace.lock(shard))
+            }
+            LockSet::Hashes(hashes) => Self::take_many(keyspace, hashes),
+            LockSet::All => {
+                Self::All((0..keyspace.shard_count()).map(|shard| keyspace.lock(shard)).collect())
+            }
+            LockSet::Each => Self::Each,
+        }
+    }
+
+    fn take_many(keyspace: &'k Keyspace, hashes: &[u64]) -> Self {
+        let mut shards: SmallVec<[usize; 16]> =
+            hashes.iter().map(|hash| keyspace.shard_of(*hash)).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        match shards[..] {
+            [shard] => Self::One(shard, keyspace.lock(shard)),
+            _ => Self::Many(shards.into_iter().map(|s| (s, keyspace.lock(s))).collect()),
+        }
+    }
+
+    /// The held shard with that number.
+    ///
+    /// # Panics
+    /// If the shard is not held: the command's row declares fewer keys than its handler uses.
+    #[inline]
+    pub fn shard(&mut self, shard: usize) -> &mut Shard {
+        let held = match self {
+            Self::One(number, guard) if *number == shard => Some(&mut **guard),
+            Self::Many(guards) => guards
+                .binary_search_by_key(&shard, |(number, _)| *number)
+                .ok()
+                .map(|at| &mut *guards[at].1),
+            Self::All(guards) => guards.get_mut(shard).map(|guard| &mut **guard),
+            _ => None,
+        };
+        held.expect("a handler uses only keys that its row declares")
+    }
+
+    /// Runs `visit` on a shard that is held, or locks it for the visit.
+    pub fn visit<R>(
+        &mut self,
+        keyspace: &Keyspace,
+        shard: usize,
+        visit: impl FnOnce(&mut Shard) -> R,
+    ) -> R {
+        match self {
+            Self::Each => visit(&mut keyspace.lock(shard)),
+            _ => visit(self.shard(shard)),
+        }
+    }
+}

@@ -1,0 +1,551 @@
+//! An entry: one allocation that holds a key, its deadline, its access bits and its value.
+//!
+//! ```text
+//!  0      1      2          4         5            8          16         20
+//!  | form | flags| value len| key len | access 24b | deadline | key len  | key ... | payload ... |
+//!                   u16       u8                    i64, if     u32, if
+//!                                                   VOLATILE    LONG_KEY
+//! payload: Int 8 bytes; Inline `value len` bytes; Heap 8 bytes, the pointer of a Box<Value>
+//! ```
+//!
+//! Entries are thin (8 bytes to own one) because the table packs them into slots. An entry is
+//! allocated in the size classes of [`size_class`]; a value whose entry stays in its class is
+//! overwritten in place, which is what most writes do.
+//!
+//! Invariant: the layout that `form`, `flags` and the lengths describe is the one that was allocated.
+//! Only this module writes those fields.
+
+#![expect(unsafe_code, reason = "56 instead of 80 bytes for a 16-byte key and a 32-byte value")]
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::marker::PhantomData;
+use std::ptr::{self, NonNull};
+
+use crate::encoding::table::Thin;
+use crate::value::{NewStr, StrView, Type, Value};
+
+const HEAD_LEN: usize = 8;
+const DEADLINE_LEN: usize = 8;
+const LONG_KEY_LEN: usize = 4;
+const WORD_LEN: usize = 8;
+
+/// The entry has a deadline.
+const VOLATILE: u8 = 1;
+/// The key's length did not fit into a byte.
+const LONG_KEY: u8 = 2;
+/// An inline string that OBJECT ENCODING calls `raw`.
+const RAW: u8 = 4;
+
+/// What the payload is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Form {
+    Int = 0,
+    Inline = 1,
+    Heap = 2,
+}
+
+/// The fixed part of an entry.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Head {
+    form: Form,
+    flags: u8,
+    value_len: u16,
+    key_len: u8,
+    access: [u8; 3],
+}
+
+/// What is to be stored in an entry.
+#[derive(Debug)]
+pub enum NewValue<'a> {
+    /// A string.
+    Str(NewStr<'a>),
+    /// A value of any other type, or a long string.
+    Object(Box<Value>),
+}
+
+/// A value in place.
+#[derive(Clone, Copy, Debug)]
+pub enum ValueView<'a> {
+    /// A string.
+    Str(StrView<'a>),
+}
+
+/// An owned entry.
+pub struct Entry {
+    raw: NonNull<u8>,
+}
+
+// SAFETY: an entry owns its bytes and its boxed value, which is Send, and nothing else.
+unsafe impl Send for Entry {}
+
+/// A shared view of an entry.
+#[derive(Clone, Copy)]
+pub struct EntryView<'a> {
+    raw: NonNull<u8>,
+    lifetime: PhantomData<&'a u8>,
+}
+
+/// The allocation size for `len` bytes: multiples of 8 up to 64, then four classes per doubling.
+///
+/// These are the allocator's own classes (see `observe::allocator`); with any other allocator they
+/// only decide which overwrites happen in place.
+pub fn size_class(len: usize) -> usize {
+    if len <= 64 {
+        return len.next_multiple_of(8);
+    }
+    let spacing = 1 << (usize::BITS - 1 - (len - 1).leading_zeros() - 2);
+    len.next_multiple_of(spacing)
+}
+
+/// The payload of a new entry, ready to be laid out.
+enum Payload<'a> {
+    Int(i64),
+    Inline { bytes: &'a [u8], raw: bool },
+    Heap(Box<Value>),
+}
+
+impl<'a> From<NewValue<'a>> for Payload<'a> {
+    fn from(value: NewValue<'a>) -> Self {
+        match value {
+            NewValue::Str(NewStr::Int(value)) => Self::Int(value),
+            NewValue::Str(NewStr::Bytes { bytes, raw }) => Self::Inline { bytes, raw },
+            NewValue::Str(NewStr::Shared(bytes)) => Self::Heap(Box::new(Value::Str(bytes))),
+            NewValue::Object(value) => Self::Heap(value),
+        }
+    }
+}
+
+impl Payload<'_> {
+    fn form(&self) -> Form {
+        match self {
+            Self::Int(_) => Form::Int,
+            Self::Inline { .. } => Form::Inline,
+            Self::Heap(_) => Form::Heap,
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Int(_) | Self::Heap(_) => WORD_LEN,
+            Self::Inline { bytes, .. } => bytes.len(),
+        }
+    }
+
+    /// The head's fields that describe the payload, given its other flags.
+    fn describe(&self, head: &mut Head) {
+        head.form = self.form();
+        head.flags &= !RAW;
+        head.value_len = 0;
+        if let Self::Inline { bytes, raw } = self {
+            head.flags |= if *raw { RAW } else { 0 };
+            head.value_len = u16::try_from(bytes.len()).expect("inline values are short");
+        }
+    }
+
+    /// Writes the payload to `at`.
+    ///
+    /// # Safety
+    /// `len()` bytes at `at` are writable and hold nothing that needs dropping.
+    unsafe fn write(self, at: *mut u8) {
+        let (word, bytes);
+        let from: &[u8] = match self {
+            Self::Int(value) => {
+                word = value.to_ne_bytes();
+                &word
+            }
+            Self::Heap(value) => {
+                word = (Box::into_raw(value).expose_provenance() as i64).to_ne_bytes();
+                &word
+            }
+            Self::Inline { bytes: inline, .. } => {
+                bytes = inline;
+                bytes
+            }
+        };
+        // SAFETY: the caller's promise; a payload never borrows from the entry it is written to.
+        unsafe { ptr::copy_nonoverlapping(from.as_ptr(), at, from.len()) }
+    }
+}
+
+impl Entry {
+    /// An entry of `key` and `value`.
+    pub fn new(key: &[u8], value: NewValue<'_>, deadline: Option<i64>, access: u32) -> Self {
+        let payload = Payload::from(value);
+        let long_key = key.len() > usize::from(u8::MAX);
+        let mut head = Head {
+            form: Form::Int,
+            flags: 0,
+            value_len: 0,
+            key_len: if long_key { 0 } else { key.len() as u8 },
+            access: access_bytes(access),
+        };
+        head.flags |= if deadline.is_some() { VOLATILE } else { 0 };
+        head.flags |= if long_key { LONG_KEY } else { 0 };
+        payload.describe(&mut head);
+        let key_at = key_offset(head.flags);
+        let layout = layout(key_at + key.len() + payload.len());
+        // SAFETY: the layout is at least HEAD_LEN bytes long.
+        let Some(raw) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
+        // SAFETY: a Head fits and the allocation is aligned to 8.
+        unsafe { raw.cast::<Head>().write(head) };
+        if let Some(at_ms) = deadline {
+            // SAFETY: VOLATILE reserves 8 bytes behind the head.
+            unsafe { raw.add(HEAD_LEN).cast::<i64>().write(at_ms) };
+        }
+        if long_key {
+            let len = u32::try_from(key.len()).expect("keys are shorter than 4 GiB");
+            // SAFETY: LONG_KEY reserves 4 bytes before the key.
+            unsafe { raw.add(key_at - LONG_KEY_LEN).cast::<u32>().write_unaligned(len) };
+        }
+        // SAFETY: the allocation holds the key at key_at, and is not the caller's slice.
+        unsafe { ptr::copy_nonoverlapping(key.as_ptr(), raw.as_ptr().add(key_at), key.len()) };
+        // SAFETY: the payload follows the key within the allocation, and the bytes are fresh.
+        unsafe { payload.write(raw.as_ptr().add(key_at + key.len())) };
+        Self { raw }
+    }
+
+    /// A view of the entry.
+    #[inline]
+    pub fn view(&self) -> EntryView<'_> {
+        EntryView { raw: self.raw, lifetime: PhantomData }
+    }
+
+    /// Stores `value`, in place where the entry stays in its size class.
+    #[inline]
+    pub fn set_value(&mut self, value: NewValue<'_>) {
+        let view = self.view();
+        let (key_len, payload) = (view.key().len(), Payload::from(value));
+        let payload_at = key_offset(view.head().flags) + key_len;
+        if view.head().form == Form::Heap
+            || size_class(payload_at + payload.len()) != size_class(view.len())
+        {
+            return self.rebuild(view.deadline(), Some(payload));
+        }
+        let mut head = view.head();
+        payload.describe(&mut head);
+        // SAFETY: the entry is exclusively borrowed, and the layout's class stays the same.
+        unsafe { self.raw.cast::<Head>().write(head) };
+        // SAFETY: the class holds the payload at its place; the old one needs no drop.
+        unsafe { payload.write(self.raw.as_ptr().add(payload_at)) };
+    }
+
+    /// Sets or removes the deadline, in Unix milliseconds.
+    pub fn set_deadline(&mut self, deadline: Option<i64>) {
+        match (self.view().deadline(), deadline) {
+            (None, None) => {}
+            (Some(_), Some(at_ms)) => {
+                // SAFETY: the entry is VOLATILE, so the deadline lies behind the head.
+                unsafe { self.raw.add(HEAD_LEN).cast::<i64>().write(at_ms) };
+            }
+            _ => self.rebuild(deadline, None),
+        }
+    }
+
+    /// Sets the 24 access bits.
+    #[inline]
+    pub fn set_access(&mut self, access: u32) {
+        let head = Head { access: access_bytes(access), ..self.view().head() };
+        // SAFETY: only the access bits change.
+        unsafe { self.raw.cast::<Head>().write(head) };
+    }
+
+    /// The boxed value, for changing it in place.
+    pub fn object_mut(&mut self) -> Option<&mut Value> {
+        let raw = self.view().boxed()?;
+        // SAFETY: the entry owns the box and is exclusively borrowed.
+        Some(unsafe { &mut *raw })
+    }
+
+    /// Lays the entry out anew with `deadline` and, if given, another payload.
+    #[cold]
+    fn rebuild(&mut self, deadline: Option<i64>, payload: Option<Payload<'_>>) {
+        let view = self.view();
+        let access = view.access();
+        let value = match payload {
+            Some(Payload::Int(value)) => NewValue::Str(NewStr::Int(value)),
+            Some(Payload::Inline { bytes, raw }) => NewValue::Str(NewStr::Bytes { bytes, raw }),
+            Some(Payload::Heap(value)) => NewValue::Object(value),
+            None => match view.boxed() {
+                Some(_) => NewValue::Object(self.take_boxed().expect("the form is Heap")),
+                None => NewValue::Str(view.inline().to_new()),
+            },
+        };
+        let new = Self::new(self.view().key(), value, deadline, access);
+        *self = new;
+    }
+
+    /// Takes the boxed value out; the entry holds the integer 0 afterwards.
+    pub fn take_boxed(&mut self) -> Option<Box<Value>> {
+        let view = self.view();
+        let raw = view.boxed()?;
+        let payload_at = key_offset(view.head().flags) + view.key().len();
+        let mut head = view.head();
+        Payload::Int(0).describe(&mut head);
+        // SAFETY: the payload's length stays that of a word.
+        unsafe { self.raw.cast::<Head>().write(head) };
+        // SAFETY: an Int payload is as long as a Heap one, whose box is owned by `raw` from here on.
+        unsafe { Payload::Int(0).write(self.raw.as_ptr().add(payload_at)) };
+        // SAFETY: the pointer came from Box::into_raw and is not in the entry any more.
+        Some(unsafe { Box::from_raw(raw) })
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        drop(self.take_boxed());
+        let layout = layout(self.view().len());
+        // SAFETY: the entry was allocated with this layout (its class never changes in place).
+        unsafe { dealloc(self.raw.as_ptr(), layout) };
+    }
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let view = self.view();
+        write!(out, "{} = {:?} until {:?}", view.key().escape_ascii(), view.value(), view.deadline())
+    }
+}
+
+impl<'a> EntryView<'a> {
+    #[inline]
+    fn head(self) -> Head {
+        // SAFETY: every entry starts with a Head, which nobody changes during 'a.
+        unsafe { self.raw.cast::<Head>().read() }
+    }
+
+    /// `len` bytes of the entry from `at` on.
+    ///
+    /// # Safety
+    /// They lie within the entry and are initialized.
+    #[inline]
+    unsafe fn slice(self, at: usize, len: usize) -> &'a [u8] {
+        // SAFETY: the caller's promise, and nobody changes the entry during 'a.
+        unsafe { std::slice::from_raw_parts(self.raw.as_ptr().add(at), len) }
+    }
+
+    /// The key.
+    #[inline]
+    pub fn key(self) -> &'a [u8] {
+        let head = self.head();
+        let at = key_offset(head.flags);
+        let len = if head.flags & LONG_KEY == 0 {
+            usize::from(head.key_len)
+        } else {
+            // SAFETY: LONG_KEY reserves 4 bytes before the key.
+            unsafe { self.raw.add(at - LONG_KEY_LEN).cast::<u32>().read_unaligned() as usize }
+        };
+        // SAFETY: the key lies there.
+        unsafe { self.slice(at, len) }
+    }
+
+    /// When the entry expires, in Unix milliseconds.
+    #[inline]
+    pub fn deadline(self) -> Option<i64> {
+        if self.head().flags & VOLATILE == 0 {
+            return None;
+        }
+        // SAFETY: the entry is VOLATILE, so the deadline lies behind the head.
+        Some(unsafe { self.raw.add(HEAD_LEN).cast::<i64>().read() })
+    }
+
+    /// The 24 access bits.
+    #[inline]
+    pub fn access(self) -> u32 {
+        let [low, middle, high] = self.head().access;
+        u32::from_le_bytes([low, middle, high, 0])
+    }
+
+    /// The value.
+    #[inline]
+    pub fn value(self) -> ValueView<'a> {
+        match self.object() {
+            Some(Value::Str(bytes)) => ValueView::Str(StrView::Shared(bytes)),
+            None => ValueView::Str(self.inline()),
+        }
+    }
+
+    /// The value's type.
+    pub fn type_of(self) -> Type {
+        self.object().map_or(Type::String, Value::type_of)
+    }
+
+    /// The boxed value, where there is one.
+    pub fn object(self) -> Option<&'a Value> {
+        // SAFETY: the entry owns the box, and nobody changes it during 'a.
+        self.boxed().map(|raw| unsafe { &*raw })
+    }
+
+    /// Where the entry is, as DEBUG OBJECT shows it.
+    pub fn address(self) -> *const u8 {
+        self.raw.as_ptr()
+    }
+
+    /// Bytes of memory behind the entry's pointer, its value included.
+    pub fn memory(self) -> usize {
+        size_class(self.len()) + self.object().map_or(0, Value::memory)
+    }
+
+    fn payload_at(self) -> usize {
+        key_offset(self.head().flags) + self.key().len()
+    }
+
+    /// Bytes that the entry's parts take.
+    fn len(self) -> usize {
+        let head = self.head();
+        let payload =
+            if head.form == Form::Inline { usize::from(head.value_len) } else { WORD_LEN };
+        self.payload_at() + payload
+    }
+
+    fn word(self) -> i64 {
+        // SAFETY: the forms Int and Heap have a payload of 8 bytes; callers have checked the form.
+        unsafe { self.raw.add(self.payload_at()).cast::<i64>().read_unaligned() }
+    }
+
+    #[inline]
+    fn boxed(self) -> Option<*mut Value> {
+        let heap = self.head().form == Form::Heap;
+        heap.then(|| ptr::with_exposed_provenance_mut(self.word() as usize))
+    }
+
+    /// The value of an entry whose form is not Heap.
+    #[inline]
+    fn inline(self) -> StrView<'a> {
+        let head = self.head();
+        if head.form == Form::Int {
+            return StrView::Int(self.word());
+        }
+        // SAFETY: an Inline payload is value_len bytes long.
+        let bytes = unsafe { self.slice(self.payload_at(), usize::from(head.value_len)) };
+        StrView::Bytes { bytes, raw: head.flags & RAW != 0 }
+    }
+}
+
+// SAFETY: an entry is its pointer; views read through it and end before it changes.
+unsafe impl Thin for Entry {
+    type View<'a> = EntryView<'a>;
+
+    fn into_raw(self) -> NonNull<u8> {
+        std::mem::ManuallyDrop::new(self).raw
+    }
+
+    unsafe fn from_raw(raw: NonNull<u8>) -> Self {
+        Self { raw }
+    }
+
+    #[inline]
+    unsafe fn view<'a>(raw: NonNull<u8>) -> EntryView<'a> {
+        EntryView { raw, lifetime: PhantomData }
+    }
+
+    fn as_view(&self) -> EntryView<'_> {
+        self.view()
+    }
+
+    #[inline]
+    fn key<'a>(view: Self::View<'a>) -> &'a [u8] {
+        view.key()
+    }
+
+    #[inline]
+    fn expire_at_ms(view: EntryView<'_>) -> Option<i64> {
+        view.deadline()
+    }
+}
+
+#[inline]
+fn key_offset(flags: u8) -> usize {
+    let deadline = if flags & VOLATILE == 0 { 0 } else { DEADLINE_LEN };
+    HEAD_LEN + deadline + if flags & LONG_KEY == 0 { 0 } else { LONG_KEY_LEN }
+}
+
+fn layout(len: usize) -> Layout {
+    Layout::from_size_align(size_class(len), 8).expect("an entry is shorter than isize::MAX")
+}
+
+fn access_bytes(access: u32) -> [u8; 3] {
+    let [low, middle, high, _] = access.to_le_bytes();
+    [low, middle, high]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text(entry: &Entry) -> Vec<u8> {
+        let ValueView::Str(value) = entry.view().value();
+        value.to_vec()
+    }
+
+    fn new_str(bytes: &[u8]) -> NewValue<'_> {
+        NewValue::Str(NewStr::from_bytes(bytes))
+    }
+
+    #[test]
+    fn size_classes_have_four_steps_per_doubling() {
+        let steps: Vec<usize> = [1, 8, 9, 56, 64, 65, 81, 128, 129, 161, 1025].map(size_class).into();
+        assert_eq!(steps, [8, 8, 16, 56, 64, 80, 96, 128, 160, 192, 1280]);
+    }
+
+    #[test]
+    fn a_typical_entry_takes_56_bytes() {
+        let entry = Entry::new(&[b'k'; 16], new_str(&[b'v'; 32]), None, 0);
+        assert_eq!(entry.view().memory(), 56);
+        let volatile = Entry::new(&[b'k'; 16], new_str(&[b'v'; 32]), Some(1), 0);
+        assert_eq!(volatile.view().memory(), 64);
+    }
+
+    #[test]
+    fn overwriting_within_the_class_stays_in_place() {
+        let mut entry = Entry::new(b"key", new_str(b"five5"), None, 7);
+        let before = entry.raw;
+        entry.set_value(new_str(b"four"));
+        assert_eq!((entry.raw, text(&entry)), (before, b"four".to_vec()));
+        entry.set_value(new_str(&[b'x'; 200]));
+        assert_eq!(text(&entry), vec![b'x'; 200]);
+        assert_eq!(entry.view().access(), 7);
+    }
+
+    #[test]
+    fn long_values_are_shared_and_freed() {
+        let long = Arc::new(vec![b'l'; 5000]);
+        let mut entry =
+            Entry::new(b"key", NewValue::Str(NewStr::Shared(Arc::clone(&long))), None, 0);
+        entry.set_deadline(Some(9));
+        assert_eq!((Arc::strong_count(&long), entry.view().deadline()), (2, Some(9)));
+        entry.set_value(new_str(b"short"));
+        assert_eq!((Arc::strong_count(&long), text(&entry)), (1, b"short".to_vec()));
+    }
+
+    proptest! {
+        #[test]
+        fn entries_hold_what_they_are_given(
+            key in prop::collection::vec(any::<u8>(), 0..600),
+            steps in prop::collection::vec(
+                (prop::collection::vec(any::<u8>(), 0..2000), prop::option::of(any::<i64>()), any::<bool>()),
+                1..12,
+            ),
+        ) {
+            let mut entry = Entry::new(&key, NewValue::Str(NewStr::Int(-1)), None, 0xabcdef);
+            for (value, deadline, value_first) in steps {
+                if value_first {
+                    entry.set_value(new_str(&value));
+                    entry.set_deadline(deadline);
+                } else {
+                    entry.set_deadline(deadline);
+                    entry.set_value(new_str(&value));
+                }
+                prop_assert_eq!(text(&entry), value);
+                prop_assert_eq!(entry.view().key(), &key[..]);
+                prop_assert_eq!(entry.view().deadline(), deadline);
+                prop_assert_eq!(entry.view().access(), 0xabcdef);
+            }
+        }
+    }
+}

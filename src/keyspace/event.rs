@@ -1,0 +1,64 @@
+//! Keyspace events: what happened to a key, under the names notifications use.
+
+/// The class of an event, as `notify-keyspace-events` selects them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventClass {
+    /// `g`: commands on keys of any type.
+    Generic,
+    /// `$`: strings.
+    String,
+    /// `x`: a key expired.
+    Expired,
+    /// `e`: a key was evicted.
+    Evicted,
+}
+
+/// What happened to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The class that selects the event.
+    pub class: EventClass,
+    /// The name subscribers see.
+    pub name: &'static str,
+}
+
+impl Event {
+    const fn string(name: &'static str) -> Self {
+        Self { class: EventClass::String, name }
+    }
+
+    const fn generic(name: &'static str) -> Self {
+        Self { class: EventClass::Generic, name }
+    }
+
+    /// A string was set.
+    pub const SET: Self = Self::string("set");
+    /// A string grew at its end.
+    pub const APPEND: Self = Self::string("append");
+    /// Part of a string was overwritten.
+    pub const SETRANGE: Self = Self::string("setrange");
+    /// An integer was added.
+    pub const INCRBY: Self = Self::string("incrby");
+    /// An integer was subtracted.
+    pub const DECRBY: Self = Self::string("decrby");
+    /// A floating-point number was added.
+    pub const INCRBYFLOAT: Self = Self::string("incrbyfloat");
+    /// A key was deleted.
+    pub const DEL: Self = Self::generic("del");
+    /// A key got a deadline.
+    pub const EXPIRE: Self = Self::generic("expire");
+    /// A key lost its deadline.
+    pub const PERSIST: Self = Self::generic("persist");
+    /// A key got another name: the old one.
+    pub const RENAME_FROM: Self = Self::generic("rename_from");
+    /// A key got another name: the new one.
+    pub const RENAME_TO: Self = Self::generic("rename_to");
+    /// A key moved to another database: in the old one.
+    pub const MOVE_FROM: Self = Self::generic("move_from");
+    /// A key moved to another database: in the new one.
+    pub const MOVE_TO: Self = Self::generic("move_to");
+    /// A key was copied to this one.
+    pub const COPY_TO: Self = Self::generic("copy_to");
+    /// A key's deadline passed and it was removed.
+    pub const EXPIRED: Self = Self { class: EventClass::Expired, name: "expired" };
+}

@@ -1,0 +1,139 @@
+//! The keys and their values: numbered databases over lock-sharded tables.
+//!
+//! Owns shards, their locks, entries, deadlines and access statistics. Must not know commands,
+//! clients or files. Keeps: entries appear and vanish only here; no reader sees an expired key; a
+//! removal has a reason; locks are taken in ascending shard order and never across a wait; what a
+//! request lent is copied, never kept, except buffers made to be shared.
+//!
+//! A key's hash chooses its shard by its top bits and its place in the shard's table by the rest, so
+//! shards and buckets together are in hash order, which SCAN's cursor counts in. All databases of a
+//! key are in the same shard: SWAPDB, MOVE and COPY across databases need no second lock.
+
+mod access;
+mod entry;
+mod event;
+mod recency;
+mod scan;
+mod shard;
+mod view;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, MutexGuard};
+
+pub use access::{Access, LockSet};
+pub use entry::{Entry, EntryView, NewValue, ValueView};
+pub use event::{Event, EventClass};
+pub use recency::AccessPolicy;
+pub use shard::{Removed, Shard, Stats};
+pub use view::{Change, Changes, DbView, Deadline, Key, Kind, Lookup, Str, StrMut, Trash, WrongType, Written};
+
+use crate::base::hash::KeyHasher;
+use crate::encoding::table::Table;
+
+/// Fewest shards; with one thread they cost nothing, and SCAN cursors look alike everywhere.
+const SHARDS_MIN: usize = 256;
+
+/// One table of one database in one shard.
+pub type Db = Table<Entry>;
+
+/// Keeps each lock on a cache line of its own.
+#[repr(align(128))]
+struct Line<T>(T);
+
+/// All databases.
+pub struct Keyspace {
+    shards: Box<[Line<Mutex<Shard>>]>,
+    shard_bits: u32,
+    hasher: KeyHasher,
+    databases: usize,
+    policy: AtomicU64,
+}
+
+impl Keyspace {
+    /// An empty keyspace of `databases` databases for `threads` event loops.
+    pub fn new(databases: usize, threads: usize, hasher: KeyHasher) -> Self {
+        let count = SHARDS_MIN.max((8 * threads).next_power_of_two());
+        let shard_bits = count.trailing_zeros();
+        let shards = (0..count).map(|n| Line(Mutex::new(Shard::new(shard_bits, n as u64)))).collect();
+        let policy = AtomicU64::new(AccessPolicy::default().pack());
+        Self { shards, shard_bits, hasher, databases, policy }
+    }
+
+    /// How many numbered databases there are.
+    pub fn databases(&self) -> usize {
+        self.databases
+    }
+
+    /// How many shards there are.
+    pub fn shard_count(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Bits of a hash that choose the shard.
+    pub fn shard_bits(&self) -> u32 {
+        self.shard_bits
+    }
+
+    /// The hash of a key.
+    #[inline]
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        self.hasher.hash(key)
+    }
+
+    /// The hasher of all keys.
+    pub fn hasher(&self) -> &KeyHasher {
+        &self.hasher
+    }
+
+    /// The shard of a hash.
+    #[inline]
+    pub fn shard_of(&self, hash: u64) -> usize {
+        (hash >> (64 - self.shard_bits)) as usize
+    }
+
+    /// Locks one shard.
+    #[inline]
+    pub fn lock(&self, shard: usize) -> MutexGuard<'_, Shard> {
+        self.shards[shard].0.lock()
+    }
+
+    /// Asks for the line of the bucket of `hash`; does nothing if the shard is busy.
+    #[inline]
+    pub fn prefetch_bucket(&self, db: usize, hash: u64) {
+        if let Some(shard) = self.shards[self.shard_of(hash)].0.try_lock() {
+            shard.prefetch_bucket(db, hash);
+        }
+    }
+
+    /// Asks for the line of the entry of `hash`; does nothing if the shard is busy.
+    #[inline]
+    pub fn prefetch_entry(&self, db: usize, hash: u64) {
+        if let Some(shard) = self.shards[self.shard_of(hash)].0.try_lock() {
+            shard.prefetch_entry(db, hash);
+        }
+    }
+
+    /// How accesses are remembered.
+    #[inline]
+    pub fn policy(&self) -> AccessPolicy {
+        AccessPolicy::unpack(self.policy.load(Ordering::Relaxed))
+    }
+
+    /// Changes how accesses are remembered.
+    pub fn set_policy(&self, policy: AccessPolicy) {
+        self.policy.store(policy.pack(), Ordering::Relaxed);
+    }
+
+    /// The sum of the shards' statistics, one shard after the other.
+    pub fn stats(&self) -> Stats {
+        let mut sum = Stats::default();
+        (0..self.shard_count()).for_each(|shard| sum.add(self.lock(shard).stats()));
+        sum
+    }
+
+    /// Sets the statistics back to zero.
+    pub fn reset_stats(&self) {
+        (0..self.shard_count()).for_each(|shard| self.lock(shard).reset_stats());
+    }
+}

@@ -1,0 +1,122 @@
+//! The 24 access bits of an entry: when (LRU) or how often (LFU) it was used.
+//!
+//! LRU: seconds of the clock modulo 2^24. LFU: minutes modulo 2^16 in the upper 16 bits, and a
+//! logarithmic counter in the lower 8 that new entries start at 5 and that decays with time. Both
+//! forms and their constants are Redis's (evict.c), because OBJECT IDLETIME and FREQ show them.
+
+use crate::base::random::Random;
+
+const LRU_MASK: i64 = (1 << 24) - 1;
+const LFU_TIME_MASK: i64 = (1 << 16) - 1;
+const LFU_START: u32 = 5;
+const COUNTER_MASK: u32 = 0xff;
+const MINUTE_MS: i64 = 60_000;
+
+/// How accesses are remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccessPolicy {
+    /// Whether frequency rather than time is kept (`maxmemory-policy *-lfu`).
+    pub lfu: bool,
+    /// `lfu-log-factor`.
+    pub log_factor: u16,
+    /// `lfu-decay-time` in minutes.
+    pub decay_minutes: u16,
+}
+
+impl Default for AccessPolicy {
+    fn default() -> Self {
+        Self { lfu: false, log_factor: 10, decay_minutes: 1 }
+    }
+}
+
+impl AccessPolicy {
+    pub(super) fn pack(self) -> u64 {
+        u64::from(self.lfu) | u64::from(self.log_factor) << 16 | u64::from(self.decay_minutes) << 32
+    }
+
+    pub(super) fn unpack(word: u64) -> Self {
+        let (log_factor, decay_minutes) = ((word >> 16) as u16, (word >> 32) as u16);
+        Self { lfu: word & 1 != 0, log_factor, decay_minutes }
+    }
+
+    /// The access bits of an entry made now.
+    #[inline]
+    pub fn fresh(self, now_ms: i64) -> u32 {
+        if self.lfu { lfu_minutes(now_ms) << 8 | LFU_START } else { lru_clock(now_ms) }
+    }
+
+    /// The access bits after an access now.
+    #[inline]
+    pub fn touched(self, bits: u32, now_ms: i64, random: &mut Random) -> u32 {
+        if !self.lfu {
+            return lru_clock(now_ms);
+        }
+        let counter = self.incremented(self.decayed(bits, now_ms), random);
+        lfu_minutes(now_ms) << 8 | counter
+    }
+
+    /// Milliseconds since the last access, to the second.
+    pub fn idle_ms(self, bits: u32, now_ms: i64) -> i64 {
+        (i64::from(lru_clock(now_ms)) - i64::from(bits)).rem_euclid(LRU_MASK + 1) * 1000
+    }
+
+    /// The access counter as it is now.
+    pub fn frequency(self, bits: u32, now_ms: i64) -> u32 {
+        self.decayed(bits, now_ms)
+    }
+
+    fn decayed(self, bits: u32, now_ms: i64) -> u32 {
+        let (since, counter) = (bits >> 8, bits & COUNTER_MASK);
+        let elapsed = lfu_minutes(now_ms).wrapping_sub(since) & LFU_TIME_MASK as u32;
+        match elapsed.checked_div(u32::from(self.decay_minutes)) {
+            Some(periods) => counter.saturating_sub(periods),
+            None => counter,
+        }
+    }
+
+    fn incremented(self, counter: u32, random: &mut Random) -> u32 {
+        if counter == COUNTER_MASK {
+            return counter;
+        }
+        let base = u64::from(counter.saturating_sub(LFU_START));
+        let hit = random.below(base * u64::from(self.log_factor) + 1) == 0;
+        counter + u32::from(hit)
+    }
+}
+
+fn lru_clock(now_ms: i64) -> u32 {
+    (now_ms / 1000 & LRU_MASK) as u32
+}
+
+fn lfu_minutes(now_ms: i64) -> u32 {
+    (now_ms / MINUTE_MS & LFU_TIME_MASK) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_time_survives_the_clock_wrapping() {
+        let policy = AccessPolicy::default();
+        let wrap_ms = (LRU_MASK + 1) * 1000;
+        let bits = policy.fresh(wrap_ms - 3_000);
+        assert_eq!(policy.idle_ms(bits, wrap_ms + 4_000), 7_000);
+    }
+
+    #[test]
+    fn counters_rise_with_use_and_fall_with_time() {
+        let policy = AccessPolicy { lfu: true, ..AccessPolicy::default() };
+        let (mut random, mut bits) = (Random::seeded(1), policy.fresh(0));
+        (0..1000).for_each(|_| bits = policy.touched(bits, 0, &mut random));
+        let risen = policy.frequency(bits, 0);
+        assert!((10..60).contains(&risen), "{risen}");
+        assert_eq!(policy.frequency(bits, 3 * MINUTE_MS), risen - 3);
+    }
+
+    #[test]
+    fn policies_survive_packing() {
+        let policy = AccessPolicy { lfu: true, log_factor: 255, decay_minutes: 7 };
+        assert_eq!(AccessPolicy::unpack(policy.pack()), policy);
+    }
+}

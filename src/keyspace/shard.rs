@@ -1,0 +1,129 @@
+//! One shard: its part of every database, and what was counted under its lock.
+
+use super::entry::Entry;
+use super::{Db, KeyHasher};
+use crate::base::random::Random;
+
+/// Why and where an entry was removed without a command asking for it.
+#[derive(Debug)]
+pub struct Removed {
+    /// The database.
+    pub db: usize,
+    /// The removed entry.
+    pub entry: Entry,
+}
+
+/// What happened to the keys of a shard since the start or the last CONFIG RESETSTAT.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stats {
+    /// Reads of keys that were there.
+    pub hits: u64,
+    /// Reads of keys that were not.
+    pub misses: u64,
+    /// Keys removed because their deadline passed.
+    pub expired: u64,
+}
+
+impl Stats {
+    /// Adds another shard's counts.
+    pub fn add(&mut self, other: &Self) {
+        self.hits += other.hits;
+        self.misses += other.misses;
+        self.expired += other.expired;
+    }
+}
+
+/// One shard of the keyspace.
+pub struct Shard {
+    /// Grows up to the highest database in use.
+    dbs: Vec<Db>,
+    shard_bits: u32,
+    pub(super) stats: Stats,
+    pub(super) random: Random,
+}
+
+impl Shard {
+    pub(super) fn new(shard_bits: u32, seed: u64) -> Self {
+        let (dbs, stats) = (vec![Db::new(shard_bits)], Stats::default());
+        Self { dbs, shard_bits, stats, random: Random::seeded(seed) }
+    }
+
+    /// What was counted.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    pub(super) fn reset_stats(&mut self) {
+        self.stats = Stats::default();
+    }
+
+    /// The table of database `db`, if it was ever used.
+    #[inline]
+    pub fn db(&self, db: usize) -> Option<&Db> {
+        self.dbs.get(db)
+    }
+
+    /// The table of database `db`.
+    #[inline]
+    pub(super) fn db_mut(&mut self, db: usize) -> &mut Db {
+        self.parts(db).0
+    }
+
+    /// The table of database `db` with the counters beside it.
+    #[inline]
+    pub(super) fn parts(&mut self, db: usize) -> (&mut Db, &mut Stats, &mut Random) {
+        if db >= self.dbs.len() {
+            let shard_bits = self.shard_bits;
+            self.dbs.resize_with(db + 1, || Db::new(shard_bits));
+        }
+        (&mut self.dbs[db], &mut self.stats, &mut self.random)
+    }
+
+    #[inline]
+    pub(super) fn prefetch_bucket(&self, db: usize, hash: u64) {
+        if let Some(table) = self.db(db) {
+            table.prefetch_bucket(hash);
+        }
+    }
+
+    #[inline]
+    pub(super) fn prefetch_entry(&self, db: usize, hash: u64) {
+        if let Some(table) = self.db(db) {
+            table.prefetch_item(hash);
+        }
+    }
+
+    /// Exchanges two databases.
+    pub(super) fn swap(&mut self, one: usize, other: usize) {
+        self.parts(one.max(other));
+        self.dbs.swap(one, other);
+    }
+
+    /// Empties database `db` and returns what it held.
+    pub(super) fn take_db(&mut self, db: usize) -> Option<Db> {
+        let fresh = Db::new(self.shard_bits);
+        self.dbs.get_mut(db).map(|table| std::mem::replace(table, fresh))
+    }
+
+    /// When the next entry of any database may be due, in Unix milliseconds.
+    pub fn min_expire_ms(&self) -> i64 {
+        self.dbs.iter().map(Db::min_expire_ms).min().unwrap_or(i64::MAX)
+    }
+
+    /// Removes what expired by `now_ms` from one segment that had something due by `due_ms`;
+    /// `false` when there was none.
+    pub fn expire_some(
+        &mut self,
+        due_ms: i64,
+        now_ms: i64,
+        hasher: &KeyHasher,
+        removed: &mut Vec<Removed>,
+    ) -> bool {
+        let before = removed.len();
+        let found = self.dbs.iter_mut().enumerate().any(|(db, table)| {
+            table.expire_segment(due_ms, now_ms, hasher, |entry| removed.push(Removed { db, entry }))
+        });
+        self.stats.expired += (removed.len() - before) as u64;
+        found
+    }
+}

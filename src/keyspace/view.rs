@@ -1,0 +1,504 @@
+//! What a command sees of the keyspace, and the only way to change it.
+//!
+//! A [`DbView`] holds the locks of one command and one database number. Lookups expire lazily, count
+//! hits and misses and remember accesses; changes are announced by [`Written::changed`] and collected
+//! in [`Changes`], which the executor applies in one place while the locks are still held.
+
+use std::sync::Arc;
+
+use super::entry::{Entry, EntryView, NewValue, ValueView};
+use super::event::Event;
+use super::{Access, AccessPolicy, Db, Keyspace, Shard};
+use crate::base::limits::INLINE_VALUE_MAX;
+use crate::encoding::table::Position;
+use crate::value::{NewStr, StrView, Value};
+
+/// A key with its hash, which is computed once per command.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'a> {
+    /// The key's bytes.
+    pub bytes: &'a [u8],
+    /// [`Keyspace::hash`] of the bytes.
+    pub hash: u64,
+}
+
+/// What a lookup leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// A read: counts a hit or miss and remembers the access.
+    Read,
+    /// A question about the key (TTL, TYPE, EXISTS): counts, but is no access.
+    Ask,
+    /// Part of a write: an access, but neither hit nor miss.
+    Write,
+    /// Introspection: no trace.
+    Silent,
+}
+
+/// What becomes of a key's deadline when its value is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deadline {
+    /// It stays.
+    Keep,
+    /// It is removed.
+    Clear,
+    /// It becomes this, in Unix milliseconds.
+    At(i64),
+}
+
+/// The key holds another type than the command is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrongType;
+
+/// A type of value, for typed access.
+pub trait Kind {
+    /// What a read of the type yields.
+    type View<'a>;
+
+    /// The value, if it is of this type.
+    fn of(value: ValueView<'_>) -> Option<Self::View<'_>>;
+}
+
+/// Strings.
+pub struct Str;
+
+impl Kind for Str {
+    type View<'a> = StrView<'a>;
+
+    #[inline]
+    fn of(value: ValueView<'_>) -> Option<StrView<'_>> {
+        match value {
+            ValueView::Str(value) => Some(value),
+        }
+    }
+}
+
+/// One change of one key.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The database.
+    pub db: usize,
+    /// The key.
+    pub key: Box<[u8]>,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What a command did to the keyspace, to be applied by the executor.
+#[derive(Default)]
+pub struct Changes {
+    /// How many changes there were: INFO's `rdb_changes_since_last_save` counts them.
+    pub dirty: u64,
+    /// Whether somebody wants to know which keys changed; otherwise they are only counted.
+    pub observed: bool,
+    /// The changes in order, if `observed`.
+    pub log: Vec<Change>,
+    /// Keys that lookups found expired and removed, if `observed`.
+    pub expired: Vec<(usize, Box<[u8]>)>,
+    /// Memory to be freed when the locks are released.
+    pub trash: Vec<Trash>,
+}
+
+/// Memory that is costly to free.
+pub enum Trash {
+    /// A long or aggregate value.
+    Value(Box<Value>),
+    /// A whole table.
+    Db(Db),
+}
+
+impl Changes {
+    #[inline]
+    fn note(&mut self, db: usize, key: &[u8], event: Event) {
+        self.dirty += 1;
+        if self.observed {
+            self.log.push(Change { db, key: key.into(), event });
+        }
+    }
+
+    fn discard(&mut self, mut entry: Entry) {
+        if let Some(value) = entry.take_boxed() {
+            self.trash.push(Trash::Value(value));
+        }
+    }
+}
+
+/// The keyspace as one command sees it. See the module's documentation.
+pub struct DbView<'a> {
+    keyspace: &'a Keyspace,
+    access: Access<'a>,
+    changes: &'a mut Changes,
+    db: usize,
+    now_ms: i64,
+    policy: AccessPolicy,
+    /// Whether reads remember their access (CLIENT NO-TOUCH).
+    touches: bool,
+}
+
+impl<'a> DbView<'a> {
+    /// A view of database `db` through `access` at time `now_ms`.
+    #[inline]
+    pub fn new(
+        keyspace: &'a Keyspace,
+        access: Access<'a>,
+        changes: &'a mut Changes,
+        db: usize,
+        now_ms: i64,
+    ) -> Self {
+        let policy = keyspace.policy();
+        Self { keyspace, access, changes, db, now_ms, policy, touches: true }
+    }
+
+    /// Lets reads leave no access behind.
+    pub fn no_touch(&mut self) {
+        self.touches = false;
+    }
+
+    /// The database number.
+    pub fn db(&self) -> usize {
+        self.db
+    }
+
+    /// Continues in database `db`.
+    pub fn select(&mut self, db: usize) {
+        debug_assert!(db < self.keyspace.databases());
+        self.db = db;
+    }
+
+    /// The time at which the command runs, in Unix milliseconds.
+    pub fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    /// What has been changed so far.
+    pub fn changes(&mut self) -> &mut Changes {
+        self.changes
+    }
+
+    /// How accesses are remembered.
+    pub fn policy(&self) -> AccessPolicy {
+        self.policy
+    }
+
+    #[inline]
+    fn shard(&mut self, hash: u64) -> &mut Shard {
+        self.access.shard(self.keyspace.shard_of(hash))
+    }
+
+    /// Where the key is, unless it has expired; then it is removed.
+    #[inline]
+    fn find(&mut self, key: Key<'_>) -> Option<Position> {
+        let (db, now_ms) = (self.db, self.now_ms);
+        let table = self.shard(key.hash).db_mut(db);
+        let position = table.find(key.hash, key.bytes)?;
+        if table.view(position).deadline().is_none_or(|at_ms| at_ms > now_ms) {
+            return Some(position);
+        }
+        self.expire(key, position);
+        None
+    }
+
+    #[cold]
+    fn expire(&mut self, key: Key<'_>, position: Position) {
+        let (db, hasher) = (self.db, self.keyspace.hasher());
+        let shard = self.access.shard(self.keyspace.shard_of(key.hash));
+        let (table, stats, _) = shard.parts(db);
+        let entry = table.remove(key.hash, position, hasher);
+        stats.expired += 1;
+        self.changes.discard(entry);
+        if self.changes.observed {
+            self.changes.expired.push((db, key.bytes.into()));
+        }
+    }
+
+    /// The entry of `key`.
+    #[inline]
+    pub fn lookup(&mut self, key: Key<'_>, lookup: Lookup) -> Option<EntryView<'_>> {
+        let found = self.find(key);
+        let (db, policy, now_ms) = (self.db, self.policy, self.now_ms);
+        let touches = self.touches && matches!(lookup, Lookup::Read | Lookup::Write);
+        let (table, stats, random) = self.shard(key.hash).parts(db);
+        if matches!(lookup, Lookup::Read | Lookup::Ask) {
+            stats.hits += u64::from(found.is_some());
+            stats.misses += u64::from(found.is_none());
+        }
+        let position = found?;
+        if touches {
+            let before = table.view(position).access();
+            let after = policy.touched(before, now_ms, random);
+            if after != before {
+                table.update(position, |entry| entry.set_access(after));
+            }
+        }
+        Some(table.view(position))
+    }
+
+    /// Reads the value of `key` as type `K`.
+    #[inline]
+    pub fn read<K: Kind>(&mut self, key: Key<'_>) -> Result<Option<K::View<'_>>, WrongType> {
+        self.typed::<K>(key, Lookup::Read)
+    }
+
+    /// Looks at the value of `key` as type `K` on the way to changing it.
+    #[inline]
+    pub fn peek<K: Kind>(&mut self, key: Key<'_>) -> Result<Option<K::View<'_>>, WrongType> {
+        self.typed::<K>(key, Lookup::Write)
+    }
+
+    #[inline]
+    fn typed<K: Kind>(
+        &mut self,
+        key: Key<'_>,
+        lookup: Lookup,
+    ) -> Result<Option<K::View<'_>>, WrongType> {
+        match self.lookup(key, lookup) {
+            Some(entry) => K::of(entry.value()).map(Some).ok_or(WrongType),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether `key` is there.
+    pub fn contains(&mut self, key: Key<'_>) -> bool {
+        self.find(key).is_some()
+    }
+
+    /// Sets `key` to a string, whatever it held.
+    #[inline]
+    pub fn set_string<'s>(
+        &'s mut self,
+        key: Key<'s>,
+        value: NewStr<'_>,
+        deadline: Deadline,
+    ) -> Written<'s> {
+        self.set(key, NewValue::Str(value), deadline)
+    }
+
+    /// Sets `key` to a value, whatever it held.
+    #[inline]
+    pub fn set<'s>(
+        &'s mut self,
+        key: Key<'s>,
+        value: NewValue<'_>,
+        deadline: Deadline,
+    ) -> Written<'s> {
+        let found = self.find(key);
+        let (db, now_ms, policy) = (self.db, self.now_ms, self.policy);
+        let hasher = self.keyspace.hasher();
+        let shard = self.access.shard(self.keyspace.shard_of(key.hash));
+        let (table, _, random) = shard.parts(db);
+        if let Some(position) = found {
+            let touched = policy.touched(table.view(position).access(), now_ms, random);
+            let old = table.update(position, |entry| {
+                let old = entry.take_boxed();
+                entry.set_value(value);
+                match deadline {
+                    Deadline::Keep => {}
+                    Deadline::Clear => entry.set_deadline(None),
+                    Deadline::At(at_ms) => entry.set_deadline(Some(at_ms)),
+                }
+                entry.set_access(touched);
+                old
+            });
+            self.changes.trash.extend(old.map(Trash::Value));
+        } else {
+            let deadline = if let Deadline::At(at_ms) = deadline { Some(at_ms) } else { None };
+            let entry = Entry::new(key.bytes, value, deadline, policy.fresh(now_ms));
+            table.insert(key.hash, entry, hasher);
+        }
+        Written { changes: self.changes, db, key: key.bytes }
+    }
+
+    /// The string at `key`, for changing it in place.
+    pub fn string_mut<'s>(&'s mut self, key: Key<'s>) -> Result<Option<StrMut<'s>>, WrongType> {
+        let Some(entry) = self.lookup(key, Lookup::Write) else { return Ok(None) };
+        Str::of(entry.value()).ok_or(WrongType)?;
+        let db = self.db;
+        let table = self.access.shard(self.keyspace.shard_of(key.hash)).db_mut(db);
+        let position = table.find(key.hash, key.bytes).expect("it was just looked up");
+        let written = Written { changes: self.changes, db, key: key.bytes };
+        Ok(Some(StrMut { table, position, written }))
+    }
+
+    /// Changes the deadline of `key`, which must be there.
+    pub fn set_deadline<'s>(&'s mut self, key: Key<'s>, at_ms: Option<i64>) -> Option<Written<'s>> {
+        let position = self.find(key)?;
+        let db = self.db;
+        let table = self.access.shard(self.keyspace.shard_of(key.hash)).db_mut(db);
+        table.update(position, |entry| entry.set_deadline(at_ms));
+        Some(Written { changes: self.changes, db, key: key.bytes })
+    }
+
+    /// Removes `key`; `None` when it is not there.
+    pub fn remove<'s>(&'s mut self, key: Key<'s>) -> Option<Written<'s>> {
+        let entry = self.take(key)?;
+        self.changes.discard(entry);
+        Some(self.written(key))
+    }
+
+    /// Takes the entry of `key` out, to be put elsewhere.
+    pub fn take(&mut self, key: Key<'_>) -> Option<Entry> {
+        let position = self.find(key)?;
+        let (db, hasher) = (self.db, self.keyspace.hasher());
+        let table = self.access.shard(self.keyspace.shard_of(key.hash)).db_mut(db);
+        Some(table.remove(key.hash, position, hasher))
+    }
+
+    /// Puts the value and deadline of `entry` under `key`, replacing what was there.
+    pub fn put<'s>(&'s mut self, key: Key<'s>, mut entry: Entry) -> Written<'s> {
+        let deadline = entry.view().deadline().map_or(Deadline::Clear, Deadline::At);
+        match entry.take_boxed() {
+            Some(value) => self.set(key, NewValue::Object(value), deadline),
+            None => {
+                let ValueView::Str(value) = entry.view().value();
+                self.set(key, NewValue::Str(value.to_new()), deadline)
+            }
+        }
+    }
+
+    /// Announces changes of `key` beyond the one its guard announced.
+    pub fn written<'s>(&'s mut self, key: Key<'s>) -> Written<'s> {
+        Written { changes: self.changes, db: self.db, key: key.bytes }
+    }
+
+    /// Number of keys in the database.
+    pub fn len(&mut self) -> usize {
+        let db = self.db;
+        self.fold(0, |sum, shard| sum + shard.db(db).map_or(0, Db::len))
+    }
+
+    /// Goes over all shards in order.
+    pub fn fold<R>(&mut self, init: R, mut each: impl FnMut(R, &mut Shard) -> R) -> R {
+        let keyspace = self.keyspace;
+        (0..keyspace.shard_count())
+            .fold(init, |sum, shard| self.access.visit(keyspace, shard, |part| each(sum, part)))
+    }
+
+    /// One call of SCAN: see [`Keyspace::scan`]; expired entries are passed over.
+    pub fn scan(
+        &mut self,
+        cursor: u64,
+        count: usize,
+        mut visit: impl FnMut(EntryView<'_>),
+    ) -> u64 {
+        let now_ms = self.now_ms;
+        self.keyspace.scan(&mut self.access, self.db, cursor, count, |entry| {
+            if entry.deadline().is_none_or(|at_ms| at_ms > now_ms) {
+                visit(entry);
+            }
+        })
+    }
+
+    /// A key chosen with equal chance among those that have not expired.
+    pub fn random_key(&mut self) -> Option<Vec<u8>> {
+        /// Tries before an expired key is returned for want of a better one, as in Redis.
+        const TRIES: usize = 100;
+        let (db, now_ms) = (self.db, self.now_ms);
+        let mut last = None;
+        for _ in 0..TRIES {
+            let len = self.len() as u64;
+            if len == 0 {
+                return None;
+            }
+            let mut index = self.access.visit(self.keyspace, 0, |shard| shard.random.below(len));
+            let found = self.fold(None, |found, shard| {
+                let shard_len = shard.db(db).map_or(0, Db::len) as u64;
+                if found.is_some() || index >= shard_len {
+                    index = index.wrapping_sub(if found.is_some() { 0 } else { shard_len });
+                    return found;
+                }
+                let (table, _, random) = shard.parts(db);
+                let entry = table.random(random)?;
+                Some((entry.key().to_vec(), entry.deadline().is_some_and(|at| at <= now_ms)))
+            });
+            match found {
+                Some((key, false)) => return Some(key),
+                Some((key, true)) => last = Some(key),
+                None => {}
+            }
+        }
+        last
+    }
+
+    /// Empties database `db`; returns how many keys it held.
+    pub fn flush(&mut self, db: usize) -> usize {
+        let taken: Vec<Db> = self.fold(Vec::new(), |mut taken, shard| {
+            taken.extend(shard.take_db(db));
+            taken
+        });
+        let keys = taken.iter().map(Db::len).sum();
+        self.changes.trash.extend(taken.into_iter().filter(|t| !t.is_empty()).map(Trash::Db));
+        keys
+    }
+
+    /// Exchanges two databases.
+    pub fn swap(&mut self, one: usize, other: usize) {
+        self.fold((), |(), shard| shard.swap(one, other));
+    }
+}
+
+/// A change that was made and is yet to be announced.
+#[must_use = "a change is announced by `changed`"]
+pub struct Written<'a> {
+    changes: &'a mut Changes,
+    db: usize,
+    key: &'a [u8],
+}
+
+impl Written<'_> {
+    /// Announces the change.
+    #[inline]
+    pub fn changed(self, event: Event) {
+        self.changes.note(self.db, self.key, event);
+    }
+
+    /// Announces a further event of a change that is counted already.
+    pub fn also(self, event: Event) {
+        if self.changes.observed {
+            self.changes.log.push(Change { db: self.db, key: self.key.into(), event });
+        }
+    }
+}
+
+/// A string in place, to be changed.
+pub struct StrMut<'a> {
+    table: &'a mut Db,
+    position: Position,
+    written: Written<'a>,
+}
+
+impl<'a> StrMut<'a> {
+    /// The value as it is.
+    pub fn view(&self) -> StrView<'_> {
+        let ValueView::Str(value) = self.table.view(self.position).value();
+        value
+    }
+
+    /// Makes the value an integer.
+    pub fn set_integer(&mut self, value: i64) {
+        self.table
+            .update(self.position, |entry| entry.set_value(NewValue::Str(NewStr::Int(value))));
+    }
+
+    /// Changes the bytes; a value that replies still reference is copied first.
+    pub fn edit(&mut self, change: impl FnOnce(&mut Vec<u8>)) {
+        self.table.update(self.position, |entry| {
+            if let Some(Value::Str(bytes)) = entry.object_mut() {
+                return change(Arc::make_mut(bytes));
+            }
+            let ValueView::Str(value) = entry.view().value();
+            let mut bytes = value.to_vec();
+            change(&mut bytes);
+            let new = if bytes.len() > INLINE_VALUE_MAX {
+                NewStr::Shared(Arc::new(bytes))
+            } else {
+                return entry.set_value(NewValue::Str(NewStr::modified(&bytes)));
+            };
+            entry.set_value(NewValue::Str(new));
+        });
+    }
+
+    /// Ends the change.
+    pub fn finish(self) -> Written<'a> {
+        self.written
+    }
+}

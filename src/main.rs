@@ -1,0 +1,78 @@
+//! The program: its own flags, then the configuration, then [`redstart::boot`].
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Arg, ArgAction, Command};
+use redstart::boot;
+use redstart::config::{Config, ConfigError, Invocation, REDIS_VERSION, help_text};
+use redstart::observe::allocator;
+
+/// Container images switch protected mode off by this variable rather than by an argument, so that
+/// arguments and files can still say otherwise.
+const PROTECTED_MODE_VARIABLE: &str = "REDSTART_PROTECTED_MODE_DEFAULT";
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let Some(code) = own_flags(&args) {
+        return code;
+    }
+    match load(&args) {
+        Ok(config) => match boot::run(config) {
+            Ok(code) => code,
+            Err(error) => {
+                eprintln!("{error:#}");
+                ExitCode::FAILURE
+            }
+        },
+        Err(error) => {
+            eprint!("{error}");
+            if matches!(error, ConfigError::Open { .. }) {
+                eprintln!();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn load(args: &[OsString]) -> Result<Config, ConfigError> {
+    let mut invocation = Invocation::parse(args, &mut std::io::stdin()).unwrap_or_default();
+    if std::env::var_os(PROTECTED_MODE_VARIABLE).is_some_and(|value| value == "no") {
+        invocation.presets = b"protected-mode no\n".to_vec();
+    }
+    Config::load(&invocation)
+}
+
+/// Handles a single flag that is the program's own; anything else is configuration.
+fn own_flags(args: &[OsString]) -> Option<ExitCode> {
+    let [only] = args else { return None };
+    if !["-v", "--version", "-h", "--help", "--check-system"].iter().any(|flag| only == flag) {
+        return None;
+    }
+    let flag = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
+    let program = Command::new("redstart")
+        .about("An in-memory data server that speaks the Redis protocol")
+        .override_usage("redstart [FILE] [--directive value ...] [-]")
+        .disable_version_flag(true)
+        .arg(flag("version").short('v').help("Print the version"))
+        .arg(flag("check-system").help("Print what of the system may make the server slow"))
+        .after_help(help_text());
+    match program.try_get_matches_from(["redstart".into(), only.clone()]) {
+        Ok(matches) if matches.get_flag("version") => {
+            println!(
+                "Redis server v={REDIS_VERSION} sha=00000000:0 malloc={} bits={} \
+                 build=redstart-{}",
+                allocator::version(),
+                usize::BITS,
+                env!("CARGO_PKG_VERSION"),
+            );
+            Some(ExitCode::SUCCESS)
+        }
+        Ok(_) => Some(boot::check_system()),
+        Err(error) => {
+            // Clap shows help as an error that is to be printed on standard output.
+            print!("{error}");
+            Some(ExitCode::SUCCESS)
+        }
+    }
+}

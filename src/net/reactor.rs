@@ -1,0 +1,114 @@
+//! What the connections of one event loop share: the executor, buffers, and the end-of-tick flush.
+//!
+//! Replies are not written when a connection has made them but after all connections that were ready
+//! have run: the flusher is a task that the first dirty connection of a tick wakes, so it runs behind
+//! the others. That batches system calls and leaves one place through which all output passes.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use super::sink::{Flushed, Sink};
+use crate::base::limits::{POOLED_REPLIES_MAX, POOLED_REPLY_MAX, READ_LEN};
+use crate::command::CommandTable;
+use crate::exec::{Batch, Executor, ExpireCursor};
+use crate::observe::stats::LoopCounters;
+use crate::server::Server;
+
+/// One event loop's shared state.
+pub struct Reactor {
+    server: Arc<Server>,
+    counters: Arc<LoopCounters>,
+    thread: usize,
+    pub(super) executor: RefCell<Executor>,
+    pub(super) batch: RefCell<Batch>,
+    pub(super) read_buffer: RefCell<Box<[u8]>>,
+    rooms: RefCell<Vec<Vec<u8>>>,
+    dirty: RefCell<Vec<Rc<Sink>>>,
+    flusher: Cell<Option<Waker>>,
+    expire: RefCell<ExpireCursor>,
+}
+
+impl Reactor {
+    /// The state of event loop number `thread`.
+    pub fn new(server: Arc<Server>, commands: Arc<CommandTable>, thread: usize) -> Rc<Self> {
+        let executor = Executor::new(Arc::clone(&server), commands, thread);
+        let expire = ExpireCursor::new(thread, server.threads());
+        Rc::new(Self {
+            counters: server.stats.event_loop(thread),
+            server,
+            thread,
+            executor: RefCell::new(executor),
+            batch: RefCell::default(),
+            read_buffer: RefCell::new(vec![0; READ_LEN].into_boxed_slice()),
+            rooms: RefCell::default(),
+            dirty: RefCell::default(),
+            flusher: Cell::new(None),
+            expire: RefCell::new(expire),
+        })
+    }
+
+    /// The process.
+    pub fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    /// The event loop's number.
+    pub fn thread(&self) -> usize {
+        self.thread
+    }
+
+    pub(super) fn counters(&self) -> &LoopCounters {
+        &self.counters
+    }
+
+    /// An empty buffer for replies.
+    pub(super) fn room(&self) -> Vec<u8> {
+        self.rooms.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes a buffer back for reuse.
+    pub(super) fn recycle(&self, room: Vec<u8>) {
+        let mut rooms = self.rooms.borrow_mut();
+        if room.capacity() <= POOLED_REPLY_MAX && rooms.len() < POOLED_REPLIES_MAX {
+            rooms.push(room);
+        }
+    }
+
+    /// Has `sink` written at the end of the tick.
+    pub(super) fn queue(&self, sink: &Rc<Sink>) {
+        if sink.queued.replace(true) {
+            return;
+        }
+        let mut dirty = self.dirty.borrow_mut();
+        dirty.push(Rc::clone(sink));
+        if dirty.len() == 1
+            && let Some(waker) = self.flusher.take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// Writes dirty sinks whenever it is woken; never completes.
+    pub async fn run_flusher(self: Rc<Self>) {
+        let mut flushing = Vec::new();
+        std::future::poll_fn(|cx| {
+            std::mem::swap(&mut flushing, &mut *self.dirty.borrow_mut());
+            for sink in flushing.drain(..) {
+                sink.queued.set(false);
+                if sink.flush(&self) != Flushed::All {
+                    sink.wake_task();
+                }
+            }
+            self.flusher.set(Some(cx.waker().clone()));
+            Poll::<()>::Pending
+        })
+        .await;
+    }
+
+    /// Works a slice of the expiry cycle; `true` when more is left to do now.
+    pub fn expire_slice(&self) -> bool {
+        self.executor.borrow_mut().expire_slice(&mut self.expire.borrow_mut())
+    }
+}

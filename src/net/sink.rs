@@ -1,0 +1,122 @@
+//! A connection's output: replies that wait to be written, and their limits.
+//!
+//! Shared between the connection's task, which fills it, and its event loop's flusher, which writes
+//! it at the end of the tick. Both are on the same thread.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::reactor::Reactor;
+use super::stream::Writer;
+use crate::resp::ReplyBuf;
+use crate::server::{ClientHandle, OutputBound};
+
+/// What became of an attempt to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flushed {
+    /// Everything is written.
+    All,
+    /// The socket takes no more for now.
+    Blocked,
+    /// The connection is gone.
+    Broken,
+}
+
+/// A connection's output.
+pub(super) struct Sink {
+    writer: Writer,
+    handle: Arc<ClientHandle>,
+    pub(super) out: RefCell<ReplyBuf>,
+    written: Cell<usize>,
+    /// Whether the flusher has the sink on its list.
+    pub(super) queued: Cell<bool>,
+    /// The last attempt's result, if it left something.
+    pub(super) trouble: Cell<Option<Flushed>>,
+    /// Since when the soft limit is exceeded, in Unix milliseconds.
+    soft_since_ms: Cell<Option<i64>>,
+}
+
+impl Sink {
+    pub(super) fn new(writer: Writer, handle: Arc<ClientHandle>) -> Self {
+        Self {
+            writer,
+            handle,
+            out: RefCell::default(),
+            written: Cell::new(0),
+            queued: Cell::new(false),
+            trouble: Cell::new(None),
+            soft_since_ms: Cell::new(None),
+        }
+    }
+
+    /// Wakes the connection's task, to look after what the flusher could not write.
+    pub(super) fn wake_task(&self) {
+        self.handle.wake();
+    }
+
+    pub(super) fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
+    /// Bytes that wait to be written.
+    pub(super) fn pending(&self) -> usize {
+        self.out.borrow().len() - self.written.get()
+    }
+
+    /// Writes as much as the socket takes.
+    pub(super) fn flush(&self, reactor: &Reactor) -> Flushed {
+        let mut out = self.out.borrow_mut();
+        let before = self.written.get();
+        let result = self.write(&out);
+        let written = self.written.get();
+        reactor.counters().net_output.add((written - before) as u64);
+        let total = self.handle.net_output.load(Ordering::Relaxed) + (written - before) as u64;
+        self.handle.net_output.store(total, Ordering::Relaxed);
+        if result == Flushed::All {
+            reactor.recycle(out.take_room());
+            self.written.set(0);
+            self.soft_since_ms.set(None);
+        }
+        self.handle.output_len.store(out.len() - self.written.get(), Ordering::Relaxed);
+        self.trouble.set((result != Flushed::All).then_some(result));
+        result
+    }
+
+    fn write(&self, out: &ReplyBuf) -> Flushed {
+        while self.written.get() < out.len() {
+            let attempt = match out.plain() {
+                Some(bytes) => self.writer.try_write(&bytes[self.written.get()..]),
+                None => {
+                    let mut slices = Vec::new();
+                    out.slices(self.written.get(), &mut slices);
+                    self.writer.try_write_vectored(&slices)
+                }
+            };
+            match attempt {
+                Ok(0) => return Flushed::Broken,
+                Ok(count) => self.written.set(self.written.get() + count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flushed::Blocked,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Flushed::Broken,
+            }
+        }
+        Flushed::All
+    }
+
+    /// Whether the output exceeds its bounds at `now_ms`.
+    pub(super) fn exceeds(&self, bound: OutputBound, now_ms: i64) -> bool {
+        let pending = self.pending();
+        if bound.hard > 0 && pending >= bound.hard {
+            return true;
+        }
+        if bound.soft == 0 || pending < bound.soft {
+            self.soft_since_ms.set(None);
+            return false;
+        }
+        let since_ms = self.soft_since_ms.get().unwrap_or(now_ms);
+        self.soft_since_ms.set(Some(since_ms));
+        now_ms - since_ms > bound.soft_seconds * 1000
+    }
+}

@@ -1,0 +1,8 @@
+//! What is counted, logged and measured.
+//!
+//! Owns counters, the log writer and the allocator's figures. Must not know commands or clients.
+//! Keeps: a hot-path counter is written by one thread only and costs a plain addition.
+
+pub mod allocator;
+pub mod log;
+pub mod stats;

@@ -1,0 +1,248 @@
+//! Counters: per event loop, written by it alone, summed by whoever asks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+/// Error prefixes that are counted apart, as Redis limits them.
+const ERROR_KINDS_MAX: usize = 128;
+
+/// A counter that one thread writes and any thread reads.
+#[derive(Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds; only the counter's owner may.
+    #[inline]
+    pub fn add(&self, value: u64) {
+        // No read-modify-write cycle is needed with a single writer.
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(value), Ordering::Relaxed);
+    }
+
+    /// The count.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn reset(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
+/// What is known of one command's executions on one event loop.
+#[derive(Default)]
+pub struct CommandCounters {
+    /// Executions.
+    pub calls: Counter,
+    /// Time spent, in clock ticks.
+    pub ticks: Counter,
+    /// Requests refused before execution.
+    pub rejected: Counter,
+    /// Executions that answered an error.
+    pub failed: Counter,
+}
+
+/// The counters of one event loop.
+pub struct LoopCounters {
+    /// By command id.
+    pub commands: Box<[CommandCounters]>,
+    /// Commands executed.
+    pub processed: Counter,
+    /// Bytes read from clients.
+    pub net_input: Counter,
+    /// Bytes written to clients.
+    pub net_output: Counter,
+    /// Error replies.
+    pub errors: Counter,
+    /// Changes of the keyspace.
+    pub dirty: Counter,
+}
+
+impl LoopCounters {
+    /// Zeros for `ids` commands.
+    pub fn new(ids: usize) -> Self {
+        Self {
+            commands: (0..ids).map(|_| CommandCounters::default()).collect(),
+            processed: Counter::default(),
+            net_input: Counter::default(),
+            net_output: Counter::default(),
+            errors: Counter::default(),
+            dirty: Counter::default(),
+        }
+    }
+}
+
+/// The sum of one command's counters.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CommandTotals {
+    /// Executions.
+    pub calls: u64,
+    /// Time spent, in clock ticks.
+    pub ticks: u64,
+    /// Requests refused before execution.
+    pub rejected: u64,
+    /// Executions that answered an error.
+    pub failed: u64,
+}
+
+/// All counters of the process.
+pub struct Stats {
+    loops: Vec<Arc<LoopCounters>>,
+    /// Error replies by their first word.
+    errors: Mutex<BTreeMap<String, u64>>,
+    /// Connections accepted.
+    pub connections: AtomicU64,
+    /// Connections refused because of `maxclients` or protected mode.
+    pub rejected_connections: AtomicU64,
+    /// Connections closed because their output grew over its limit.
+    pub output_limit_disconnections: AtomicU64,
+    /// Connections closed because their input grew over its limit.
+    pub query_limit_disconnections: AtomicU64,
+    rates: Mutex<Rates>,
+}
+
+/// Samples for the `instantaneous_*` fields of INFO.
+#[derive(Default)]
+struct Rates {
+    last: Option<(i64, [u64; 3])>,
+    per_second: [[f64; Self::SAMPLES]; 3],
+    next: usize,
+}
+
+impl Rates {
+    /// Samples a rate is the mean of, as in Redis.
+    const SAMPLES: usize = 16;
+}
+
+impl Stats {
+    /// Zeros for `threads` event loops and `ids` commands.
+    pub fn new(threads: usize, ids: usize) -> Self {
+        Self {
+            loops: (0..threads).map(|_| Arc::new(LoopCounters::new(ids))).collect(),
+            errors: Mutex::default(),
+            connections: AtomicU64::new(0),
+            rejected_connections: AtomicU64::new(0),
+            output_limit_disconnections: AtomicU64::new(0),
+            query_limit_disconnections: AtomicU64::new(0),
+            rates: Mutex::default(),
+        }
+    }
+
+    /// The counters of one event loop.
+    pub fn event_loop(&self, thread: usize) -> Arc<LoopCounters> {
+        Arc::clone(&self.loops[thread])
+    }
+
+    /// A sum over all event loops.
+    pub fn sum(&self, counter: impl Fn(&LoopCounters) -> &Counter) -> u64 {
+        self.loops.iter().map(|counters| counter(counters).get()).sum()
+    }
+
+    /// The totals of one command.
+    pub fn command(&self, id: usize) -> CommandTotals {
+        let each = |read: fn(&CommandCounters) -> &Counter| self.sum(|l| read(&l.commands[id]));
+        CommandTotals {
+            calls: each(|c| &c.calls),
+            ticks: each(|c| &c.ticks),
+            rejected: each(|c| &c.rejected),
+            failed: each(|c| &c.failed),
+        }
+    }
+
+    /// Counts an error reply under its first word.
+    pub fn count_error(&self, text: &str) {
+        let kind = text.split([' ', '\r', '\n']).next().unwrap_or_default();
+        let mut errors = self.errors.lock();
+        if let Some(count) = errors.get_mut(kind) {
+            *count += 1;
+        } else if errors.len() < ERROR_KINDS_MAX {
+            errors.insert(kind.to_owned(), 1);
+        }
+    }
+
+    /// Error replies by first word.
+    pub fn errors(&self) -> BTreeMap<String, u64> {
+        self.errors.lock().clone()
+    }
+
+    /// Takes a sample of the totals of commands, input and output bytes.
+    pub fn sample(&self, now_ms: i64) {
+        let totals =
+            [self.sum(|l| &l.processed), self.sum(|l| &l.net_input), self.sum(|l| &l.net_output)];
+        let mut rates = self.rates.lock();
+        if let Some((then_ms, before)) = rates.last
+            && now_ms > then_ms
+        {
+            let at = rates.next % Rates::SAMPLES;
+            for (rate, (now, before)) in
+                rates.per_second.iter_mut().zip(totals.iter().zip(before))
+            {
+                rate[at] =
+                    now.saturating_sub(before) as f64 * 1000.0 / (now_ms - then_ms) as f64;
+            }
+            rates.next += 1;
+        }
+        rates.last = Some((now_ms, totals));
+    }
+
+    /// Commands, input bytes and output bytes per second over the last samples.
+    pub fn rates(&self) -> [f64; 3] {
+        self.rates.lock().per_second.map(|samples| samples.iter().sum::<f64>() / samples.len() as f64)
+    }
+
+    /// Sets everything back to zero (CONFIG RESETSTAT).
+    pub fn reset(&self) {
+        for counters in &self.loops {
+            for command in &counters.commands {
+                command.calls.reset();
+                command.ticks.reset();
+                command.rejected.reset();
+                command.failed.reset();
+            }
+            counters.processed.reset();
+            counters.net_input.reset();
+            counters.net_output.reset();
+            counters.errors.reset();
+        }
+        self.errors.lock().clear();
+        let totals = [
+            &self.connections,
+            &self.rejected_connections,
+            &self.output_limit_disconnections,
+            &self.query_limit_disconnections,
+        ];
+        totals.iter().for_each(|total| total.store(0, Ordering::Relaxed));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_sum_over_loops_and_reset() {
+        let stats = Stats::new(2, 3);
+        for thread in 0..2 {
+            let counters = stats.event_loop(thread);
+            counters.commands[1].calls.add(2);
+            counters.processed.add(5);
+        }
+        stats.count_error("WRONGTYPE Operation");
+        assert_eq!((stats.command(1).calls, stats.sum(|l| &l.processed)), (4, 10));
+        assert_eq!(stats.errors().get("WRONGTYPE"), Some(&1));
+        stats.reset();
+        assert_eq!((stats.command(1).calls, stats.errors().len()), (0, 0));
+    }
+
+    #[test]
+    fn rates_are_per_second() {
+        let stats = Stats::new(1, 0);
+        for step in 0..20 {
+            stats.sample(step * 100);
+            stats.event_loop(0).processed.add(10);
+        }
+        assert!((stats.rates()[0] - 100.0).abs() < 1.0);
+    }
+}

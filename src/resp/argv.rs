@@ -1,0 +1,95 @@
+//! The arguments of one request: ranges of the read buffer, or big buffers read on their own.
+
+use std::ops::Index;
+use std::sync::Arc;
+
+/// Where one argument lies: bytes of the read buffer, or a whole big buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArgRange {
+    start: u32,
+    len: u32,
+}
+
+impl ArgRange {
+    /// `start` of a range that names a big buffer; no read buffer grows that far.
+    const BIG: u32 = u32::MAX;
+
+    /// `len` bytes of the read buffer from `start` on.
+    pub fn bytes(start: usize, len: usize) -> Self {
+        let start = u32::try_from(start).expect("a read buffer stays below 4 GiB");
+        Self { start, len: u32::try_from(len).expect("a read buffer stays below 4 GiB") }
+    }
+
+    /// The big buffer at `index`.
+    pub fn big(index: usize) -> Self {
+        Self { start: Self::BIG, len: u32::try_from(index).expect("arguments stay below 2^31") }
+    }
+
+    /// The same argument after the read buffer lost its first `gone` bytes.
+    pub fn shifted(self, gone: usize) -> Self {
+        if self.start == Self::BIG { self } else { Self::bytes(self.start as usize - gone, self.len as usize) }
+    }
+}
+
+/// The arguments of one request, the command's name first.
+#[derive(Clone, Copy)]
+pub struct Argv<'a> {
+    buffer: &'a [u8],
+    ranges: &'a [ArgRange],
+    bigs: &'a [Arc<Vec<u8>>],
+}
+
+impl<'a> Argv<'a> {
+    /// The arguments that `ranges` name in `buffer` and `bigs`.
+    pub fn new(buffer: &'a [u8], ranges: &'a [ArgRange], bigs: &'a [Arc<Vec<u8>>]) -> Self {
+        Self { buffer, ranges, bigs }
+    }
+
+    /// How many arguments there are, the command's name included.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.ranges.len()
+    }
+
+    /// Whether there is no argument at all; the parser never yields such a request.
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// The argument at `index`, with the lifetime of the request.
+    #[inline]
+    pub fn arg(&self, index: usize) -> &'a [u8] {
+        let range = self.ranges[index];
+        if range.start == ArgRange::BIG {
+            return &self.bigs[range.len as usize];
+        }
+        &self.buffer[range.start as usize..][..range.len as usize]
+    }
+
+    /// The argument's own buffer where it has one, so that storing it need not copy it.
+    #[inline]
+    pub fn shared(&self, index: usize) -> Option<&'a Arc<Vec<u8>>> {
+        let range = self.ranges[index];
+        (range.start == ArgRange::BIG).then(|| &self.bigs[range.len as usize])
+    }
+
+    /// The arguments from `start` on as a request of their own.
+    pub fn skip(&self, start: usize) -> Self {
+        Self { ranges: &self.ranges[start..], ..*self }
+    }
+
+    /// All arguments in order.
+    pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let argv = *self;
+        (0..argv.len()).map(move |i| argv.arg(i))
+    }
+}
+
+impl Index<usize> for Argv<'_> {
+    type Output = [u8];
+
+    #[inline]
+    fn index(&self, index: usize) -> &[u8] {
+        self.arg(index)
+    }
+}

@@ -1,0 +1,389 @@
+//! The reply sink: handlers say what they answer once, and it comes out as RESP2 or RESP3.
+//!
+//! Replies are written into one growing buffer, not built as trees. A long value that already lives
+//! in a shared buffer is referenced at its place instead of copied:
+//!
+//! ```text
+//! bytes   $70000\r\n | \r\n:1\r\n
+//!                    ^ shared[0] = (8, the value)
+//! ```
+
+use std::fmt::{Display, Write};
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use crate::base::limits::SHARED_REPLY_LEN;
+use crate::base::number;
+
+/// The protocol version a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// What a client speaks until it says HELLO 3.
+    #[default]
+    Resp2,
+    /// Maps, sets, doubles, booleans, nulls and pushes have types of their own.
+    Resp3,
+}
+
+/// A position in a [`ReplyBuf`] to go back to.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    bytes: usize,
+    shared: usize,
+}
+
+/// A buffer of encoded replies.
+#[derive(Default)]
+pub struct ReplyBuf {
+    bytes: Vec<u8>,
+    /// Values that belong between the bytes, by offset into `bytes`, ascending.
+    shared: Vec<(usize, Arc<Vec<u8>>)>,
+    shared_len: usize,
+    protocol: Protocol,
+}
+
+impl ReplyBuf {
+    /// An empty buffer that reuses the room of `bytes`.
+    pub fn with_room(mut bytes: Vec<u8>, protocol: Protocol) -> Self {
+        bytes.clear();
+        Self { bytes, protocol, ..Self::default() }
+    }
+
+    /// The protocol replies are written in.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// Sets the protocol of the replies that follow.
+    pub fn set_protocol(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+    }
+
+    /// Whether replies are written in RESP3.
+    pub fn is_resp3(&self) -> bool {
+        self.protocol == Protocol::Resp3
+    }
+
+    /// Length of all replies in bytes.
+    pub fn len(&self) -> usize {
+        self.bytes.len() + self.shared_len
+    }
+
+    /// Whether nothing was replied.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The current end, for [`Self::rewind`] and [`Self::array_at`].
+    #[inline]
+    pub fn mark(&self) -> Mark {
+        Mark { bytes: self.bytes.len(), shared: self.shared.len() }
+    }
+
+    /// Takes back everything after `mark`.
+    pub fn rewind(&mut self, mark: Mark) {
+        self.bytes.truncate(mark.bytes);
+        for (_, value) in self.shared.drain(mark.shared..) {
+            self.shared_len -= value.len();
+        }
+    }
+
+    /// Takes the room of the buffer out for reuse; the replies are gone.
+    pub fn take_room(&mut self) -> Vec<u8> {
+        self.shared = Vec::new();
+        self.shared_len = 0;
+        std::mem::take(&mut self.bytes)
+    }
+
+    /// The replies from byte `written` on as slices for one vectored write.
+    pub fn slices<'a>(&'a self, written: usize, out: &mut Vec<IoSlice<'a>>) {
+        const SLICES_MAX: usize = 64;
+        let (mut skip, mut from) = (written, 0);
+        let mut push = |piece: &'a [u8]| {
+            let cut = skip.min(piece.len());
+            skip -= cut;
+            if cut < piece.len() {
+                out.push(IoSlice::new(&piece[cut..]));
+            }
+            out.len() < SLICES_MAX
+        };
+        for (at, value) in &self.shared {
+            if !push(&self.bytes[from..*at]) || !push(value) {
+                return;
+            }
+            from = *at;
+        }
+        push(&self.bytes[from..]);
+    }
+
+    /// The replies as plain bytes, where none of them references a shared value.
+    pub fn plain(&self) -> Option<&[u8]> {
+        self.shared.is_empty().then_some(&self.bytes[..])
+    }
+
+    /// A copy of all replies as bytes.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut slices = Vec::new();
+        let mut out = Vec::with_capacity(self.len());
+        while out.len() < self.len() {
+            slices.clear();
+            self.slices(out.len(), &mut slices);
+            slices.iter().for_each(|s| out.extend_from_slice(s));
+        }
+        out
+    }
+
+    /// `+OK`.
+    #[inline]
+    pub fn ok(&mut self) {
+        self.bytes.extend_from_slice(b"+OK\r\n");
+    }
+
+    /// A simple string; `text` must hold no line end.
+    pub fn simple(&mut self, text: &str) {
+        self.line(b'+', text.as_bytes());
+    }
+
+    /// An error line; line ends in `error` become spaces.
+    pub fn error(&mut self, error: &dyn Display) {
+        let from = self.bytes.len() + 1;
+        self.bytes.push(b'-');
+        write!(Text(&mut self.bytes), "{error}").expect("writing to memory does not fail");
+        for byte in &mut self.bytes[from..] {
+            if matches!(byte, b'\r' | b'\n') {
+                *byte = b' ';
+            }
+        }
+        self.bytes.extend_from_slice(b"\r\n");
+    }
+
+    /// An integer.
+    #[inline]
+    pub fn integer(&mut self, value: i64) {
+        self.header(b':', value);
+    }
+
+    /// A count as an integer.
+    #[inline]
+    pub fn count(&mut self, value: usize) {
+        self.header(b':', value as i64);
+    }
+
+    /// A bulk string.
+    #[inline]
+    pub fn bulk(&mut self, value: &[u8]) {
+        let len = value.len();
+        if len < 10 {
+            self.bytes.extend_from_slice(&[b'$', b'0' + len as u8, b'\r', b'\n']);
+        } else {
+            self.header(b'$', len as i64);
+        }
+        self.bytes.extend_from_slice(value);
+        self.bytes.extend_from_slice(b"\r\n");
+    }
+
+    /// A bulk string that references `value` when it is long enough to be worth it.
+    pub fn bulk_shared(&mut self, value: &Arc<Vec<u8>>) {
+        if value.len() < SHARED_REPLY_LEN {
+            return self.bulk(value);
+        }
+        self.header(b'$', value.len() as i64);
+        self.shared.push((self.bytes.len(), Arc::clone(value)));
+        self.shared_len += value.len();
+        self.bytes.extend_from_slice(b"\r\n");
+    }
+
+    /// A bulk string that holds an integer's digits.
+    #[inline]
+    pub fn bulk_integer(&mut self, value: i64) {
+        let mut digits = [0; 20];
+        let text = number::format_i64(value, &mut digits);
+        self.bulk(text);
+    }
+
+    /// Text as a bulk string.
+    pub fn text(&mut self, value: &str) {
+        self.bulk(value.as_bytes());
+    }
+
+    /// Nothing there: a null bulk in RESP2.
+    #[inline]
+    pub fn null(&mut self) {
+        self.bytes.extend_from_slice(if self.is_resp3() { b"_\r\n" } else { b"$-1\r\n" });
+    }
+
+    /// Nothing there where an array would be.
+    pub fn null_array(&mut self) {
+        self.bytes.extend_from_slice(if self.is_resp3() { b"_\r\n" } else { b"*-1\r\n" });
+    }
+
+    /// The head of an array of `len` replies.
+    #[inline]
+    pub fn array(&mut self, len: usize) {
+        self.header(b'*', len as i64);
+    }
+
+    /// The head of a map of `len` pairs; a flat array in RESP2.
+    pub fn map(&mut self, len: usize) {
+        if self.is_resp3() {
+            self.header(b'%', len as i64);
+        } else {
+            self.header(b'*', 2 * len as i64);
+        }
+    }
+
+    /// The head of a set; an array in RESP2.
+    pub fn set(&mut self, len: usize) {
+        self.header(if self.is_resp3() { b'~' } else { b'*' }, len as i64);
+    }
+
+    /// The head of an out-of-band message; an array in RESP2.
+    pub fn push(&mut self, len: usize) {
+        self.header(if self.is_resp3() { b'>' } else { b'*' }, len as i64);
+    }
+
+    /// A truth value; 1 or 0 in RESP2.
+    pub fn boolean(&mut self, value: bool) {
+        match (self.is_resp3(), value) {
+            (true, true) => self.bytes.extend_from_slice(b"#t\r\n"),
+            (true, false) => self.bytes.extend_from_slice(b"#f\r\n"),
+            (false, _) => self.integer(i64::from(value)),
+        }
+    }
+
+    /// A double; its digits as a bulk string in RESP2.
+    pub fn double(&mut self, value: f64) {
+        let mut digits = Vec::with_capacity(24);
+        number::write_f64(&mut digits, value);
+        self.double_text(&digits);
+    }
+
+    /// A double whose digits are at hand.
+    pub fn double_text(&mut self, digits: &[u8]) {
+        if self.is_resp3() { self.line(b',', digits) } else { self.bulk(digits) }
+    }
+
+    /// Text to be shown as it is (`format` is `txt` or `mkd`); a bulk string in RESP2.
+    pub fn verbatim(&mut self, format: &str, text: &[u8]) {
+        debug_assert_eq!(format.len(), 3);
+        if !self.is_resp3() {
+            return self.bulk(text);
+        }
+        self.header(b'=', text.len() as i64 + 4);
+        self.bytes.extend_from_slice(format.as_bytes());
+        self.bytes.push(b':');
+        self.bytes.extend_from_slice(text);
+        self.bytes.extend_from_slice(b"\r\n");
+    }
+
+    /// Puts the head of an array of `len` replies before everything after `mark`.
+    ///
+    /// For answers whose length is known only at their end; moves the bytes after `mark` once.
+    pub fn array_at(&mut self, mark: Mark, len: usize) {
+        let head = format!("*{len}\r\n");
+        self.bytes.splice(mark.bytes..mark.bytes, head.bytes());
+        for (at, _) in &mut self.shared[mark.shared..] {
+            *at += head.len();
+        }
+    }
+
+    /// Appends replies that are encoded already.
+    pub fn raw(&mut self, encoded: &[u8]) {
+        self.bytes.extend_from_slice(encoded);
+    }
+
+    #[inline]
+    fn header(&mut self, kind: u8, value: i64) {
+        if (0..10).contains(&value) {
+            self.bytes.extend_from_slice(&[kind, b'0' + value as u8, b'\r', b'\n']);
+            return;
+        }
+        let mut digits = [0; 20];
+        let text = number::format_i64(value, &mut digits);
+        self.line(kind, text);
+    }
+
+    #[inline]
+    fn line(&mut self, kind: u8, text: &[u8]) {
+        self.bytes.reserve(text.len() + 3);
+        self.bytes.push(kind);
+        self.bytes.extend_from_slice(text);
+        self.bytes.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Lets `write!` append to a byte buffer.
+struct Text<'a>(&'a mut Vec<u8>);
+
+impl Write for Text<'_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(protocol: Protocol, write: impl Fn(&mut ReplyBuf)) -> String {
+        let mut out = ReplyBuf::with_room(Vec::new(), protocol);
+        write(&mut out);
+        String::from_utf8(out.to_vec()).expect("the test writes text")
+    }
+
+    #[test]
+    fn resp2_and_resp3_differ_where_they_should() {
+        let all = |out: &mut ReplyBuf| {
+            out.null();
+            out.null_array();
+            out.map(2);
+            out.set(3);
+            out.push(1);
+            out.boolean(true);
+            out.double(1.5);
+            out.verbatim("txt", b"hi");
+        };
+        let two = "$-1\r\n*-1\r\n*4\r\n*3\r\n*1\r\n:1\r\n$3\r\n1.5\r\n$2\r\nhi\r\n";
+        assert_eq!(written(Protocol::Resp2, all), two);
+        let three = "_\r\n_\r\n%2\r\n~3\r\n>1\r\n#t\r\n,1.5\r\n=6\r\ntxt:hi\r\n";
+        assert_eq!(written(Protocol::Resp3, all), three);
+    }
+
+    #[test]
+    fn errors_stay_on_one_line() {
+        assert_eq!(written(Protocol::Resp2, |out| out.error(&"ERR a\r\nb")), "-ERR a  b\r\n");
+    }
+
+    #[test]
+    fn lengths_of_every_digit_count() {
+        for len in [0, 9, 10, 99, 100, 12345] {
+            let reply = written(Protocol::Resp2, |out| out.bulk(&vec![b'x'; len]));
+            assert_eq!(reply, format!("${len}\r\n{}\r\n", "x".repeat(len)));
+        }
+    }
+
+    #[test]
+    fn long_values_are_referenced_at_their_place() {
+        let value = Arc::new(vec![b'v'; SHARED_REPLY_LEN]);
+        let mut out = ReplyBuf::default();
+        let start = out.mark();
+        out.integer(1);
+        out.bulk_shared(&value);
+        let middle = out.mark();
+        out.bulk_shared(&value);
+        out.rewind(middle);
+        out.integer(2);
+        out.array_at(start, 3);
+        let expected =
+            [b"*3\r\n:1\r\n$16384\r\n".as_slice(), &value[..], b"\r\n:2\r\n"].concat();
+        assert_eq!((out.to_vec(), out.len()), (expected.clone(), expected.len()));
+        assert!(out.plain().is_none());
+        for written in [0, 1, 20, 5000, expected.len() - 1] {
+            let mut slices = Vec::new();
+            out.slices(written, &mut slices);
+            let rest: Vec<u8> = slices.iter().flat_map(|s| s.to_vec()).collect();
+            assert_eq!(rest, expected[written..]);
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! INFO as a table of sections.
+//!
+//! Field names, order and number formats are Redis's, because monitoring reads them by name and in
+//! places by position.
+
+use std::fmt::Write;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::Server;
+use crate::base::bytes::human_size;
+use crate::base::{bytes, clock};
+use crate::config::REDIS_VERSION;
+use crate::keyspace::{Access, Changes, Db, DbView, LockSet};
+use crate::observe::allocator;
+
+/// What INFO shows that the server does not know itself.
+pub struct InfoContext<'a> {
+    /// Names of commands and subcommands by id.
+    pub command_names: &'a [String],
+}
+
+/// A section: its name, whether it is shown unasked, and what writes its fields.
+type Section = (&'static str, Shown, fn(&Server, &InfoContext<'_>, &mut String));
+
+/// When a section is shown without being named.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    /// Always.
+    Default,
+    /// With `all` or `everything`.
+    All,
+}
+
+/// The sections in order, under the headings of Redis.
+const SECTIONS: &[Section] = &[
+    ("Server", Shown::Default, server),
+    ("Clients", Shown::Default, clients),
+    ("Memory", Shown::Default, memory),
+    ("Persistence", Shown::Default, persistence),
+    ("Stats", Shown::Default, stats),
+    ("Replication", Shown::Default, replication),
+    ("CPU", Shown::Default, cpu),
+    ("Modules", Shown::Default, |_, _, _| {}),
+    ("Commandstats", Shown::All, commandstats),
+    ("Errorstats", Shown::Default, errorstats),
+    ("Cluster", Shown::Default, |_, _, out| field(out, "cluster_enabled", 0)),
+    ("Keyspace", Shown::Default, keyspace),
+];
+
+impl Server {
+    /// The text of INFO for the sections `asked` for, or the default ones for none.
+    pub fn info(&self, asked: &[&[u8]], context: &InfoContext<'_>) -> String {
+        let named = |name: &str| asked.iter().any(|word| bytes::is_word(word, name));
+        let everything = named("all") || named("everything");
+        let default = asked.is_empty() || named("default");
+        let mut out = String::new();
+        for (title, shown, write) in SECTIONS {
+            let wanted = everything
+                || default && *shown == Shown::Default
+                || named(&title.to_ascii_lowercase());
+            if wanted {
+                if !out.is_empty() {
+                    out.push_str("\r\n");
+                }
+                put(&mut out, format_args!("# {title}\r\n"));
+                write(self, context, &mut out);
+            }
+        }
+        out
+    }
+}
+
+fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("writing to memory does not fail");
+}
+
+fn field(out: &mut String, name: &str, value: impl std::fmt::Display) {
+    put(out, format_args!("{name}:{value}\r\n"));
+}
+
+fn server(server: &Server, _: &InfoContext<'_>, out: &mut String) {
+    let (now_us, system) = (clock::now_us(), rustix::system::uname());
+    let uptime = (now_us / 1000 - server.started_at_ms) / 1000;
+    let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
+    let config = server.config.read();
+    field(out, "redis_version", REDIS_VERSION);
+    field(out, "redis_git_sha1", "00000000");
+    field(out, "redis_git_dirty", 0);
+    field(out, "redis_build_id", env!("CARGO_PKG_VERSION"));
+    field(out, "redis_mode", "standalone");
+    field(out, "server_name", "redstart");
+    field(out, "redstart_version", env!("CARGO_PKG_VERSION"));
+    field(out, "server_mode", "standalone");
+    let (name, release) = (text(system.sysname()), text(system.release()));
+    field(out, "os", format!("{name} {release} {}", text(system.machine())));
+    field(out, "arch_bits", usize::BITS);
+    field(out, "monotonic_clock", "POSIX clock_gettime");
+    field(out, "multiplexing_api", "epoll");
+    field(out, "process_id", std::process::id());
+    field(out, "process_supervised", "no");
+    field(out, "run_id", &server.run_id);
+    field(out, "tcp_port", config.int("port"));
+    field(out, "server_time_usec", now_us);
+    field(out, "uptime_in_seconds", uptime);
+    field(out, "uptime_in_days", uptime / 86_400);
+    field(out, "hz", config.int("hz"));
+    field(out, "configured_hz", config.int("hz"));
+    field(out, "lru_clock", now_us / 1_000_000 & 0xff_ffff);
+    let program = std::env::current_exe().unwrap_or_default();
+    field(out, "executable", program.display());
+    field(out, "config_file", config.path().map_or(String::new(), |p| p.display().to_string()));
+    field(out, "io_threads_active", 0);
+    field(out, "event_loops", server.threads());
+    for address in server.addresses.read().iter() {
+        let (kind, host) = ("tcp", address.ip());
+        put(out, format_args!("listener0:name={kind},bind={host},port={}\r\n", address.port()));
+    }
+}
+
+fn clients(server: &Server, _: &InfoContext<'_>, out: &mut String) {
+    let all = server.clients.all();
+    let most = |read: fn(&super::ClientHandle) -> usize| {
+        all.iter().map(|client| read(client)).max().unwrap_or(0)
+    };
+    field(out, "connected_clients", all.len());
+    field(out, "cluster_connections", 0);
+    field(out, "maxclients", server.settings.clients_max.load(Relaxed));
+    field(out, "client_recent_max_input_buffer", most(|client| client.query_len.load(Relaxed)));
+    field(out, "client_recent_max_output_buffer", most(|client| client.output_len.load(Relaxed)));
+    for name in ["blocked_clients", "tracking_clients", "pubsub_clients", "watching_clients",
+        "clients_in_timeout_table", "total_watched_keys", "total_blocking_keys",
+        "total_blocking_keys_on_nokey"]
+    {
+        field(out, name, 0);
+    }
+}
+
+fn memory(server: &Server, _: &InfoContext<'_>, out: &mut String) {
+    let figures = allocator::figures();
+    let resident = resident_bytes().unwrap_or(figures.resident);
+    let peak = server.note_memory(figures.allocated);
+    let maxmemory = server.settings.maxmemory.load(Relaxed);
+    let both = |out: &mut String, name: &str, size: u64| {
+        field(out, name, size);
+        field(out, &format!("{name}_human"), human_size(size));
+    };
+    both(out, "used_memory", figures.allocated as u64);
+    both(out, "used_memory_rss", resident as u64);
+    both(out, "used_memory_peak", peak as u64);
+    let share = figures.allocated as f64 * 100.0 / peak.max(1) as f64;
+    field(out, "used_memory_peak_perc", format!("{share:.2}%"));
+    field(out, "used_memory_startup", server.startup_memory.load(Relaxed));
+    let dataset = figures.allocated.saturating_sub(server.startup_memory.load(Relaxed));
+    field(out, "used_memory_overhead", figures.allocated - dataset);
+    field(out, "used_memory_dataset", dataset);
+    field(out, "allocator_allocated", figures.allocated);
+    field(out, "allocator_active", figures.active);
+    field(out, "allocator_resident", figures.resident);
+    both(out, "total_system_memory", total_system_bytes());
+    field(out, "used_memory_lua", 0);
+    both(out, "maxmemory", maxmemory);
+    field(out, "maxmemory_policy", server.config.read().text("maxmemory-policy"));
+    let ratio = |part: usize, whole: usize| format!("{:.2}", part as f64 / whole.max(1) as f64);
+    field(out, "allocator_frag_ratio", ratio(figures.active, figures.allocated));
+    field(out, "allocator_rss_ratio", ratio(figures.resident, figures.active));
+    field(out, "mem_fragmentation_ratio", ratio(resident, figures.allocated));
+    field(out, "mem_fragmentation_bytes", resident as i64 - figures.allocated as i64);
+    field(out, "mem_not_counted_for_evict", 0);
+    field(out, "mem_replication_backlog", 0);
+    field(out, "mem_clients_slaves", 0);
+    let buffers = |client: &std::sync::Arc<super::ClientHandle>| {
+        client.query_len.load(Relaxed) + client.output_len.load(Relaxed)
+    };
+    let normal: usize = server.clients.all().iter().map(buffers).sum();
+    field(out, "mem_clients_normal", normal);
+    field(out, "mem_aof_buffer", 0);
+    field(out, "mem_allocator", allocator::version());
+    field(out, "active_defrag_running", 0);
+    field(out, "lazyfree_pending_objects", server.lazyfree.pending());
+    field(out, "lazyfreed_objects", server.lazyfree.freed());
+}
+
+/// Resident memory of the process from procfs.
+fn resident_bytes() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: usize = text.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size())
+}
+
+fn total_system_bytes() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram as u64 * u64::from(info.mem_unit)
+}
+
+fn persistence(server: &Server, _: &InfoContext<'_>, out: &mut String) {
+    field(out, "loading", 0);
+    field(out, "async_loading", 0);
+    field(out, "rdb_changes_since_last_save", server.stats.sum(|counters| &counters.dirty));
+    field(out, "rdb_bgsave_in_progress", 0);
+    field(out, "rdb_last_save_time", server.started_at_ms / 1000);
+    field(out, "rdb_last_bgsave_status", "ok");
+    field(out, "aof_enabled", 0);
+    field(out, "aof_rewrite_in_progress", 0);
+    field(out, "aof_rewrite_scheduled", 0);
+    field(out, "aof_last_bgrewrite_status", "ok");
+    field(out, "aof_last_write_status", "ok");
+}
+
+fn stats(server: &Server, _: &InfoContext<'_>, out: &mut String) {
+    let (stats, keys) = (&server.stats, server.keyspace.stats());
+    let [commands, input, output] = stats.rates();
+    field(out, "total_connections_received", stats.connections.load(Relaxed));
+    field(out, "total_commands_processed", stats.sum(|counters| &counters.processed));
+    field(out, "instantaneous_ops_per_sec", commands.round() as u64);
+    field(out, "total_net_input_bytes", stats.sum(|counters| &counters.net_input));
+    field(out, "total_net_output_bytes", stats.sum(|counters| &counters.net_output));
+    field(out, "instantaneous_input_kbps", format!("{:.2}", input / 1024.0));
+    field(out, "instantaneous_output_kbps", format!("{:.2}", output / 1024.0));
+    field(out, "rejected_connections", stats.rejected_connections.load(Relaxed));
+    field(out, "sync_full", 0);
+    field(out, "sync_partial_ok", 0);
+    field(out, "sync_partial_err", 0);
+    field(out, "expired_keys", keys.expired);
+    field(out, "evicted_keys", 0);
+    field(out, "evicted_clients", 0);
+    field(out, "keyspace_hits", keys.hits);
+    field(out, "keyspace_misses", keys.misses);
+    field(out, "pubsub_channels", 0);
+    field(out, "pubsub_patterns", 0);
+    field(out, "pubsubshard_channels", 0);
+    field(out, "latest_fork_usec", 0);
+    field(out, "total_forks", 0);
+    field(out, "migrate_cached_sockets", 0);
+    field(out, "tracking_total_keys", 0);
+    field(out, "tracking_total_items", 0);
+    field(out, "tracking_total_prefixes", 0);
+    field(out, "unexpected_error_replies", 0);
+    field(out, "total_error_replies", stats.sum(|counters| &counters.errors));
+    let (query, output) =
+        (&stats.query_limit_disconnections, &stats.output_limit_disconnections);
+    field(out, "client_query_buffer_limit_disconnections", query.load(Relaxed));
+    field(out, "client_output_buffer_limit_disconnections", output.load(Relaxed));
+}
+
+fn replication(server: &Server, _: &InfoContext<'_>, out: &mut String) {
+    field(out, "role", "master");
+    field(out, "connected_slaves", 0);
+    field(out, "master_failover_state", "no-failover");
+    field(out, "master_replid", &server.run_id);
+    field(out, "master_replid2", "0".repeat(40));
+    field(out, "master_repl_offset", 0);
+    field(out, "second_repl_offset", -1);
+    field(out, "repl_backlog_active", 0);
+    field(out, "repl_backlog_size", server.config.read().int("repl-backlog-size"));
+    field(out, "repl_backlog_first_byte_offset", 0);
+    field(out, "repl_backlog_histlen", 0);
+}
+
+fn cpu(_: &Server, _: &InfoContext<'_>, out: &mut String) {
+    let (user, system) = cpu_seconds().unwrap_or_default();
+    field(out, "used_cpu_sys", format!("{system:.6}"));
+    field(out, "used_cpu_user", format!("{user:.6}"));
+    field(out, "used_cpu_sys_children", "0.000000");
+    field(out, "used_cpu_user_children", "0.000000");
+}
+
+/// User and system time of the process from procfs, in seconds.
+fn cpu_seconds() -> Option<(f64, f64)> {
+    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The program's name, in brackets, may hold spaces; fields are counted behind it.
+    let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let ticks_per_second = rustix::param::clock_ticks_per_second() as f64;
+    let mut next = || Some(fields.next()?.parse::<f64>().ok()? / ticks_per_second);
+    Some((next()?, next()?))
+}
+
+fn commandstats(server: &Server, context: &InfoContext<'_>, out: &mut String) {
+    for (id, name) in context.command_names.iter().enumerate() {
+        let totals = server.stats.command(id);
+        if totals.calls + totals.rejected + totals.failed == 0 {
+            continue;
+        }
+        let usec = clock::ticks_to_us(totals.ticks);
+        let per_call = usec as f64 / totals.calls.max(1) as f64;
+        put(
+            out,
+            format_args!(
+                "cmdstat_{name}:calls={},usec={usec},usec_per_call={per_call:.2},\
+                 rejected_calls={},failed_calls={}\r\n",
+                totals.calls, totals.rejected, totals.failed
+            ),
+        );
+    }
+}
+
+fn errorstats(server: &Server, _: &InfoContext<'_>, out: &mut String) {
+    for (kind, count) in server.stats.errors() {
+        put(out, format_args!("errorstat_{kind}:count={count}\r\n"));
+    }
+}
+
+fn keyspace(server: &Server, _: &InfoContext<'_>, out: &mut String) {
+    let mut changes = Changes::default();
+    let access = Access::take(&server.keyspace, LockSet::Each);
+    let mut view = DbView::new(&server.keyspace, access, &mut changes, 0, server.now_ms());
+    let databases = server.keyspace.databases();
+    let counts = view.fold(vec![(0, 0); databases], |mut counts, shard| {
+        for (db, count) in counts.iter_mut().enumerate() {
+            count.0 += shard.db(db).map_or(0, Db::len);
+            count.1 += shard.db(db).map_or(0, Db::volatile_len);
+        }
+        counts
+    });
+    for (db, (keys, expires)) in counts.into_iter().enumerate().filter(|(_, (keys, _))| *keys > 0) {
+        put(out, format_args!("db{db}:keys={keys},expires={expires},avg_ttl=0\r\n"));
+    }
+}

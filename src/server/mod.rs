@@ -1,0 +1,149 @@
+//! The process: what all event loops and commands share.
+//!
+//! Owns the [`Server`] with its settings, clients, pause and shutdown state, the write stream and
+//! INFO's sections. Must not know commands or sockets. Keeps: `propagate` is the only door to the
+//! append-only file and replicas; whatever the hot path reads of the configuration is one atomic load.
+
+mod client;
+mod clients;
+mod info;
+mod lazyfree;
+mod pause;
+mod propagate;
+mod reconfigure;
+mod settings;
+mod shutdown;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
+
+use parking_lot::RwLock;
+
+pub use client::{Client, ClientFlags, ClientHandle, Identity, Peer};
+pub use clients::Clients;
+pub use info::InfoContext;
+pub use lazyfree::LazyFree;
+pub use pause::{Pause, PauseKind};
+pub use reconfigure::log_settings;
+pub use propagate::{Propagated, Propagation};
+pub use settings::{OutputBound, Settings};
+pub use shutdown::{Shutdown, ShutdownMode};
+
+use crate::base::hash::KeyHasher;
+use crate::base::{clock, random};
+use crate::config::Config;
+use crate::keyspace::Keyspace;
+use crate::observe::log::LogHandle;
+use crate::observe::stats::Stats;
+
+/// Reasons for admission to look closer than usual; the hot path tests them all at once.
+pub mod gate {
+    /// Clients are paused.
+    pub const PAUSED: u32 = 1;
+}
+
+/// The process.
+pub struct Server {
+    /// The data.
+    pub keyspace: Keyspace,
+    /// The directives.
+    pub config: RwLock<Config>,
+    /// What the hot path needs of them.
+    pub settings: Settings,
+    /// The connections.
+    pub clients: Clients,
+    /// The counters.
+    pub stats: Stats,
+    /// CLIENT PAUSE.
+    pub pause: Pause,
+    /// SHUTDOWN and signals.
+    pub shutdown: Shutdown,
+    /// The stream of writes.
+    pub propagation: Propagation,
+    /// Frees what is costly to free.
+    pub lazyfree: LazyFree,
+    /// The log's settings.
+    pub log: Option<LogHandle>,
+    /// Random id of this run, 40 hexadecimal digits.
+    pub run_id: String,
+    /// When the process started, in Unix milliseconds.
+    pub started_at_ms: i64,
+    /// Bit set of [`gate`].
+    pub gates: AtomicU32,
+    /// Most memory ever used, in bytes.
+    pub peak_memory: AtomicUsize,
+    /// How far the time that keys live by is off the clock, in milliseconds; tests move it.
+    pub clock_skew_ms: AtomicI64,
+    /// Whether the active expiry cycle runs (DEBUG SET-ACTIVE-EXPIRE).
+    pub active_expire: AtomicBool,
+    /// Memory used when the server had started, in bytes.
+    pub startup_memory: AtomicUsize,
+    /// Where the server listens.
+    pub addresses: RwLock<Vec<SocketAddr>>,
+    threads: usize,
+}
+
+impl Server {
+    /// A server of `threads` event loops with `ids` commands, configured by `config`.
+    pub fn new(config: Config, threads: usize, ids: usize, log: Option<LogHandle>) -> Arc<Self> {
+        let databases = usize::try_from(config.int("databases")).expect("the table's least is 1");
+        let server = Self {
+            keyspace: Keyspace::new(databases, threads, KeyHasher::random()),
+            settings: Settings::default(),
+            clients: Clients::default(),
+            stats: Stats::new(threads, ids),
+            pause: Pause::default(),
+            shutdown: Shutdown::default(),
+            propagation: Propagation::default(),
+            lazyfree: LazyFree::start(),
+            log,
+            run_id: random::hex(40),
+            started_at_ms: clock::now_ms(),
+            gates: AtomicU32::new(0),
+            peak_memory: AtomicUsize::new(0),
+            clock_skew_ms: AtomicI64::new(0),
+            active_expire: AtomicBool::new(true),
+            startup_memory: AtomicUsize::new(0),
+            addresses: RwLock::default(),
+            threads,
+            config: RwLock::new(config),
+        };
+        server.reconfigure_all();
+        Arc::new(server)
+    }
+
+    /// How many event loops there are.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// The time that keys live by, in Unix milliseconds.
+    #[inline]
+    pub fn now_ms(&self) -> i64 {
+        clock::now_ms() + self.clock_skew_ms.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that `used` bytes are in use, and returns the most that ever were.
+    pub fn note_memory(&self, used: usize) -> usize {
+        self.peak_memory.fetch_max(used, Ordering::Relaxed).max(used)
+    }
+
+    /// Sets or clears a [`gate`].
+    pub fn set_gate(&self, gate: u32, on: bool) {
+        if on {
+            self.gates.fetch_or(gate, Ordering::Relaxed);
+        } else {
+            self.gates.fetch_and(!gate, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether clients are paused in a way that stops a command; `write` says whether it may write.
+    pub fn is_paused(&self, write: bool, now_ms: i64) -> bool {
+        let paused = self.pause.is_paused(write, now_ms);
+        if !self.pause.is_active(now_ms) {
+            self.set_gate(gate::PAUSED, false);
+        }
+        paused
+    }
+}

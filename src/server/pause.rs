@@ -1,0 +1,81 @@
+//! CLIENT PAUSE: until when, and for which commands, clients wait.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use tokio::sync::Notify;
+
+/// Which commands wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PauseKind {
+    /// Commands that may write.
+    Write,
+    /// All commands.
+    All,
+}
+
+/// The state of CLIENT PAUSE.
+#[derive(Default)]
+pub struct Pause {
+    /// Until when writes wait, in Unix milliseconds; 0 when they do not.
+    write_until_ms: AtomicI64,
+    /// Until when everything waits.
+    all_until_ms: AtomicI64,
+    ended: Notify,
+}
+
+impl Pause {
+    /// Lets commands wait until `until_ms`; a running pause is never shortened.
+    ///
+    /// As in Redis, a pause of all commands stays one when a pause of writes is asked for meanwhile.
+    pub fn begin(&self, kind: PauseKind, until_ms: i64, now_ms: i64) {
+        let until_ms = until_ms.max(self.until_ms());
+        if kind == PauseKind::All || self.all_until_ms.load(Ordering::Relaxed) > now_ms {
+            self.all_until_ms.store(until_ms, Ordering::Relaxed);
+        }
+        self.write_until_ms.store(until_ms, Ordering::Relaxed);
+    }
+
+    /// Ends the pause.
+    pub fn end(&self) {
+        self.write_until_ms.store(0, Ordering::Relaxed);
+        self.all_until_ms.store(0, Ordering::Relaxed);
+        self.ended.notify_waiters();
+    }
+
+    /// Whether a command waits; `write` says whether it may write.
+    pub fn is_paused(&self, write: bool, now_ms: i64) -> bool {
+        self.all_until_ms.load(Ordering::Relaxed) > now_ms
+            || write && self.write_until_ms.load(Ordering::Relaxed) > now_ms
+    }
+
+    /// Whether any pause lasts.
+    pub fn is_active(&self, now_ms: i64) -> bool {
+        self.until_ms() > now_ms
+    }
+
+    /// Until when the pause lasts, in Unix milliseconds.
+    pub fn until_ms(&self) -> i64 {
+        self.write_until_ms.load(Ordering::Relaxed)
+    }
+
+    /// Completes when [`Self::end`] is called.
+    pub async fn ended(&self) {
+        self.ended.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_never_shortened_or_softened() {
+        let pause = Pause::default();
+        pause.begin(PauseKind::All, 100, 0);
+        pause.begin(PauseKind::Write, 50, 1);
+        assert!(pause.is_paused(false, 99) && !pause.is_paused(false, 100));
+        pause.end();
+        pause.begin(PauseKind::Write, 50, 1);
+        assert!(pause.is_paused(true, 49) && !pause.is_paused(false, 49));
+    }
+}

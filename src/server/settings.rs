@@ -1,0 +1,61 @@
+//! The directives that hot paths read, each as one atomic.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::RwLock;
+
+/// Bounds of one class of clients' output, in bytes and seconds; 0 is none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OutputBound {
+    /// At once.
+    pub hard: usize,
+    /// For at most `soft_seconds`.
+    pub soft: usize,
+    /// How long the soft bound may be exceeded.
+    pub soft_seconds: i64,
+}
+
+/// The settings; [`super::Server::reconfigure_all`] fills them.
+#[derive(Default)]
+pub struct Settings {
+    /// `proto-max-bulk-len`.
+    pub bulk_max: AtomicI64,
+    /// `client-query-buffer-limit`.
+    pub query_max: AtomicUsize,
+    /// `maxclients`.
+    pub clients_max: AtomicUsize,
+    /// `timeout`, in seconds.
+    pub idle_seconds: AtomicI64,
+    /// `tcp-keepalive`, in seconds.
+    pub keepalive_seconds: AtomicI64,
+    /// `maxmemory`, in bytes.
+    pub maxmemory: AtomicU64,
+    output: RwLock<OutputBound>,
+    password: RwLock<Option<String>>,
+}
+
+impl Settings {
+    /// The bounds of normal clients' output.
+    pub fn output(&self) -> OutputBound {
+        *self.output.read()
+    }
+
+    pub(super) fn set_output(&self, bound: OutputBound) {
+        *self.output.write() = bound;
+    }
+
+    /// The default user's password, if it has one.
+    pub fn password(&self) -> Option<String> {
+        self.password.read().clone()
+    }
+
+    pub(super) fn set_password(&self, password: &str) {
+        *self.password.write() = (!password.is_empty()).then(|| password.to_owned());
+    }
+
+    /// `proto-max-bulk-len`.
+    #[inline]
+    pub fn bulk_max(&self) -> i64 {
+        self.bulk_max.load(Ordering::Relaxed)
+    }
+}

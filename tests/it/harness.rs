@@ -1,0 +1,314 @@
+//! A server process on a free port, and a raw client that shows replies exactly as sent.
+//!
+//! Owns processes, scratch directories and sockets; knows no command but PING. A reply keeps the
+//! difference between everything the protocol tells apart (`$-1` and `*-1`, status and bulk, array
+//! and push), which client libraries fold together. Nothing sleeps for a fixed time: a wait names
+//! its condition and a deadline.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Error, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{self, Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a server may take from its start to its first answer.
+const START_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a server may take to exit after SIGTERM.
+const STOP_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a read waits for the next byte of a reply.
+const READ_DEADLINE: Duration = Duration::from_secs(5);
+/// A free port can be taken by someone else before the server binds it.
+const START_ATTEMPTS_MAX: usize = 3;
+/// Longest reply that is believed; a larger announced length is a broken reply.
+const REPLY_BYTES_MAX: u64 = 1 << 30;
+
+/// The program under test: `REDSTART_TEST_SERVER`, or the one Cargo just built.
+pub(crate) fn server_program() -> OsString {
+    std::env::var_os("REDSTART_TEST_SERVER")
+        .unwrap_or_else(|| env!("CARGO_BIN_EXE_redstart").into())
+}
+
+/// Polls `condition` until it holds; false when `deadline` has passed first.
+pub(crate) fn wait_for(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + deadline;
+    loop {
+        if condition() {
+            return true;
+        }
+        if Instant::now() >= end {
+            return false;
+        }
+        thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+/// A running server, killed and cleaned up when dropped.
+pub(crate) struct Server {
+    child: Child,
+    addr: SocketAddr,
+    dir: PathBuf,
+}
+
+impl Server {
+    /// Starts the program on a free loopback port, without persistence, with `args` appended.
+    /// Returns once it answers PING; panics with its log when it does not.
+    pub(crate) fn start(args: &[&str]) -> Server {
+        let mut log = String::new();
+        for _ in 0..START_ATTEMPTS_MAX {
+            let mut server = Server::spawn(args).expect("the server program can be started");
+            if wait_for(START_DEADLINE, || server.has_exited() || server.answers())
+                && !server.has_exited()
+            {
+                return server;
+            }
+            log = server.log();
+        }
+        panic!("{:?} {args:?} does not answer PING; its log:\n{log}", server_program());
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The server's working directory.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(crate) fn connect(&self) -> Conn {
+        Conn::open(self.addr).expect("a running server accepts connections")
+    }
+
+    /// Sends SIGTERM and waits; the exit code, None when the process died of a signal.
+    pub(crate) fn stop_gracefully(&mut self) -> Option<i32> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("the server is running");
+        let stopped = wait_for(STOP_DEADLINE, || self.has_exited());
+        assert!(stopped, "no exit after SIGTERM; its log:\n{}", self.log());
+        self.child.wait().expect("the exit status of an own child").code()
+    }
+
+    /// What the server has written to stdout and stderr so far.
+    pub(crate) fn log(&self) -> String {
+        let bytes = fs::read(self.dir.join(LOG_NAME)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn spawn(args: &[&str]) -> io::Result<Server> {
+        let dir = scratch_dir()?;
+        let addr = free_addr()?;
+        let log = File::create(dir.join(LOG_NAME))?;
+        let child = Command::new(server_program())
+            .args(["--port", &addr.port().to_string(), "--bind", &addr.ip().to_string()])
+            .args(["--save", "", "--appendonly", "no"])
+            .args(args)
+            .current_dir(&dir)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        Ok(Server { child, addr, dir })
+    }
+
+    /// A server that asks for a password is up, too; one that still loads is not.
+    fn answers(&self) -> bool {
+        let Ok(mut conn) = Conn::open(self.addr) else { return false };
+        match conn.send(&["PING"]).and_then(|()| conn.read()) {
+            Ok(Reply::Simple(text)) => text == b"PONG",
+            Ok(Reply::Error(text)) => text.starts_with(b"NOAUTH"),
+            _ => false,
+        }
+    }
+
+    fn has_exited(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only when the process is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+const LOG_NAME: &str = "server.log";
+
+fn scratch_dir() -> io::Result<PathBuf> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("server-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::create_dir_all(&dir)?;
+    Ok(dir)
+}
+
+/// Not port 0 on the server's command line: there it means "no TCP" to Redis.
+fn free_addr() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
+/// One reply, with everything the protocol tells apart. Numbers that are text on the wire stay
+/// text, so that their spelling can be compared.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Reply {
+    Simple(Vec<u8>),
+    Error(Vec<u8>),
+    Integer(i64),
+    Bulk(Vec<u8>),
+    /// `$-1`
+    NilBulk,
+    /// `*-1`
+    NilArray,
+    Array(Vec<Reply>),
+    /// `_`, RESP3
+    Null,
+    Bool(bool),
+    Double(String),
+    BigNumber(String),
+    BlobError(Vec<u8>),
+    /// Three letters of format, a colon, the text.
+    Verbatim(Vec<u8>),
+    Map(Vec<(Reply, Reply)>),
+    Set(Vec<Reply>),
+    Push(Vec<Reply>),
+    /// Precedes the reply it describes; that one is read next.
+    Attribute(Vec<(Reply, Reply)>),
+}
+
+/// A raw client: bytes out, one reply in. A read that finds the connection closed is
+/// `UnexpectedEof`, one without an answer in time `WouldBlock`, a malformed one `InvalidData`.
+pub(crate) struct Conn {
+    reader: BufReader<TcpStream>,
+}
+
+impl Conn {
+    pub(crate) fn open(addr: SocketAddr) -> io::Result<Conn> {
+        let stream = TcpStream::connect(addr)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(READ_DEADLINE))?;
+        Ok(Conn { reader: BufReader::new(stream) })
+    }
+
+    pub(crate) fn local_addr(&self) -> SocketAddr {
+        self.reader.get_ref().local_addr().expect("a connected socket has an address")
+    }
+
+    pub(crate) fn set_read_deadline(&mut self, deadline: Duration) {
+        self.reader.get_ref().set_read_timeout(Some(deadline)).expect("a deadline above zero");
+    }
+
+    pub(crate) fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.reader.get_mut().write_all(bytes)
+    }
+
+    /// Sends one command as an array of bulk strings.
+    pub(crate) fn send<A: AsRef<[u8]>>(&mut self, args: &[A]) -> io::Result<()> {
+        let mut bytes = format!("*{}\r\n", args.len()).into_bytes();
+        for arg in args.iter().map(AsRef::as_ref) {
+            bytes.extend(format!("${}\r\n", arg.len()).as_bytes());
+            bytes.extend(arg);
+            bytes.extend(b"\r\n");
+        }
+        self.send_raw(&bytes)
+    }
+
+    /// Sends a command and reads one reply, which must come.
+    pub(crate) fn call<A: AsRef<[u8]>>(&mut self, args: &[A]) -> Reply {
+        self.send(args).and_then(|()| self.read()).expect("the server replies")
+    }
+
+    pub(crate) fn read(&mut self) -> io::Result<Reply> {
+        let line = self.read_line()?;
+        let Some((&mark, text)) = line.split_first() else {
+            return Err(broken("a reply without a type"));
+        };
+        Ok(match mark {
+            b'+' => Reply::Simple(text.to_vec()),
+            b'-' => Reply::Error(text.to_vec()),
+            b':' => Reply::Integer(integer(text)?),
+            b'_' => Reply::Null,
+            b'#' => Reply::Bool(text == b"t"),
+            b',' => Reply::Double(String::from_utf8_lossy(text).into_owned()),
+            b'(' => Reply::BigNumber(String::from_utf8_lossy(text).into_owned()),
+            b'$' if text == b"-1" => Reply::NilBulk,
+            b'*' if text == b"-1" => Reply::NilArray,
+            b'$' => Reply::Bulk(self.read_body(text)?),
+            b'!' => Reply::BlobError(self.read_body(text)?),
+            b'=' => Reply::Verbatim(self.read_body(text)?),
+            b'*' => Reply::Array(self.read_items(text)?),
+            b'~' => Reply::Set(self.read_items(text)?),
+            b'>' => Reply::Push(self.read_items(text)?),
+            b'%' => Reply::Map(self.read_pairs(text)?),
+            b'|' => Reply::Attribute(self.read_pairs(text)?),
+            _ => return Err(broken("an unknown reply type")),
+        })
+    }
+
+    fn read_line(&mut self) -> io::Result<Vec<u8>> {
+        let mut line = Vec::new();
+        self.reader.by_ref().take(REPLY_BYTES_MAX).read_until(b'\n', &mut line)?;
+        match line.strip_suffix(b"\r\n") {
+            Some(text) => Ok(text.to_vec()),
+            None if line.ends_with(b"\n") => Err(broken("a line without CR")),
+            None => Err(ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    fn read_body(&mut self, length: &[u8]) -> io::Result<Vec<u8>> {
+        let length = count(length)?;
+        let mut body = vec![0; length + 2];
+        self.reader.read_exact(&mut body)?;
+        if !body.ends_with(b"\r\n") {
+            return Err(broken("a body longer than announced"));
+        }
+        body.truncate(length);
+        Ok(body)
+    }
+
+    fn read_items(&mut self, length: &[u8]) -> io::Result<Vec<Reply>> {
+        (0..count(length)?).map(|_| self.read()).collect()
+    }
+
+    fn read_pairs(&mut self, length: &[u8]) -> io::Result<Vec<(Reply, Reply)>> {
+        (0..count(length)?).map(|_| Ok((self.read()?, self.read()?))).collect()
+    }
+}
+
+fn integer(text: &[u8]) -> io::Result<i64> {
+    let number = str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    number.ok_or_else(|| broken("not an integer"))
+}
+
+fn count(text: &[u8]) -> io::Result<usize> {
+    let number = u64::try_from(integer(text)?).map_err(|_| broken("a negative length"))?;
+    if number > REPLY_BYTES_MAX {
+        return Err(broken("a length beyond belief"));
+    }
+    usize::try_from(number).map_err(|_| broken("a length beyond memory"))
+}
+
+fn broken(what: &str) -> Error {
+    Error::new(ErrorKind::InvalidData, what)
+}
+
+#[test]
+fn a_server_answers_and_stops() {
+    let mut server = Server::start(&[]);
+    let mut conn = server.connect();
+    conn.set_read_deadline(Duration::from_secs(2));
+    assert_eq!(conn.call(&["ECHO", "a\r\nb"]), Reply::Bulk(b"a\r\nb".to_vec()));
+    assert!(server.pid() > 0 && server.dir().is_dir());
+    assert_eq!(server.stop_gracefully(), Some(0), "{}", server.log());
+    assert_eq!(conn.read().map_err(|error| error.kind()), Err(ErrorKind::UnexpectedEof));
+}
