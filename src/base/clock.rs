@@ -53,6 +53,11 @@ pub fn ticks_per_us() -> f64 {
     })
 }
 
+/// So many ticks make `us` microseconds.
+pub fn ticks_in_us(us: u64) -> u64 {
+    (us as f64 * ticks_per_us()) as u64
+}
+
 /// A span of ticks in whole microseconds.
 pub fn ticks_to_us(span: u64) -> u64 {
     (span as f64 / ticks_per_us()) as u64

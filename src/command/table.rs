@@ -31,6 +31,17 @@ static FAMILIES: &[&[Command]] = &[
 /// Slots of the name index per command; sparse, so that most probes hit at once.
 const SLOTS_PER_COMMAND: usize = 8;
 
+/// A slot of the name index.
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    /// [`packed`] form of the name.
+    name: u64,
+    /// Length of the name; 0 in an empty slot.
+    len: u16,
+    /// Index of the command.
+    index: u16,
+}
+
 /// A command under its name in this server.
 pub struct Registered {
     /// The row.
@@ -46,8 +57,8 @@ pub struct Registered {
 /// All commands of this server.
 pub struct CommandTable {
     commands: Vec<Registered>,
-    /// Index into `commands` plus one by hash of the name; 0 is empty.
-    slots: Vec<u16>,
+    /// By hash of the name.
+    slots: Vec<Slot>,
     len: usize,
 }
 
@@ -80,13 +91,15 @@ impl CommandTable {
 
     fn index(&mut self) {
         let size = (self.commands.len() * SLOTS_PER_COMMAND).next_power_of_two();
-        self.slots = vec![0; size];
+        self.slots = vec![Slot::default(); size];
         for (index, registered) in self.commands.iter().enumerate() {
-            let mut slot = name_hash(registered.name.as_bytes()) & (size - 1);
-            while self.slots[slot] != 0 {
+            let name = packed(registered.name.as_bytes());
+            let mut slot = name_hash(name) & (size - 1);
+            while self.slots[slot].len != 0 {
                 slot = (slot + 1) & (size - 1);
             }
-            self.slots[slot] = index as u16 + 1;
+            let len = registered.name.len() as u16;
+            self.slots[slot] = Slot { name, len, index: index as u16 };
         }
     }
 
@@ -127,14 +140,20 @@ impl CommandTable {
     #[inline]
     pub fn get(&self, name: &[u8]) -> Option<&Registered> {
         let mask = self.slots.len() - 1;
-        let mut slot = name_hash(name) & mask;
+        let wanted = packed(name);
+        let mut at = name_hash(wanted) & mask;
         loop {
-            let index = usize::from(self.slots[slot]).checked_sub(1)?;
-            let registered = &self.commands[index];
-            if registered.name.as_bytes().eq_ignore_ascii_case(name) {
-                return Some(registered);
+            let slot = self.slots[at];
+            if slot.len == 0 {
+                return None;
             }
-            slot = (slot + 1) & mask;
+            if slot.name == wanted && usize::from(slot.len) == name.len() {
+                let registered = &self.commands[usize::from(slot.index)];
+                if registered.name.as_bytes().eq_ignore_ascii_case(name) {
+                    return Some(registered);
+                }
+            }
+            at = (at + 1) & mask;
         }
     }
 
@@ -181,14 +200,28 @@ fn register(command: &'static Command, container: Option<&str>, len: &mut usize)
     Registered { command, id, name, subcommands }
 }
 
+/// The first eight bytes of a name with the bit of lower case set: equal names have equal ones.
+#[inline]
+fn packed(name: &[u8]) -> u64 {
+    const LOWER: u64 = 0x2020_2020_2020_2020;
+    let mut bytes = [0; 8];
+    match name {
+        [a] => bytes[0] = *a,
+        [a, b] => bytes[..2].copy_from_slice(&[*a, *b]),
+        [a, b, c] => bytes[..3].copy_from_slice(&[*a, *b, *c]),
+        [a, b, c, d] => bytes[..4].copy_from_slice(&[*a, *b, *c, *d]),
+        _ => {
+            let len = name.len().min(8);
+            bytes[..len].copy_from_slice(&name[..len]);
+        }
+    }
+    u64::from_le_bytes(bytes) | LOWER
+}
+
 /// Any mixing will do: the names are known and few.
 #[inline]
-fn name_hash(name: &[u8]) -> usize {
-    let mut hash = name.len() as u32;
-    for byte in name {
-        hash = (hash ^ u32::from(byte | 0x20)).wrapping_mul(0x9e37_79b1);
-    }
-    (hash ^ hash >> 15) as usize
+fn name_hash(packed: u64) -> usize {
+    (packed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize
 }
 
 #[cold]

@@ -62,6 +62,8 @@ pub struct Executor {
     effects: Effects,
     keys: Vec<KeyHash>,
     indexes: Vec<usize>,
+    /// [`CLOCK_STALE_US`] in ticks.
+    stale_ticks: u64,
 }
 
 impl Executor {
@@ -76,6 +78,7 @@ impl Executor {
             effects: Effects::default(),
             keys: Vec::new(),
             indexes: Vec::new(),
+            stale_ticks: clock::ticks_in_us(CLOCK_STALE_US),
         }
     }
 
@@ -108,7 +111,8 @@ impl Executor {
             self.prefetch(client.db, &keys);
         }
         let mut now_ms = self.server.now_ms();
-        let (mut ticks, mut fresh_ticks) = (clock::ticks(), clock::ticks());
+        let mut ticks = clock::ticks();
+        let mut fresh_ticks = ticks;
         let mut progress = Progress { ran: 0, stop: None };
         for (index, plan) in plans.iter().enumerate() {
             let argv = batch.argv(buffer, index);
@@ -119,7 +123,7 @@ impl Executor {
             if let (Some(registered), true) = (plan.registered, stop != Some(Stop::Paused)) {
                 self.counters.commands[registered.id].ticks.add(ticks.wrapping_sub(before));
             }
-            if clock::ticks_to_us(ticks.wrapping_sub(fresh_ticks)) > CLOCK_STALE_US {
+            if ticks.wrapping_sub(fresh_ticks) > self.stale_ticks {
                 (now_ms, fresh_ticks) = (self.server.now_ms(), ticks);
             }
             progress.ran += usize::from(stop != Some(Stop::Paused));

@@ -30,7 +30,7 @@ pub enum Access<'k> {
     /// One shard, by number.
     One(usize, MutexGuard<'k, Shard>),
     /// Several shards, by number, ascending.
-    Many(SmallVec<[(usize, MutexGuard<'k, Shard>); 8]>),
+    Many(Vec<(usize, MutexGuard<'k, Shard>)>),
     /// Every shard.
     All(Vec<MutexGuard<'k, Shard>>),
     /// None now; each is locked when it is visited.
@@ -39,7 +39,7 @@ pub enum Access<'k> {
 
 impl<'k> Access<'k> {
     /// Takes the locks of `set`.
-    #[inline]
+    #[inline(always)]
     pub fn take(keyspace: &'k Keyspace, set: LockSet<'_>) -> Self {
         match set {
             LockSet::None | LockSet::Hashes([]) => Self::None,
@@ -55,6 +55,7 @@ impl<'k> Access<'k> {
         }
     }
 
+    #[cold]
     fn take_many(keyspace: &'k Keyspace, hashes: &[u64]) -> Self {
         let mut shards: SmallVec<[usize; 16]> =
             hashes.iter().map(|hash| keyspace.shard_of(*hash)).collect();
