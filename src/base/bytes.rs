@@ -9,6 +9,30 @@ pub fn is_word(word: &[u8], lower: &str) -> bool {
     word.eq_ignore_ascii_case(lower.as_bytes())
 }
 
+/// Whether two byte strings are equal; faster than a call of memcmp for the lengths of keys.
+#[inline]
+pub fn equal(a: &[u8], b: &[u8]) -> bool {
+    /// From here on a call costs less than it saves.
+    const LONG: usize = 32;
+    let len = a.len();
+    if len != b.len() {
+        return false;
+    }
+    if !(8..=LONG).contains(&len) {
+        return a == b;
+    }
+    let word = |bytes: &[u8], at: usize| bytes[at..].first_chunk::<8>().copied();
+    // The last word overlaps the one before it, so that no byte is left over.
+    let mut at = 0;
+    while at + 8 < len {
+        if word(a, at) != word(b, at) {
+            return false;
+        }
+        at += 8;
+    }
+    word(a, len - 8) == word(b, len - 8)
+}
+
 /// `word` in lower case, with bytes that are not UTF-8 replaced.
 pub fn lower(word: &[u8]) -> String {
     String::from_utf8_lossy(word).to_ascii_lowercase()
@@ -40,6 +64,20 @@ mod tests {
     fn words_compare_without_case() {
         assert!(is_word(b"KeepTTL", "keepttl"));
         assert!(!is_word(b"keep", "keepttl"));
+    }
+
+    #[test]
+    fn equality_is_that_of_slices() {
+        let text: Vec<u8> = (0..60).collect();
+        for len in 0..60 {
+            assert!(equal(&text[..len], &text[..len]));
+            assert!(!equal(&text[..len], &text[..len + 1]));
+            for changed in 0..len {
+                let mut other = text[..len].to_vec();
+                other[changed] ^= 1;
+                assert!(!equal(&text[..len], &other), "length {len}, byte {changed}");
+            }
+        }
     }
 
     #[test]

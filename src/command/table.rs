@@ -34,8 +34,10 @@ const SLOTS_PER_COMMAND: usize = 8;
 /// A slot of the name index.
 #[derive(Clone, Copy, Default)]
 struct Slot {
-    /// [`packed`] form of the name.
+    /// The first eight bytes of the name, lower-case.
     name: u64,
+    /// The bit of lower case in each byte of `name` that is a letter.
+    letters: u64,
     /// Length of the name; 0 in an empty slot.
     len: u16,
     /// Index of the command.
@@ -94,12 +96,14 @@ impl CommandTable {
         self.slots = vec![Slot::default(); size];
         for (index, registered) in self.commands.iter().enumerate() {
             let name = packed(registered.name.as_bytes());
+            let letter = |byte: u8| if byte.is_ascii_alphabetic() { 0x20 } else { 0 };
+            let letters = u64::from_le_bytes(name.to_le_bytes().map(letter));
             let mut slot = name_hash(name) & (size - 1);
             while self.slots[slot].len != 0 {
                 slot = (slot + 1) & (size - 1);
             }
             let len = registered.name.len() as u16;
-            self.slots[slot] = Slot { name, len, index: index as u16 };
+            self.slots[slot] = Slot { name, letters, len, index: index as u16 };
         }
     }
 
@@ -147,9 +151,11 @@ impl CommandTable {
             if slot.len == 0 {
                 return None;
             }
-            if slot.name == wanted && usize::from(slot.len) == name.len() {
+            // Outside letters the bit of lower case makes a difference.
+            let same = (slot.name ^ wanted) & !slot.letters == 0;
+            if same && usize::from(slot.len) == name.len() {
                 let registered = &self.commands[usize::from(slot.index)];
-                if registered.name.as_bytes().eq_ignore_ascii_case(name) {
+                if name.len() <= 8 || registered.name.as_bytes().eq_ignore_ascii_case(name) {
                     return Some(registered);
                 }
             }
@@ -200,28 +206,27 @@ fn register(command: &'static Command, container: Option<&str>, len: &mut usize)
     Registered { command, id, name, subcommands }
 }
 
-/// The first eight bytes of a name with the bit of lower case set: equal names have equal ones.
+/// The first eight bytes of a name, zeros behind it.
+///
+/// Loads words that overlap rather than copying bytes into a word, which the processor would have to
+/// wait for.
 #[inline]
 fn packed(name: &[u8]) -> u64 {
-    const LOWER: u64 = 0x2020_2020_2020_2020;
-    let mut bytes = [0; 8];
-    match name {
-        [a] => bytes[0] = *a,
-        [a, b] => bytes[..2].copy_from_slice(&[*a, *b]),
-        [a, b, c] => bytes[..3].copy_from_slice(&[*a, *b, *c]),
-        [a, b, c, d] => bytes[..4].copy_from_slice(&[*a, *b, *c, *d]),
-        _ => {
-            let len = name.len().min(8);
-            bytes[..len].copy_from_slice(&name[..len]);
-        }
+    if let Some(eight) = name.first_chunk() {
+        return u64::from_le_bytes(*eight);
     }
-    u64::from_le_bytes(bytes) | LOWER
+    if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+        let high = u64::from(u32::from_le_bytes(*last)) << (8 * (name.len() - 4));
+        return u64::from(u32::from_le_bytes(*first)) | high;
+    }
+    name.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
-/// Any mixing will do: the names are known and few.
+/// Equal for names that differ in case only. Any mixing will do: the names are known and few.
 #[inline]
 fn name_hash(packed: u64) -> usize {
-    (packed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize
+    const LOWER: u64 = 0x2020_2020_2020_2020;
+    ((packed | LOWER).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize
 }
 
 #[cold]

@@ -10,6 +10,7 @@
 //! line. The idea is that of Dash (Lu et al., VLDB 2020).
 
 use super::slot::{Slot, Thin, prefetch};
+use crate::base::bytes;
 
 /// Buckets that items hash to.
 pub(super) const HOME_BUCKETS: usize = 60;
@@ -63,7 +64,7 @@ impl<T: Thin> Bucket<T> {
         while candidates != 0 {
             let slot = candidates.trailing_zeros() as usize;
             let found = &self.slots[slot];
-            if found.suits(hash) && found.view().is_some_and(|view| T::key(view) == key) {
+            if found.suits(hash) && found.view().is_some_and(|view| bytes::equal(T::key(view), key)) {
                 return Some(slot);
             }
             candidates &= candidates - 1;
