@@ -21,10 +21,13 @@ pub struct Batch {
     ranges: Vec<ArgRange>,
     bigs: Vec<Arc<Vec<u8>>>,
     requests: Vec<Request>,
+    /// Most requests of the batch.
+    limit: usize,
 }
 
 impl Batch {
-    /// Replaces the batch by the next requests of `buffer`, at most [`BATCH_COMMANDS_MAX`].
+    /// Replaces the batch by the next requests of `buffer`, at most [`BATCH_COMMANDS_MAX`], or one of a
+    /// client that has yet to authenticate.
     ///
     /// A protocol error is returned after the requests before it were added.
     pub fn fill(
@@ -36,7 +39,9 @@ impl Batch {
         self.ranges.clear();
         self.bigs.clear();
         self.requests.clear();
-        while self.requests.len() < BATCH_COMMANDS_MAX {
+        // AUTH changes what may follow it, so nothing is parsed ahead of it.
+        self.limit = if limits.unauthenticated { 1 } else { BATCH_COMMANDS_MAX };
+        while self.requests.len() < self.limit {
             let (ranges, bigs) = (self.ranges.len(), self.bigs.len());
             match parser.parse(buffer, limits, &mut self.ranges, &mut self.bigs)? {
                 ParseState::NeedMore => break,
@@ -62,7 +67,7 @@ impl Batch {
 
     /// Whether there may be more requests in the buffer.
     pub fn is_full(&self) -> bool {
-        self.requests.len() == BATCH_COMMANDS_MAX
+        self.requests.len() == self.limit
     }
 
     /// Where in the buffer the first `count` requests end; `None` for none.

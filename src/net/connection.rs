@@ -44,7 +44,8 @@ pub(super) struct Connection {
     parser: RequestParser,
     /// The bytes of a request that has not arrived whole, or that waits for a pause to end.
     pending: Vec<u8>,
-    registered: bool,
+    /// Whether `pending` holds requests that could run but were held back.
+    held: bool,
 }
 
 impl Connection {
@@ -57,14 +58,20 @@ impl Connection {
             client: Client::new(handle),
             parser: RequestParser::default(),
             pending: Vec::new(),
-            registered: false,
+            held: false,
         }
     }
 
     /// Serves the connection until it ends.
     pub(super) async fn run(mut self) {
         loop {
-            match std::future::poll_fn(|cx| self.turn(cx)).await {
+            // What a pause or a sleep held back is run before anything new is read.
+            let held = std::mem::take(&mut self.held);
+            let turn = match held.then(|| self.run_pending()).flatten() {
+                Some(turn) => turn,
+                None => std::future::poll_fn(|cx| self.turn(cx)).await,
+            };
+            match turn {
                 Turn::Yield => tokio::task::yield_now().await,
                 Turn::Paused => self.wait_for_unpause().await,
                 Turn::Sleep(time) => tokio::time::sleep(time).await,
@@ -74,29 +81,12 @@ impl Connection {
                 }
                 Turn::Drop => break,
             }
-            // What a pause or sleep has held back is run before anything new is read.
-            if !self.pending.is_empty() && !self.parser.is_inside() {
-                match self.run_pending() {
-                    None => {}
-                    Some(Turn::Close) => {
-                        let _ = tokio::time::timeout(LINGER, self.drain()).await;
-                        break;
-                    }
-                    Some(Turn::Drop) => break,
-                    Some(Turn::Sleep(time)) => tokio::time::sleep(time).await,
-                    Some(Turn::Paused) => self.wait_for_unpause().await,
-                    Some(Turn::Yield) => tokio::task::yield_now().await,
-                }
-            }
         }
         self.reactor.server().clients.remove(self.client.handle.id);
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
-        if !self.registered {
-            self.client.handle.register(cx.waker());
-            self.registered = true;
-        }
+        self.client.handle.register(cx.waker());
         if self.client.handle.is_killed() {
             return Poll::Ready(Turn::Drop);
         }
@@ -184,6 +174,7 @@ impl Connection {
             let stop = if batch.is_empty() { None } else { self.run_batch(data, &batch, &mut keep_from) };
             if let Some(turn) = stop {
                 self.parser.restart(keep_from);
+                self.held = matches!(turn, Turn::Paused | Turn::Sleep(_));
                 break Some(turn);
             }
             if let Err(error) = filled {
