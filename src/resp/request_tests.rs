@@ -160,7 +160,7 @@ fn split<'a>(mut input: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
 /// All frames that redis-protocol finds at the front of `input`, if all are arrays of bulks.
 fn oracle(mut input: &[u8]) -> Option<Requests> {
     let mut requests = Vec::new();
-    while let Ok(Some((OwnedFrame::Array(items), used))) = decode::complete(input).map(owned) {
+    while let Ok(Some((OwnedFrame::Array(items), used))) = decode::decode(input) {
         let args = items.into_iter().map(|item| match item {
             OwnedFrame::BulkString(bytes) => Some(bytes),
             _ => None,
@@ -169,10 +169,6 @@ fn oracle(mut input: &[u8]) -> Option<Requests> {
         input = &input[used..];
     }
     Some(requests)
-}
-
-fn owned(decoded: Option<(OwnedFrame, usize)>) -> Option<(OwnedFrame, usize)> {
-    decoded
 }
 
 fn requests() -> impl Strategy<Value = Requests> {

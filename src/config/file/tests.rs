@@ -132,7 +132,7 @@ fn options_win_over_stdin_and_stdin_over_the_file() {
         file: Some(dir.write("a.conf", "port 1\nhz 11\ntimeout 1")),
         stdin: Some(b"port 2\nhz 12".to_vec()),
         options: b"port \"3\" ".to_vec(),
-        is_sentinel: false,
+        ..Invocation::default()
     };
     let config = Config::load(&invocation).expect("the test's files are valid");
     assert_eq!([config.int("port"), config.int("hz"), config.int("timeout")], [3, 12, 1]);
