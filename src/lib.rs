@@ -9,7 +9,8 @@
 //! | 1 | [`resp`], [`encoding`] | the wire codec; pointer-level structures |
 //! | 2 | [`value`] | the types a key can hold |
 //! | 3 | [`keyspace`] | shards, databases, entries, expiry |
-//! | 4 | [`config`], [`observe`] | directives; counters, log, allocator |
+//! | 4 | [`config`] | directives |
+//! | 5 | [`observe`] | counters, log, allocator |
 //! | 7 | [`server`] | what the process shares |
 //! | 8 | [`command`] | the command table and the families |
 //! | 9 | [`exec`] | the one path a command takes |

@@ -1,3 +1,5 @@
+//! Tests of the configuration as a whole: order of sources, GET, SET, invariants of the table.
+
 use super::*;
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];

@@ -158,6 +158,17 @@ fn free_addr() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
+/// A command as an array of bulk strings.
+pub(crate) fn encode<A: AsRef<[u8]>>(args: &[A]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", args.len()).into_bytes();
+    for arg in args.iter().map(AsRef::as_ref) {
+        bytes.extend(format!("${}\r\n", arg.len()).as_bytes());
+        bytes.extend(arg);
+        bytes.extend(b"\r\n");
+    }
+    bytes
+}
+
 /// One reply, with everything the protocol tells apart. Numbers that are text on the wire stay
 /// text, so that their spelling can be compared.
 #[derive(Clone, Debug, PartialEq)]
@@ -197,7 +208,12 @@ impl Conn {
         let stream = TcpStream::connect(addr)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(READ_DEADLINE))?;
-        Ok(Conn { reader: BufReader::new(stream) })
+        Ok(Conn::of(stream))
+    }
+
+    /// A client on a connection that its caller has set up.
+    pub(crate) fn of(stream: TcpStream) -> Conn {
+        Conn { reader: BufReader::new(stream) }
     }
 
     pub(crate) fn local_addr(&self) -> SocketAddr {
@@ -214,18 +230,20 @@ impl Conn {
 
     /// Sends one command as an array of bulk strings.
     pub(crate) fn send<A: AsRef<[u8]>>(&mut self, args: &[A]) -> io::Result<()> {
-        let mut bytes = format!("*{}\r\n", args.len()).into_bytes();
-        for arg in args.iter().map(AsRef::as_ref) {
-            bytes.extend(format!("${}\r\n", arg.len()).as_bytes());
-            bytes.extend(arg);
-            bytes.extend(b"\r\n");
-        }
-        self.send_raw(&bytes)
+        self.send_raw(&encode(args))
     }
 
     /// Sends a command and reads one reply, which must come.
     pub(crate) fn call<A: AsRef<[u8]>>(&mut self, args: &[A]) -> Reply {
         self.send(args).and_then(|()| self.read()).expect("the server replies")
+    }
+
+    /// A number of INFO.
+    pub(crate) fn info(&mut self, field: &str) -> u64 {
+        let Reply::Bulk(text) = self.call(&["INFO"]) else { panic!("INFO is a bulk string") };
+        let text = String::from_utf8(text).expect("INFO is text");
+        let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{field} in {text}"))
     }
 
     pub(crate) fn read(&mut self) -> io::Result<Reply> {

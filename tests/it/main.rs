@@ -5,5 +5,7 @@
 //! against another server.
 
 mod harness;
+mod protocol;
 mod script;
 mod scripts;
+mod tidy;

@@ -1,3 +1,5 @@
+//! Tests of redis.conf files: words, quotes, includes, errors with their lines.
+
 use super::*;
 use std::fs;
 

@@ -1,3 +1,5 @@
+//! Tests of CONFIG REWRITE: what it keeps, changes and appends.
+
 use super::*;
 use crate::config::Invocation;
 use crate::config::file::tests::Dir;

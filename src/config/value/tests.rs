@@ -1,3 +1,5 @@
+//! Tests of reading and writing the values of directives.
+
 use super::*;
 use crate::config::DIRECTIVES;
 
