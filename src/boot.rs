@@ -99,11 +99,12 @@ fn serve(
     let mut threads = Vec::new();
     for (number, arrivals) in arrivals.into_iter().enumerate() {
         let (server, commands, number) = (Arc::clone(server), Arc::clone(&commands), number + 1);
-        let thread = std::thread::Builder::new().name(format!("loop-{number}")).spawn(move || {
-            let runtime = runtime().expect("the first event loop could be made");
-            let reactor = Reactor::new(server, commands, number);
-            LocalSet::new().block_on(&runtime, event_loop(reactor, arrivals));
-        })?;
+        let thread =
+            std::thread::Builder::new().name(format!("loop-{number}")).spawn(move || {
+                let runtime = runtime().expect("the first event loop could be made");
+                let reactor = Reactor::new(server, commands, number);
+                LocalSet::new().block_on(&runtime, event_loop(reactor, arrivals));
+            })?;
         threads.push(thread);
     }
     let reactor = Reactor::new(Arc::clone(server), commands, 0);

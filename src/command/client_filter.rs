@@ -114,7 +114,9 @@ impl ClientFilter {
         if self.skip_me && handle.id == ctx.client.handle.id {
             return false;
         }
-        self.properties.iter().all(|(_, negated, property)| holds(ctx, handle, property) != *negated)
+        self.properties
+            .iter()
+            .all(|(_, negated, property)| holds(ctx, handle, property) != *negated)
     }
 }
 

@@ -9,19 +9,16 @@ use crate::base::glob;
 use crate::config::Caller;
 use crate::server::Peer;
 
-const COMMON: Flags =
-    Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
+const COMMON: Flags = Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
 
 const fn row(name: &'static str, arity: i32, handler: super::spec::Handler) -> Command {
     Command::new(name, arity, handler).group(Group::Server).flags(COMMON)
 }
 
-pub(super) static COMMANDS: &[Command] = &[Command::new("config", -2, help)
-    .group(Group::Server)
-    .subcommands(&[
+pub(super) static COMMANDS: &[Command] =
+    &[Command::new("config", -2, help).group(Group::Server).subcommands(&[
         row("get", -3, get),
-        row("set", -4, set)
-            .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+        row("set", -4, set).tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
         row("resetstat", 2, resetstat)
             .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
         row("rewrite", 2, rewrite)
@@ -60,9 +57,7 @@ fn set(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let pairs: Vec<(&[u8], &[u8])> =
         (2..args.len()).step_by(2).map(|at| (args.get(at), args.get(at + 1))).collect();
     let caller = Caller { is_local: is_local(ctx), is_loading: false };
-    ctx.server
-        .reconfigure(|config| config.set_by(&pairs, caller))
-        .map_err(CmdError::Config)?;
+    ctx.server.reconfigure(|config| config.set_by(&pairs, caller)).map_err(CmdError::Config)?;
     ctx.out.ok();
     Ok(Flow::Done)
 }

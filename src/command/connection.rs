@@ -25,7 +25,9 @@ const fn row(name: &'static str, arity: i32, handler: super::spec::Handler) -> C
 }
 
 pub(super) static COMMANDS: &[Command] = &[
-    row("ping", -1, ping).fast().tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
+    row("ping", -1, ping)
+        .fast()
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
     row("echo", 2, echo).fast().flags(Flags::LOADING.with(Flags::STALE)),
     row("select", 2, select).fast().flags(Flags::LOADING.with(Flags::STALE)),
     row("auth", -2, auth).flags(ALWAYS),
@@ -75,7 +77,8 @@ fn auth(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
 /// The default user is the only one; without a password it accepts any.
 fn authenticate(ctx: &mut Ctx<'_>, user: &[u8], password: &[u8]) -> Result<(), CmdError> {
     let expected = ctx.server.settings.password();
-    let right = expected.is_none_or(|expected| equal_in_constant_time(expected.as_bytes(), password));
+    let right =
+        expected.is_none_or(|expected| equal_in_constant_time(expected.as_bytes(), password));
     if user != b"default" || !right {
         return Err(CmdError::WrongPass);
     }

@@ -5,7 +5,7 @@
 //! so that every reader of the stream ends up with the same data.
 
 /// A command as a list of its arguments.
-pub type OwnedArgv = Vec<Vec<u8>>;
+pub(super) type OwnedArgv = Vec<Vec<u8>>;
 
 /// What a command propagates.
 #[derive(Default)]

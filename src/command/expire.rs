@@ -12,10 +12,7 @@ use crate::keyspace::{Event, Lookup};
 const UPDATE: &[KeySpec] = &[KeySpec::one("RW", &["update"])];
 const READ: &[KeySpec] = &[KeySpec::one("RO", &["access"])];
 
-const fn setter(
-    name: &'static str,
-    handler: super::spec::Handler,
-) -> Command {
+const fn setter(name: &'static str, handler: super::spec::Handler) -> Command {
     Command::new(name, -3, handler).write().fast().flags(Flags::KEYSPACE).keys(UPDATE)
 }
 

@@ -17,9 +17,8 @@ const fn row(name: &'static str, arity: i32, handler: super::spec::Handler) -> C
     Command::new(name, arity, handler).group(Group::Server).flags(COMMON)
 }
 
-pub(super) static COMMANDS: &[Command] = &[row("command", -1, command)
-    .tips(&["nondeterministic_output_order"])
-    .subcommands(&[
+pub(super) static COMMANDS: &[Command] =
+    &[row("command", -1, command).tips(&["nondeterministic_output_order"]).subcommands(&[
         row("count", 2, count),
         row("info", -2, info).tips(&["nondeterministic_output_order"]),
         row("docs", -2, docs_of).tips(&["nondeterministic_output_order"]),
@@ -213,9 +212,9 @@ fn reply_docs(out: &mut ReplyBuf, registered: &Registered, commands: &CommandTab
 
 /// The name under which the command is documented: its own, whatever it was renamed to.
 fn documented_name(registered: &Registered, commands: &CommandTable) -> String {
-    let container = commands.iter().find(|c| {
-        c.subcommands.iter().any(|sub| std::ptr::eq(sub.command, registered.command))
-    });
+    let container = commands
+        .iter()
+        .find(|c| c.subcommands.iter().any(|sub| std::ptr::eq(sub.command, registered.command)));
     match container {
         Some(container) => format!("{}|{}", container.command.name, registered.command.name),
         None => registered.command.name.to_owned(),

@@ -11,13 +11,13 @@ use crate::keyspace::Lookup;
 /// fill of about 60 %.
 const SLOT_LEN: usize = 15;
 
-pub(super) static COMMANDS: &[Command] = &[Command::new("memory", -2, help)
-    .group(Group::Server)
-    .subcommands(&[
-        Command::new("usage", -3, usage)
-            .read()
-            .group(Group::Server)
-            .keys(&[KeySpec::at(2, "RO", &[])]),
+pub(super) static COMMANDS: &[Command] =
+    &[Command::new("memory", -2, help).group(Group::Server).subcommands(&[
+        Command::new("usage", -3, usage).read().group(Group::Server).keys(&[KeySpec::at(
+            2,
+            "RO",
+            &[],
+        )]),
         Command::new("help", 2, help)
             .group(Group::Server)
             .flags(Flags::LOADING.with(Flags::STALE))

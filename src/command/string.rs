@@ -31,12 +31,11 @@ pub(super) static COMMANDS: &[Command] = &[
     Command::new("psetex", 4, psetex).grow().group(Group::String).keys(OVERWRITE),
     Command::new("getset", 3, getset).grow().fast().group(Group::String).keys(READ_UPDATE),
     Command::new("getdel", 2, getdel).write().fast().group(Group::String).keys(TAKE),
-    Command::new("getex", -2, getex)
-        .write()
-        .fast()
-        .group(Group::String)
-        .keys(&[KeySpec::one("RW", &["access", "update"])
-            .notes("RW and UPDATE because it changes the TTL")]),
+    Command::new("getex", -2, getex).write().fast().group(Group::String).keys(&[KeySpec::one(
+        "RW",
+        &["access", "update"],
+    )
+    .notes("RW and UPDATE because it changes the TTL")]),
     Command::new("mget", -2, mget)
         .read()
         .fast()
@@ -48,10 +47,11 @@ pub(super) static COMMANDS: &[Command] = &[
         .group(Group::String)
         .keys(&[KeySpec::all(2, "OW", &["update"])])
         .tips(ALL_SHARDS),
-    Command::new("msetnx", -3, msetnx)
-        .grow()
-        .group(Group::String)
-        .keys(&[KeySpec::all(2, "OW", &["insert"])]),
+    Command::new("msetnx", -3, msetnx).grow().group(Group::String).keys(&[KeySpec::all(
+        2,
+        "OW",
+        &["insert"],
+    )]),
     Command::new("msetex", -4, msetex)
         .grow()
         .flags(super::spec::Flags::MOVABLEKEYS)
@@ -134,8 +134,7 @@ impl<'a> SetOptions<'a> {
     }
 
     fn reads(&self) -> bool {
-        self.get
-            || !matches!(self.condition, None | Some(Condition::Absent | Condition::Present))
+        self.get || !matches!(self.condition, None | Some(Condition::Absent | Condition::Present))
     }
 }
 

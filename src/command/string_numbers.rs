@@ -77,9 +77,7 @@ fn incrbyfloat(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         return Err(CmdError::NanOrInfinity);
     }
     let text = text_of(sum);
-    ctx.db
-        .set_string(key, NewStr::from_bytes(&text), Deadline::Keep)
-        .changed(Event::INCRBYFLOAT);
+    ctx.db.set_string(key, NewStr::from_bytes(&text), Deadline::Keep).changed(Event::INCRBYFLOAT);
     ctx.effects.propagate_as(&[b"SET", key.bytes, &text, b"KEEPTTL"]);
     ctx.out.bulk(&text);
     Ok(Flow::Done)
@@ -220,7 +218,13 @@ fn increx_float(
     let inside = !sum.is_nan() && !sum.is_infinite() && sum >= lower && sum <= upper;
     let new = match () {
         () if inside => sum,
-        () if options.saturate && !sum.is_nan() => if sum < lower { lower } else { upper },
+        () if options.saturate && !sum.is_nan() => {
+            if sum < lower {
+                lower
+            } else {
+                upper
+            }
+        }
         () => {
             reply_floats(ctx, current, Float80::ZERO);
             return Ok(Flow::Done);
@@ -231,9 +235,7 @@ fn increx_float(
         return Err(CmdError::IncrexInfinity);
     }
     let text = text_of(new);
-    ctx.db
-        .set_string(key, NewStr::from_bytes(&text), Deadline::Keep)
-        .changed(Event::INCRBYFLOAT);
+    ctx.db.set_string(key, NewStr::from_bytes(&text), Deadline::Keep).changed(Event::INCRBYFLOAT);
     finish_increx(ctx, key, &text, expiry, options.only_new);
     reply_floats(ctx, new, applied);
     Ok(Flow::Done)
@@ -246,13 +248,7 @@ fn reply_floats(ctx: &mut Ctx<'_>, value: Float80, applied: Float80) {
 }
 
 /// Applies INCREX's expiration and propagates the result as a plain SET.
-fn finish_increx(
-    ctx: &mut Ctx<'_>,
-    key: Key<'_>,
-    value: &[u8],
-    expiry: Expiry,
-    only_new: bool,
-) {
+fn finish_increx(ctx: &mut Ctx<'_>, key: Key<'_>, value: &[u8], expiry: Expiry, only_new: bool) {
     let volatile = ctx.db.lookup(key, Lookup::Silent).is_some_and(|e| e.deadline().is_some());
     match expiry {
         Expiry::At(_) if only_new && volatile => {}

@@ -90,7 +90,8 @@ fn setrange(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         ctx.out.count(len.unwrap_or(0));
         return Ok(Flow::Done);
     }
-    let end = offset.checked_add(patch.len()).filter(|end| *end as i64 <= len_max && *end as i64 > 0);
+    let end =
+        offset.checked_add(patch.len()).filter(|end| *end as i64 <= len_max && *end as i64 > 0);
     let end = end.ok_or(CmdError::StringTooLong)?;
     if len.is_none() {
         let mut text = vec![0; end];
@@ -202,7 +203,10 @@ impl LcsTable {
             if first[i - 1] == second[j - 1] {
                 common.push(first[i - 1]);
                 match runs.last_mut() {
-                    Some(run) if run.first_end + 1 == i + run.len && run.second_end + 1 == j + run.len => {
+                    Some(run)
+                        if run.first_end + 1 == i + run.len
+                            && run.second_end + 1 == j + run.len =>
+                    {
                         run.len += 1;
                     }
                     _ => runs.push(Run { first_end: i - 1, second_end: j - 1, len: 1 }),

@@ -286,7 +286,8 @@ mod tests {
     #[test]
     fn writes_name_their_keys_or_lock_everything() {
         for (name, command) in all() {
-            let (write, read) = (command.flags.has(Flags::WRITE), command.flags.has(Flags::READONLY));
+            let (write, read) =
+                (command.flags.has(Flags::WRITE), command.flags.has(Flags::READONLY));
             assert!(!(write && read), "{name}");
             if write {
                 assert!(!command.keys.is_empty() || command.locks == Locks::All, "{name}");

@@ -8,6 +8,8 @@ mod admission;
 mod batch;
 mod call;
 mod expire;
+#[cfg(test)]
+mod tests;
 
 pub use batch::Batch;
 pub use call::{Executor, Progress, Stop};

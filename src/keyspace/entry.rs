@@ -91,7 +91,7 @@ pub struct EntryView<'a> {
 ///
 /// These are the allocator's own classes (see `observe::allocator`); with any other allocator they
 /// only decide which overwrites happen in place.
-pub fn size_class(len: usize) -> usize {
+pub(super) fn size_class(len: usize) -> usize {
     if len <= 64 {
         return len.next_multiple_of(8);
     }
@@ -304,7 +304,13 @@ impl Drop for Entry {
 impl std::fmt::Debug for Entry {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let view = self.view();
-        write!(out, "{} = {:?} until {:?}", view.key().escape_ascii(), view.value(), view.deadline())
+        write!(
+            out,
+            "{} = {:?} until {:?}",
+            view.key().escape_ascii(),
+            view.value(),
+            view.deadline()
+        )
     }
 }
 
@@ -489,7 +495,8 @@ mod tests {
 
     #[test]
     fn size_classes_have_four_steps_per_doubling() {
-        let steps: Vec<usize> = [1, 8, 9, 56, 64, 65, 81, 128, 129, 161, 1025].map(size_class).into();
+        let steps: Vec<usize> =
+            [1, 8, 9, 56, 64, 65, 81, 128, 129, 161, 1025].map(size_class).into();
         assert_eq!(steps, [8, 8, 16, 56, 64, 80, 96, 128, 160, 192, 1280]);
     }
 

@@ -26,7 +26,9 @@ pub use entry::{Entry, EntryView, NewValue, ValueView};
 pub use event::{Event, EventClass};
 pub use recency::AccessPolicy;
 pub use shard::{Removed, Shard, Stats};
-pub use view::{Change, Changes, DbView, Deadline, Key, Kind, Lookup, Str, StrMut, Trash, WrongType, Written};
+pub use view::{
+    Change, Changes, DbView, Deadline, Key, Kind, Lookup, Str, StrMut, Trash, Written, WrongType,
+};
 
 use crate::base::hash::KeyHasher;
 use crate::encoding::table::Table;
@@ -55,7 +57,8 @@ impl Keyspace {
     pub fn new(databases: usize, threads: usize, hasher: KeyHasher) -> Self {
         let count = SHARDS_MIN.max((8 * threads).next_power_of_two());
         let shard_bits = count.trailing_zeros();
-        let shards = (0..count).map(|n| Line(Mutex::new(Shard::new(shard_bits, n as u64)))).collect();
+        let shards =
+            (0..count).map(|n| Line(Mutex::new(Shard::new(shard_bits, n as u64)))).collect();
         let policy = AtomicU64::new(AccessPolicy::default().pack());
         Self { shards, shard_bits, hasher, databases, policy }
     }

@@ -121,7 +121,8 @@ impl Shard {
     ) -> bool {
         let before = removed.len();
         let found = self.dbs.iter_mut().enumerate().any(|(db, table)| {
-            table.expire_segment(due_ms, now_ms, hasher, |entry| removed.push(Removed { db, entry }))
+            table
+                .expire_segment(due_ms, now_ms, hasher, |entry| removed.push(Removed { db, entry }))
         });
         self.stats.expired += (removed.len() - before) as u64;
         found

@@ -374,12 +374,7 @@ impl<'a> DbView<'a> {
     }
 
     /// One call of SCAN: see [`Keyspace::scan`]; expired entries are passed over.
-    pub fn scan(
-        &mut self,
-        cursor: u64,
-        count: usize,
-        mut visit: impl FnMut(EntryView<'_>),
-    ) -> u64 {
+    pub fn scan(&mut self, cursor: u64, count: usize, mut visit: impl FnMut(EntryView<'_>)) -> u64 {
         let now_ms = self.now_ms;
         self.keyspace.scan(&mut self.access, self.db, cursor, count, |entry| {
             if entry.deadline().is_none_or(|at_ms| at_ms > now_ms) {

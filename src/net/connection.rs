@@ -171,7 +171,8 @@ impl Connection {
                 unauthenticated: self.client.flags.has(ClientFlags::UNAUTHENTICATED),
             };
             let filled = batch.fill(&mut self.parser, data, limits);
-            let stop = if batch.is_empty() { None } else { self.run_batch(data, &batch, &mut keep_from) };
+            let stop =
+                if batch.is_empty() { None } else { self.run_batch(data, &batch, &mut keep_from) };
             if let Some(turn) = stop {
                 self.parser.restart(keep_from);
                 self.held = matches!(turn, Turn::Paused | Turn::Sleep(_));

@@ -275,8 +275,7 @@ impl Acceptor {
         let flags = flags | if guarded { ClientFlags::UNAUTHENTICATED } else { 0 };
         let thread = self.least_loaded();
         let id = server.clients.next_id();
-        let handle =
-            Arc::new(ClientHandle::new(id, fd, peer, server.now_ms(), thread, flags));
+        let handle = Arc::new(ClientHandle::new(id, fd, peer, server.now_ms(), thread, flags));
         server.clients.add(Arc::clone(&handle));
         server.stats.connections.fetch_add(1, Ordering::Relaxed);
         if self.loops[thread].send(Arrival { socket, handle }).is_err() {

@@ -24,7 +24,7 @@ pub(super) enum Writer {
 }
 
 /// A connection's socket.
-pub enum Stream {
+pub(super) enum Stream {
     /// TCP.
     Tcp(TcpStream),
     /// A unix socket.

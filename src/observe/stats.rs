@@ -176,11 +176,9 @@ impl Stats {
             && now_ms > then_ms
         {
             let at = rates.next % Rates::SAMPLES;
-            for (rate, (now, before)) in
-                rates.per_second.iter_mut().zip(totals.iter().zip(before))
+            for (rate, (now, before)) in rates.per_second.iter_mut().zip(totals.iter().zip(before))
             {
-                rate[at] =
-                    now.saturating_sub(before) as f64 * 1000.0 / (now_ms - then_ms) as f64;
+                rate[at] = now.saturating_sub(before) as f64 * 1000.0 / (now_ms - then_ms) as f64;
             }
             rates.next += 1;
         }
@@ -189,7 +187,10 @@ impl Stats {
 
     /// Commands, input bytes and output bytes per second over the last samples.
     pub fn rates(&self) -> [f64; 3] {
-        self.rates.lock().per_second.map(|samples| samples.iter().sum::<f64>() / samples.len() as f64)
+        self.rates
+            .lock()
+            .per_second
+            .map(|samples| samples.iter().sum::<f64>() / samples.len() as f64)
     }
 
     /// Sets everything back to zero (CONFIG RESETSTAT).

@@ -27,7 +27,11 @@ impl ArgRange {
 
     /// The same argument after the read buffer lost its first `gone` bytes.
     pub fn shifted(self, gone: usize) -> Self {
-        if self.start == Self::BIG { self } else { Self::bytes(self.start as usize - gone, self.len as usize) }
+        if self.start == Self::BIG {
+            self
+        } else {
+            Self::bytes(self.start as usize - gone, self.len as usize)
+        }
     }
 }
 

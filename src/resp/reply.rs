@@ -375,8 +375,7 @@ mod tests {
         out.rewind(middle);
         out.integer(2);
         out.array_at(start, 3);
-        let expected =
-            [b"*3\r\n:1\r\n$16384\r\n".as_slice(), &value[..], b"\r\n:2\r\n"].concat();
+        let expected = [b"*3\r\n:1\r\n$16384\r\n".as_slice(), &value[..], b"\r\n:2\r\n"].concat();
         assert_eq!((out.to_vec(), out.len()), (expected.clone(), expected.len()));
         assert!(out.plain().is_none());
         for written in [0, 1, 20, 5000, expected.len() - 1] {

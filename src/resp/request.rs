@@ -335,11 +335,7 @@ impl RequestParser {
         Ok(Some(line))
     }
 
-    fn inline(
-        &mut self,
-        buffer: &[u8],
-        args: &mut Vec<ArgRange>,
-    ) -> Result<Inline, ProtocolError> {
+    fn inline(&mut self, buffer: &[u8], args: &mut Vec<ArgRange>) -> Result<Inline, ProtocolError> {
         let from = self.position.max(self.scanned);
         let Some(found) = buffer[from..].iter().position(|b| *b == b'\n') else {
             self.scanned = buffer.len();

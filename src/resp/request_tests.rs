@@ -62,7 +62,8 @@ fn words(words: &[&str]) -> Vec<Vec<u8>> {
 
 #[test]
 fn multibulk_inline_and_empty_requests_mix() {
-    let input = b"*1\r\n$4\r\nPING\r\n\r\n*0\r\n*-5\r\nset k \"a b\"\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\n";
+    let input =
+        b"*1\r\n$4\r\nPING\r\n\r\n*0\r\n*-5\r\nset k \"a b\"\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\n";
     let expected = vec![words(&["PING"]), words(&["set", "k", "a b"]), words(&["GET", "k"])];
     assert_eq!(parse(input), (expected, None));
 }

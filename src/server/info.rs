@@ -127,10 +127,16 @@ fn clients(server: &Server, _: &InfoContext<'_>, out: &mut String) {
     field(out, "maxclients", server.settings.clients_max.load(Relaxed));
     field(out, "client_recent_max_input_buffer", most(|client| client.query_len.load(Relaxed)));
     field(out, "client_recent_max_output_buffer", most(|client| client.output_len.load(Relaxed)));
-    for name in ["blocked_clients", "tracking_clients", "pubsub_clients", "watching_clients",
-        "clients_in_timeout_table", "total_watched_keys", "total_blocking_keys",
-        "total_blocking_keys_on_nokey"]
-    {
+    for name in [
+        "blocked_clients",
+        "tracking_clients",
+        "pubsub_clients",
+        "watching_clients",
+        "clients_in_timeout_table",
+        "total_watched_keys",
+        "total_blocking_keys",
+        "total_blocking_keys_on_nokey",
+    ] {
         field(out, name, 0);
     }
 }
@@ -236,8 +242,7 @@ fn stats(server: &Server, _: &InfoContext<'_>, out: &mut String) {
     field(out, "tracking_total_prefixes", 0);
     field(out, "unexpected_error_replies", 0);
     field(out, "total_error_replies", stats.sum(|counters| &counters.errors));
-    let (query, output) =
-        (&stats.query_limit_disconnections, &stats.output_limit_disconnections);
+    let (query, output) = (&stats.query_limit_disconnections, &stats.output_limit_disconnections);
     field(out, "client_query_buffer_limit_disconnections", query.load(Relaxed));
     field(out, "client_output_buffer_limit_disconnections", output.load(Relaxed));
 }

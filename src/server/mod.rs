@@ -25,8 +25,8 @@ pub use clients::Clients;
 pub use info::InfoContext;
 pub use lazyfree::LazyFree;
 pub use pause::{Pause, PauseKind};
-pub use reconfigure::log_settings;
 pub use propagate::{Propagated, Propagation};
+pub use reconfigure::log_settings;
 pub use settings::{OutputBound, Settings};
 pub use shutdown::{Shutdown, ShutdownMode};
 

@@ -176,7 +176,8 @@ fn sample() -> (Vec<u8>, Vec<u8>) {
         encode(&["NONSENSE", "a\r\nb"]),
         encode(&["DEL", "key"]),
     ];
-    let replies = b"+OK\r\n$10\r\nsome value\r\n*3\r\n$10\r\nsome value\r\n$-1\r\n$10\r\nsome value\
+    let replies =
+        b"+OK\r\n$10\r\nsome value\r\n*3\r\n$10\r\nsome value\r\n$-1\r\n$10\r\nsome value\
         \r\n$5\r\n\0 \"q\"\r\n$0\r\n\r\n-ERR unknown command 'NONSENSE', with args beginning with: \
         'a  b' \r\n:1\r\n";
     (requests.concat(), replies.to_vec())
@@ -288,9 +289,34 @@ fn both_protocols_say_the_same() {
 /// Bytes that look like requests often enough to reach every state of the parser.
 fn noise(rng: &mut Rng) -> Vec<u8> {
     const PIECES: &[&[u8]] = &[
-        b"*1\r\n", b"*2\r\n", b"*3\r\n", b"*-1\r\n", b"*0\r\n", b"*99999\r\n", b"$4\r\n", b"$0\r\n",
-        b"$-1\r\n", b"$1\r\n", b"$70000\r\n", b"PING\r\n", b"PING", b"ECHO", b"GET", b"k", b"\r",
-        b"\n", b"\r\n", b"\"", b"'", b"\\x", b"\0", b"\xff", b" ", b"*", b"$", b"HELLO 3\r\n",
+        b"*1\r\n",
+        b"*2\r\n",
+        b"*3\r\n",
+        b"*-1\r\n",
+        b"*0\r\n",
+        b"*99999\r\n",
+        b"$4\r\n",
+        b"$0\r\n",
+        b"$-1\r\n",
+        b"$1\r\n",
+        b"$70000\r\n",
+        b"PING\r\n",
+        b"PING",
+        b"ECHO",
+        b"GET",
+        b"k",
+        b"\r",
+        b"\n",
+        b"\r\n",
+        b"\"",
+        b"'",
+        b"\\x",
+        b"\0",
+        b"\xff",
+        b" ",
+        b"*",
+        b"$",
+        b"HELLO 3\r\n",
     ];
     let mut bytes = Vec::new();
     for _ in 0..rng.usize(1..60) {
@@ -372,9 +398,7 @@ impl Op {
                 let text = b"ERR unknown command 'UNKNOWN', with args beginning with: ";
                 Reply::Error(text.to_vec())
             }
-            Op::Arity => {
-                Reply::Error(b"ERR wrong number of arguments for 'get' command".to_vec())
-            }
+            Op::Arity => Reply::Error(b"ERR wrong number of arguments for 'get' command".to_vec()),
         }
     }
 }

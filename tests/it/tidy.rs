@@ -36,12 +36,8 @@ const LEFTOVERS: &[&str] = &[
     concat!("db", "g!"),
 ];
 const EMPTY_NAMES: &[&str] = &[concat!("Mana", "ger"), concat!("Hel", "per"), concat!("Ut", "il")];
-const MACHINE_PATHS: &[&str] = &[
-    concat!("/wo", "rk/"),
-    concat!("/ro", "ot/"),
-    concat!("/ho", "me/"),
-    concat!("/t", "mp/"),
-];
+const MACHINE_PATHS: &[&str] =
+    &[concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/t", "mp/")];
 
 /// A file of the repository.
 struct Source {
@@ -412,7 +408,10 @@ fn each_rule_finds_what_breaks_it() {
     assert_eq!(opening_findings(&source("src/a.rs", "use x;\n//! Late.\n")).len(), 1);
 
     let manifest = "[dependencies]\n# Why.\na = \"1\"\nb = \"1\"\n[profile.dev]\nopt-level = 1\n";
-    assert_eq!(dependency_findings("Cargo.toml", manifest), ["Cargo.toml:4: a dependency without a reason"]);
+    assert_eq!(
+        dependency_findings("Cargo.toml", manifest),
+        ["Cargo.toml:4: a dependency without a reason"]
+    );
     assert!(command_findings(&[]).len() > 50, "no scripts, no findings");
     assert_eq!(readme_findings("").len(), 1);
 }

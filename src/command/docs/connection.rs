@@ -71,13 +71,8 @@ pub static DOCS: &[Docs] = &[
         "Depends on subcommand.",
         "Groups the commands on client connections.",
     ),
-    connection(
-        "client|capa",
-        "8.0.0",
-        "O(1)",
-        "Tells the server what this client can handle.",
-    )
-    .args(&[Arg::string("capability").multiple()]),
+    connection("client|capa", "8.0.0", "O(1)", "Tells the server what this client can handle.")
+        .args(&[Arg::string("capability").multiple()]),
     connection("client|getname", "2.6.9", "O(1)", "Tells the name this connection was given."),
     connection("client|help", "5.0.0", "O(1)", "Lists the CLIENT subcommands."),
     connection("client|id", "5.0.0", "O(1)", "Tells the number that identifies this connection."),

@@ -166,7 +166,8 @@ impl<T: Thin> Table<T> {
     pub fn prefetch_item(&self, hash: u64) {
         let local = self.local(hash);
         if let Some(pointer) = self.pointer(local) {
-            self.segments[pointer.segment()].prefetch_item(hash, Self::home(local, pointer.depth()));
+            self.segments[pointer.segment()]
+                .prefetch_item(hash, Self::home(local, pointer.depth()));
         }
     }
 

@@ -64,7 +64,8 @@ impl<T: Thin> Bucket<T> {
         while candidates != 0 {
             let slot = candidates.trailing_zeros() as usize;
             let found = &self.slots[slot];
-            if found.suits(hash) && found.view().is_some_and(|view| bytes::equal(T::key(view), key)) {
+            if found.suits(hash) && found.view().is_some_and(|view| bytes::equal(T::key(view), key))
+            {
                 return Some(slot);
             }
             candidates &= candidates - 1;

@@ -80,10 +80,6 @@ impl<T: Thin> Slot<T> {
         self.word & DISPLACED != 0
     }
 
-    pub(super) fn set_displaced(&mut self, displaced: bool) {
-        self.word = if displaced { self.word | DISPLACED } else { self.word & !DISPLACED };
-    }
-
     #[inline]
     fn raw(&self) -> Option<NonNull<u8>> {
         NonNull::new(std::ptr::with_exposed_provenance_mut((self.word & POINTER_MASK) as usize))

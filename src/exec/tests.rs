@@ -1,0 +1,164 @@
+//! The executor without sockets: replies, what propagates, statistics, admission.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::{Batch, Executor, ExpireCursor, Stop};
+use crate::command::CommandTable;
+use crate::config::Config;
+use crate::resp::{ParseLimits, ReplyBuf, RequestParser};
+use crate::server::{Client, ClientFlags, ClientHandle, PauseKind, Peer, Server, gate};
+
+/// A server, one event loop and one client.
+struct Bench {
+    server: Arc<Server>,
+    executor: Executor,
+    client: Client,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let commands = Arc::new(CommandTable::new(&[]).expect("no renames"));
+        let server = Server::new(Config::new(), 1, commands.ids(), None);
+        let here: SocketAddr = "127.0.0.1:1".parse().expect("an address");
+        let handle = ClientHandle::new(1, 0, Peer::Tcp(here, here), 0, 0, 0);
+        let executor = Executor::new(Arc::clone(&server), commands, 0);
+        Self { server, executor, client: Client::new(Arc::new(handle)) }
+    }
+
+    /// Runs inline requests and returns their replies and why the last one stopped, if it did.
+    fn run(&mut self, requests: &str) -> (String, Option<Stop>) {
+        let (mut parser, mut batch) = (RequestParser::default(), Batch::default());
+        let unauthenticated = self.client.flags.has(ClientFlags::UNAUTHENTICATED);
+        let limits = ParseLimits { bulk_max: 1 << 29, unauthenticated };
+        batch.fill(&mut parser, requests.as_bytes(), limits).expect("well-formed requests");
+        let mut out = ReplyBuf::default();
+        let progress = self.executor.run(requests.as_bytes(), &batch, &mut self.client, &mut out);
+        (String::from_utf8_lossy(&out.to_vec()).into_owned(), progress.stop)
+    }
+
+    /// Runs requests and returns what they propagated, one command a line with its database.
+    fn propagated(&mut self, requests: &str) -> Vec<String> {
+        self.server.propagation.capture();
+        self.run(requests);
+        let words = |argv: &[Vec<u8>]| {
+            argv.iter().map(|arg| String::from_utf8_lossy(arg)).collect::<Vec<_>>().join(" ")
+        };
+        let taken = self.server.propagation.take();
+        taken.iter().map(|one| format!("{}: {}", one.db, words(&one.argv))).collect()
+    }
+}
+
+#[test]
+fn replies_come_in_order() {
+    let (replies, stop) = Bench::new().run("SET k 1\nINCR k\nGET k\nNOSUCH a\nGET\n");
+    let expected = "+OK\r\n:2\r\n$1\r\n2\r\n-ERR unknown command 'NOSUCH', with args beginning \
+                    with: 'a' \r\n-ERR wrong number of arguments for 'get' command\r\n";
+    assert_eq!((replies.as_str(), stop), (expected, None));
+}
+
+#[test]
+fn writes_propagate_as_they_came() {
+    let mut bench = Bench::new();
+    assert_eq!(
+        bench.propagated("SET k v\nSELECT 3\nMSET a 1 b 2\n"),
+        ["0: SET k v", "3: MSET a 1 b 2"]
+    );
+    assert_eq!(bench.propagated("GET a\nSETNX a x\nDEL missing\n"), [""; 0]);
+    assert_eq!(bench.propagated("FLUSHDB\n"), ["3: FLUSHDB"]);
+}
+
+#[test]
+fn conditions_and_results_propagate_as_plain_writes() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.propagated("SET k v NX\nSET k w IFEQ v GET\n"), ["0: SET k v", "0: SET k w"]);
+    assert_eq!(
+        bench.propagated("SET k x KEEPTTL XX\nGETSET k y\n"),
+        ["0: SET k x KEEPTTL", "0: SET k y"]
+    );
+    assert_eq!(
+        bench.propagated("SET n 1\nINCRBYFLOAT n 0.5\n"),
+        ["0: SET n 1", "0: SET n 1.5 KEEPTTL"]
+    );
+    assert_eq!(bench.propagated("GETDEL k\nDELEX n IFEQ 1.5\n"), ["0: DEL k", "0: DEL n"]);
+}
+
+#[test]
+fn relative_deadlines_propagate_as_absolute_ones() {
+    let mut bench = Bench::new();
+    let stream = bench.propagated("SET k v EX 100\nEXPIRE k 50\nGETEX k PERSIST\nSETEX k 7 w\n");
+    let kinds: Vec<String> = stream
+        .iter()
+        .map(|line| {
+            line.split(' ')
+                .map(|w| if w.len() > 12 { "<ms>" } else { w })
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
+        .collect();
+    let expected =
+        ["0: SET k v PXAT <ms>", "0: PEXPIREAT k <ms>", "0: PERSIST k", "0: SET k w PXAT <ms>"];
+    assert_eq!(kinds, expected);
+    assert_eq!(bench.propagated("EXPIRE k -1\n"), ["0: DEL k"]);
+}
+
+#[test]
+fn expired_keys_propagate_as_deletions() {
+    let mut bench = Bench::new();
+    bench.run("SET lazy v PXAT 1\nSET active v PXAT 1\nSET stays v\n");
+    assert_eq!(bench.propagated("GET lazy\n"), ["0: DEL lazy"]);
+    let mut cursor = ExpireCursor::new(0, 1);
+    while bench.executor.expire_slice(&mut cursor) {}
+    let taken = bench.server.propagation.take();
+    assert_eq!(taken.len(), 1);
+    assert_eq!(taken[0].argv, [b"DEL".to_vec(), b"active".to_vec()]);
+    assert_eq!(bench.run("DBSIZE\n").0, ":1\r\n");
+}
+
+#[test]
+fn strangers_may_only_authenticate() {
+    let mut bench = Bench::new();
+    bench.server.reconfigure(|config| config.set(&[(b"requirepass", b"secret")])).expect("valid");
+    bench.client.set_flags(ClientFlags::UNAUTHENTICATED, true);
+    let mut first = |request: &str| bench.run(request).0.split(' ').next().map(str::to_owned);
+    assert_eq!(first("GET k\n").as_deref(), Some("-NOAUTH"));
+    assert_eq!(first("AUTH wrong\n").as_deref(), Some("-WRONGPASS"));
+    assert_eq!(first("AUTH secret\n").as_deref(), Some("+OK\r\n"));
+    assert_eq!(first("GET k\n").as_deref(), Some("$-1\r\n"));
+}
+
+#[test]
+fn a_pause_stops_before_the_first_write() {
+    let mut bench = Bench::new();
+    bench.server.pause.begin(PauseKind::Write, i64::MAX, bench.server.now_ms());
+    bench.server.set_gate(gate::PAUSED, true);
+    assert_eq!(bench.run("GET k\nSET k v\nGET k\n"), ("$-1\r\n".to_owned(), Some(Stop::Paused)));
+    bench.server.pause.end();
+    assert_eq!(bench.run("SET k v\n"), ("+OK\r\n".to_owned(), None));
+}
+
+#[test]
+fn silenced_replies_leave_no_trace() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.run("CLIENT REPLY SKIP\nSET k v\nGET k\n").0, "$1\r\nv\r\n");
+    assert_eq!(
+        bench.run("CLIENT REPLY OFF\nGET k\nNOSUCH\nCLIENT REPLY ON\nGET k\n").0,
+        "+OK\r\n$1\r\nv\r\n"
+    );
+}
+
+#[test]
+fn every_execution_is_counted() {
+    let mut bench = Bench::new();
+    bench.run("SET k v\nINCR k\nINCR\nGET k\nGET k\n");
+    let info = bench.run("INFO commandstats\n").0;
+    let line = |name: &str| {
+        let start = format!("cmdstat_{name}:");
+        info.lines().find(|line| line.starts_with(&start)).expect("the command ran").to_owned()
+    };
+    assert!(line("get").contains("calls=2,"), "{info}");
+    assert!(
+        line("incr").contains("calls=1,")
+            && line("incr").ends_with("rejected_calls=1,failed_calls=1")
+    );
+}
