@@ -3,10 +3,9 @@
 //! Ascending order over all lockers excludes deadlock. A command that must see the whole keyspace at
 //! one instant takes every lock (a few microseconds); one that walks it takes them one at a time.
 
-use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
-use super::{Keyspace, Shard};
+use super::{Keyspace, Shard, ShardGuard};
 
 /// Which shards a command needs.
 #[derive(Clone, Copy, Debug)]
@@ -28,11 +27,11 @@ pub enum Access<'k> {
     /// No shard.
     None,
     /// One shard, by number.
-    One(usize, MutexGuard<'k, Shard>),
+    One(usize, ShardGuard<'k>),
     /// Several shards, by number, ascending.
-    Many(Vec<(usize, MutexGuard<'k, Shard>)>),
+    Many(Vec<(usize, ShardGuard<'k>)>),
     /// Every shard.
-    All(Vec<MutexGuard<'k, Shard>>),
+    All(Vec<ShardGuard<'k>>),
     /// None now; each is locked when it is visited.
     Each,
 }

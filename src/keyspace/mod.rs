@@ -12,14 +12,14 @@
 mod access;
 mod entry;
 mod event;
+mod lock;
 mod recency;
 mod scan;
 mod shard;
 mod view;
 
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::{Mutex, MutexGuard};
 
 pub use access::{Access, LockSet};
 pub use entry::{Entry, EntryView, NewValue, ValueView};
@@ -32,6 +32,7 @@ pub use view::{
 
 use crate::base::hash::KeyHasher;
 use crate::encoding::table::Table;
+use lock::{Guard, Lock};
 
 /// Fewest shards; with one thread they cost nothing, and SCAN cursors look alike everywhere.
 const SHARDS_MIN: usize = 256;
@@ -43,9 +44,28 @@ pub type Db = Table<Entry>;
 #[repr(align(128))]
 struct Line<T>(T);
 
+/// A locked shard.
+pub struct ShardGuard<'a>(Guard<'a, Shard>);
+
+impl Deref for ShardGuard<'_> {
+    type Target = Shard;
+
+    #[inline]
+    fn deref(&self) -> &Shard {
+        &self.0
+    }
+}
+
+impl DerefMut for ShardGuard<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Shard {
+        &mut self.0
+    }
+}
+
 /// All databases.
 pub struct Keyspace {
-    shards: Box<[Line<Mutex<Shard>>]>,
+    shards: Box<[Line<Lock<Shard>>]>,
     shard_bits: u32,
     hasher: KeyHasher,
     databases: usize,
@@ -58,7 +78,7 @@ impl Keyspace {
         let count = SHARDS_MIN.max((8 * threads).next_power_of_two());
         let shard_bits = count.trailing_zeros();
         let shards =
-            (0..count).map(|n| Line(Mutex::new(Shard::new(shard_bits, n as u64)))).collect();
+            (0..count).map(|n| Line(Lock::new(Shard::new(shard_bits, n as u64)))).collect();
         let policy = AtomicU64::new(AccessPolicy::default().pack());
         Self { shards, shard_bits, hasher, databases, policy }
     }
@@ -97,8 +117,8 @@ impl Keyspace {
 
     /// Locks one shard.
     #[inline]
-    pub fn lock(&self, shard: usize) -> MutexGuard<'_, Shard> {
-        self.shards[shard].0.lock()
+    pub fn lock(&self, shard: usize) -> ShardGuard<'_> {
+        ShardGuard(self.shards[shard].0.lock())
     }
 
     /// Asks for the line of the bucket of `hash`; does nothing if the shard is busy.
