@@ -40,13 +40,12 @@ pub fn lower(word: &[u8]) -> String {
 
 /// At most `len_max` bytes of `bytes` as text for an error message.
 ///
-/// Line ends become spaces, because an error reply is one line.
+/// Line ends become spaces, because an error reply is one line; a NUL ends the text, as it does in
+/// Redis, which prints C strings there.
 pub fn preview(bytes: &[u8], len_max: usize) -> String {
-    let cut = &bytes[..bytes.len().min(len_max)];
-    String::from_utf8_lossy(cut)
-        .chars()
-        .map(|c| if c == '\r' || c == '\n' { ' ' } else { c })
-        .collect()
+    let len = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    let cut = &bytes[..len.min(len_max)];
+    String::from_utf8_lossy(cut).chars().map(|c| if c == '\r' || c == '\n' { ' ' } else { c }).collect()
 }
 
 /// Bytes as people write them: `1.50K`, `12.34M`, as in INFO's `*_human` fields.
@@ -86,6 +85,7 @@ mod tests {
     #[test]
     fn previews_are_one_short_line() {
         assert_eq!(preview(b"a\r\nbcdef", 5), "a  bc");
+        assert_eq!(preview(b"ab\0cd", 5), "ab");
     }
 
     #[test]

@@ -54,7 +54,7 @@ fn echo(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
 }
 
 fn select(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
-    let db = database(ctx, args.integer(1)?).ok_or(CmdError::DbOutOfRange)?;
+    let db = database(ctx, args.integer(1)?)?;
     ctx.client.select(db);
     ctx.out.ok();
     Ok(Flow::Done)

@@ -12,6 +12,7 @@ use crate::base::limits::ERROR_PREVIEW_MAX;
 use crate::base::{bytes, number};
 use crate::keyspace::{Lookup, ValueView};
 use crate::resp::Protocol;
+use crate::value::StrView;
 
 /// Longest DEBUG SLEEP, in seconds.
 const SLEEP_MAX: f64 = 86_400.0;
@@ -91,10 +92,28 @@ fn object(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), CmdError> {
          lru_seconds_idle:{idle}",
         entry.address(),
         value.encoding(),
-        value.len() + 1,
+        serialized_len(&value),
     );
     ctx.out.simple(&text);
     Ok(())
+}
+
+/// Bytes of a string in a snapshot, uncompressed: small integers are packed, other texts follow
+/// their length (rdb.c).
+fn serialized_len(value: &StrView<'_>) -> usize {
+    if let StrView::Int(number) = value {
+        for (bytes, bits) in [(1, 8), (2, 16), (4, 32)] {
+            if (-(1 << (bits - 1))..1 << (bits - 1)).contains(number) {
+                return 1 + bytes;
+            }
+        }
+    }
+    let head = match value.len() {
+        0..=0x3f => 1,
+        0x40..=0x3fff => 2,
+        _ => 5,
+    };
+    head + value.len()
 }
 
 fn protocol(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), CmdError> {

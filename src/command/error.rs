@@ -15,6 +15,8 @@ pub enum CmdError {
     WrongType,
     #[error("ERR value is not an integer or out of range")]
     NotInteger,
+    #[error("ERR value is out of range, value must between {} and {}", i32::MIN, i32::MAX)]
+    NotInt32,
     #[error("ERR value is not a valid float")]
     NotFloat,
     #[error("ERR value is out of range, must be positive")]

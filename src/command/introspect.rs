@@ -38,7 +38,7 @@ pub(super) static COMMANDS: &[Command] =
             "    Show the keys of a command line and how each is used.",
             "INFO [<command-name> ...]",
             "    Show the properties of commands, of all by default.",
-            "LIST [FILTERBY (MODULE|ACLCAT|PATTERN) <value>]",
+            "LIST",
             "    Show the names of commands.",
         ]),
     ])];
@@ -69,7 +69,7 @@ fn info(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     for name in args.rest(2) {
         match ctx.commands.by_full_name(name) {
             Some(registered) => reply_info(ctx.out, registered),
-            None => ctx.out.null_array(),
+            None => ctx.out.null(),
         }
     }
     Ok(Flow::Done)
@@ -94,11 +94,11 @@ fn reply_info(out: &mut ReplyBuf, registered: &Registered) {
         command.categories().into_iter().map(|name| format!("@{name}")).collect();
     out.set(categories.len());
     categories.iter().for_each(|name| out.simple(name));
-    out.array(command.tips.len());
+    out.set(command.tips.len());
     command.tips.iter().for_each(|tip| out.text(tip));
-    out.array(command.keys.len());
+    out.set(command.keys.len());
     command.keys.iter().for_each(|spec| reply_key_spec(out, spec));
-    out.array(registered.subcommands.len());
+    out.set(registered.subcommands.len());
     registered.subcommands.iter().for_each(|sub| reply_info(out, sub));
 }
 
@@ -292,7 +292,7 @@ fn reply_arguments(out: &mut ReplyBuf, arguments: &[Arg]) {
 fn list(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let all = ctx.commands.iter().flat_map(|c| std::iter::once(c).chain(&c.subcommands));
     let names: Vec<&str> = match args.len() {
-        2 => ctx.commands.iter().map(|c| c.name.as_str()).collect(),
+        2 => all.map(|c| c.name.as_str()).collect(),
         5 if args.is(2, "filterby") => {
             let value = args.get(4);
             let selected: Box<dyn Fn(&Registered) -> bool> = match () {
@@ -309,7 +309,7 @@ fn list(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         }
         _ => return Err(CmdError::Syntax),
     };
-    ctx.out.set(names.len());
+    ctx.out.array(names.len());
     names.iter().for_each(|name| ctx.out.text(name));
     Ok(Flow::Done)
 }

@@ -159,7 +159,7 @@ fn copy(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         if crate::base::bytes::is_word(word, "replace") {
             replace = true;
         } else if crate::base::bytes::is_word(word, "db") && options.left() > 0 {
-            target = database(ctx, options.integer()?).ok_or(CmdError::DbOutOfRange)?;
+            target = database(ctx, options.integer()?)?;
         } else {
             return Err(CmdError::Syntax);
         }
@@ -208,14 +208,16 @@ impl OwnedValue {
     }
 }
 
-/// The database of that number, if there is one.
-pub(super) fn database(ctx: &Ctx<'_>, number: i64) -> Option<usize> {
-    usize::try_from(number).ok().filter(|db| *db < ctx.server.keyspace.databases())
+/// The database of that number; Redis tells apart what is no C `int` from what is no database.
+pub(super) fn database(ctx: &Ctx<'_>, number: i64) -> Result<usize, CmdError> {
+    let number = i32::try_from(number).map_err(|_| CmdError::NotInt32)?;
+    let db = usize::try_from(number).ok().filter(|db| *db < ctx.server.keyspace.databases());
+    db.ok_or(CmdError::DbOutOfRange)
 }
 
 fn move_to(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let (key, source) = (args.key(1), ctx.db.db());
-    let target = database(ctx, args.integer(2)?).ok_or(CmdError::DbOutOfRange)?;
+    let target = database(ctx, args.integer(2)?)?;
     if source == target {
         return Err(CmdError::SameObject);
     }

@@ -94,10 +94,10 @@ fn flush(ctx: &mut Ctx<'_>, databases: std::ops::Range<usize>) -> Result<Flow, C
 }
 
 fn swapdb(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
-    let one = number::parse_i64(args.get(1)).ok_or(CmdError::InvalidFirstDb)?;
-    let other = number::parse_i64(args.get(2)).ok_or(CmdError::InvalidSecondDb)?;
-    let one = database(ctx, one).ok_or(CmdError::DbOutOfRange)?;
-    let other = database(ctx, other).ok_or(CmdError::DbOutOfRange)?;
+    let number = |at| number::parse_i64(args.get(at)).filter(|n| i32::try_from(*n).is_ok());
+    let one = number(1).ok_or(CmdError::InvalidFirstDb)?;
+    let other = number(2).ok_or(CmdError::InvalidSecondDb)?;
+    let (one, other) = (database(ctx, one)?, database(ctx, other)?);
     ctx.db.swap(one, other);
     ctx.db.changes().dirty += 1;
     ctx.out.ok();
@@ -156,7 +156,7 @@ fn draw(text: &mut String, columns: i64, rows: i64) {
     text.push('\n');
 }
 
-fn shutdown(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
+fn shutdown(_: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let (mut options, mut abort) = (ShutdownOptions::default(), false);
     for word in args.rest(1) {
         match () {

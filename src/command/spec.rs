@@ -118,15 +118,6 @@ impl Group {
         }
     }
 
-    /// The ACL category that the group implies.
-    pub fn category(self) -> Option<&'static str> {
-        match self {
-            Self::String => Some("string"),
-            Self::Connection => Some("connection"),
-            Self::Scripting => Some("scripting"),
-            Self::Generic | Self::Server => None,
-        }
-    }
 }
 
 /// Where the keys of a command are and what it does with them.
@@ -357,11 +348,13 @@ impl Command {
         add(self.flags.has(Flags::KEYSPACE), "keyspace");
         add(self.flags.has(Flags::READONLY), "read");
         add(self.flags.has(Flags::WRITE), "write");
-        add(self.group.category().is_some(), self.group.category().unwrap_or_default());
+        add(self.group == Group::String, "string");
         add(self.flags.has(Flags::ADMIN), "admin");
         add(self.flags.has(Flags::FAST), "fast");
         add(!self.flags.has(Flags::FAST), "slow");
         add(self.flags.has(Flags::ADMIN.with(Flags::DANGEROUS)), "dangerous");
+        add(self.group == Group::Connection, "connection");
+        add(self.group == Group::Scripting, "scripting");
         names
     }
 }

@@ -24,18 +24,21 @@ pub(super) static COMMANDS: &[Command] = &[
     Command::new("set", -3, set)
         .grow()
         .group(Group::String)
-        .keys(&[KeySpec::one("RW", &["access", "update"]).variable()])
+        .keys(&[KeySpec::one("RW", &["access", "update"])
+            .variable()
+            .notes("read only when GET is given")])
         .keys_fn(set_keys),
     Command::new("setnx", 3, setnx).grow().fast().group(Group::String).keys(INSERT),
     Command::new("setex", 4, setex).grow().group(Group::String).keys(OVERWRITE),
     Command::new("psetex", 4, psetex).grow().group(Group::String).keys(OVERWRITE),
     Command::new("getset", 3, getset).grow().fast().group(Group::String).keys(READ_UPDATE),
     Command::new("getdel", 2, getdel).write().fast().group(Group::String).keys(TAKE),
-    Command::new("getex", -2, getex).write().fast().group(Group::String).keys(&[KeySpec::one(
-        "RW",
-        &["access", "update"],
-    )
-    .notes("RW and UPDATE because it changes the TTL")]),
+    Command::new("getex", -2, getex)
+        .write()
+        .fast()
+        .group(Group::String)
+        .keys(&[KeySpec::one("RW", &["access", "update"])
+            .notes("written to only in its time to live")]),
     Command::new("mget", -2, mget)
         .read()
         .fast()

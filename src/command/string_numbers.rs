@@ -77,7 +77,9 @@ fn incrbyfloat(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         return Err(CmdError::NanOrInfinity);
     }
     let text = text_of(sum);
-    ctx.db.set_string(key, NewStr::from_bytes(&text), Deadline::Keep).changed(Event::INCRBYFLOAT);
+    ctx.db
+        .set_string(key, NewStr::text(&text), Deadline::Keep)
+        .changed(Event::INCRBYFLOAT);
     ctx.effects.propagate_as(&[b"SET", key.bytes, &text, b"KEEPTTL"]);
     ctx.out.bulk(&text);
     Ok(Flow::Done)

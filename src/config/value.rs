@@ -291,7 +291,8 @@ fn parse_memory_in(arg: &str, min: i64, max: i64, percent: bool) -> Result<i64, 
     if -share < min { Err(ValueError::PercentTooLarge(-min)) } else { Ok(-share) }
 }
 
-/// Bytes with an optional unit: `k` is 1000 and `kb` is 1024, and so on, in any case.
+/// Bytes with an optional unit: `k` is 1000 and `kb` is 1024, and so on, in any case. No digits at
+/// all are 0, as in Redis (memtoull in util.c).
 fn parse_memory(arg: &str) -> Option<u64> {
     let digits = arg.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = arg.split_at(digits);
@@ -305,6 +306,9 @@ fn parse_memory(arg: &str) -> Option<u64> {
         "gb" => 1 << 30,
         _ => return None,
     };
+    if number.is_empty() {
+        return Some(0);
+    }
     number.parse::<u64>().ok()?.checked_mul(factor)
 }
 

@@ -45,8 +45,13 @@ pub struct Progress {
     pub stop: Option<Stop>,
 }
 
-/// Most requests between two looks at the time.
-const TIMED_TOGETHER_MAX: usize = 16;
+/// What became of a request.
+#[derive(Clone, Copy)]
+struct Outcome {
+    stop: Option<Stop>,
+    /// Whether its handler ran.
+    called: bool,
+}
 
 /// What was found out about a request before it runs.
 #[derive(Clone, Copy)]
@@ -126,17 +131,16 @@ impl Executor {
         for (index, plan) in plans.iter().enumerate() {
             let argv = batch.argv(buffer, index);
             let found = &keys[plan.keys.0 as usize..plan.keys.1 as usize];
-            let stop = self.request(plan.registered, argv, found, client, out, now_ms);
-            progress.ran += usize::from(stop != Some(Stop::Paused));
-            progress.stop = stop;
-            // A run of the same command is timed as a whole: the sum is what is shown.
-            let same = |next: &Plan<'_>| next.id() == plan.id() && stop.is_none();
-            if index % TIMED_TOGETHER_MAX != 0 && plans.get(index + 1).is_some_and(same) {
-                continue;
-            }
-            let before = std::mem::replace(&mut ticks, clock::ticks());
-            if let Some(registered) = plan.registered {
-                self.counters.commands[registered.id].ticks.add(ticks.wrapping_sub(before));
+            let before = ticks;
+            let Outcome { stop, called } =
+                self.request(plan.registered, argv, found, client, out, now_ms);
+            ticks = clock::ticks();
+            if let (Some(registered), true) = (plan.registered, called) {
+                // Counted afterwards, so that CONFIG RESETSTAT counts itself, as in Redis.
+                let cell = &self.counters.commands[registered.id];
+                cell.calls.add(1);
+                cell.ticks.add(ticks.wrapping_sub(before));
+                self.counters.processed.add(1);
             }
             if ticks.wrapping_sub(fresh_ticks) > self.stale_ticks {
                 (now_ms, fresh_ticks) = (self.server.now_ms(), ticks);
@@ -191,29 +195,28 @@ impl Executor {
         client: &mut Client,
         out: &mut ReplyBuf,
         now_ms: i64,
-    ) -> Option<Stop> {
+    ) -> Outcome {
         let mark = out.mark();
+        let refused = |stop| Outcome { stop, called: false };
         let Some(registered) = registered else {
-            return self.unresolved(argv, client, out, mark);
+            return refused(self.unresolved(argv, client, out, mark));
         };
         let command = registered.command;
         let cell = &self.counters.commands[registered.id];
         if !command.accepts(argv.len()) {
             cell.rejected.add(1);
             let error = CmdError::Arity(registered.name.clone());
-            return self.refuse(&error, client, out, mark);
+            return refused(self.refuse(&error, client, out, mark));
         }
         match admit(&Request { server: &self.server, client, command, now_ms }) {
             Ok(()) => {}
-            Err(Refusal::Paused) => return Some(Stop::Paused),
+            Err(Refusal::Paused) => return refused(Some(Stop::Paused)),
             Err(Refusal::Error(error)) => {
                 cell.rejected.add(1);
-                return self.refuse(&error, client, out, mark);
+                return refused(self.refuse(&error, client, out, mark));
             }
         }
-        cell.calls.add(1);
-        self.counters.processed.add(1);
-        match self.call(command, argv, keys, client, out, now_ms) {
+        let stop = match self.call(command, argv, keys, client, out, now_ms) {
             Ok(flow) => {
                 after_reply(client, out, mark);
                 stop_of(flow)
@@ -223,7 +226,8 @@ impl Executor {
                 out.rewind(mark);
                 self.refuse(&error, client, out, mark)
             }
-        }
+        };
+        Outcome { stop, called: true }
     }
 
     /// Runs one handler with its shards locked, and applies what it did before they are released.

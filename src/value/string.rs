@@ -127,6 +127,11 @@ impl<'a> NewStr<'a> {
         Self::plain(bytes, false)
     }
 
+    /// How text that a command made is stored: as it is, even if it spells an integer.
+    pub fn text(bytes: &'a [u8]) -> Self {
+        Self::plain(bytes, false)
+    }
+
     /// How an argument is stored: its own buffer, where it came in one, is kept.
     #[inline]
     pub fn from_arg(bytes: &'a [u8], shared: Option<&Arc<Vec<u8>>>) -> Self {
