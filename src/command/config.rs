@@ -6,7 +6,7 @@ use super::error::CmdError;
 use super::introspect::help;
 use super::spec::{Command, Flags, Group};
 use crate::base::glob;
-use crate::config::Caller;
+use crate::config::{Caller, RewriteError};
 use crate::server::Peer;
 
 const COMMON: Flags = Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
@@ -78,15 +78,21 @@ fn resetstat(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
 }
 
 fn rewrite(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
-    let config = ctx.server.config.read();
-    if config.path().is_none() {
-        return Err(CmdError::NoConfigFile);
-    }
-    config.rewrite().map_err(|error| {
-        tracing::warn!("CONFIG REWRITE failed: {error}");
-        CmdError::ConfigRewrite(error.to_string())
-    })?;
-    tracing::info!("CONFIG REWRITE executed with success.");
+    rewritten(ctx.server.config.read().rewrite())?;
     ctx.out.ok();
     Ok(Flow::Done)
+}
+
+/// Logs how rewriting the file went.
+pub(super) fn rewritten(result: Result<(), RewriteError>) -> Result<(), CmdError> {
+    match result {
+        Ok(()) => {
+            tracing::info!("CONFIG REWRITE executed with success.");
+            Ok(())
+        }
+        Err(error) => {
+            tracing::warn!("CONFIG REWRITE failed: {error}");
+            Err(CmdError::ConfigRewrite(error))
+        }
+    }
 }

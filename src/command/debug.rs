@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::args::Args;
 use super::client::reply_help;
-use super::config::is_local;
+use super::config::{is_local, rewritten};
 use super::context::{Ctx, Flow};
 use super::error::CmdError;
 use super::spec::{Command, Flags, Group, Locks};
@@ -23,6 +23,8 @@ pub(super) static COMMANDS: &[Command] = &[Command::new("debug", -2, debug)
     .locks(Locks::All)];
 
 const HELP: &[&str] = &[
+    "CONFIG-REWRITE-FORCE-ALL",
+    "    Write all directives into the configuration file, defaults too.",
     "LOG <message>",
     "    Write <message> to the log.",
     "OBJECT <key>",
@@ -56,6 +58,10 @@ fn debug(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         }
         "log" if len == 3 => {
             tracing::warn!("DEBUG LOG: {}", bytes::preview(args.get(2), ERROR_PREVIEW_MAX));
+            ctx.out.ok();
+        }
+        "config-rewrite-force-all" if len == 2 => {
+            rewritten(ctx.server.config.read().rewrite_all())?;
             ctx.out.ok();
         }
         "object" if len >= 3 => object(ctx, args)?,

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::config::SetError;
+use crate::config::{RewriteError, SetError};
 use crate::keyspace::WrongType;
 
 /// Why a command was refused.
@@ -158,10 +158,8 @@ pub enum CmdError {
     InvalidArguments,
     #[error("ERR {0}")]
     Config(SetError),
-    #[error("ERR The server is running without a config file")]
-    NoConfigFile,
-    #[error("ERR Rewriting config file: {0}")]
-    ConfigRewrite(String),
+    #[error("ERR {0}")]
+    ConfigRewrite(RewriteError),
     #[error(
         "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when \
          switching between policies at runtime LRU and LFU data will take some time to adjust."

@@ -133,7 +133,7 @@ impl Flags {
     pub const SENSITIVE: Self = Self(1 << 1);
     /// Cannot be set while data is loaded.
     pub const DENY_LOADING: Self = Self(1 << 2);
-    /// Shown only when asked for by its exact name.
+    /// Shown only when asked for by its exact name, and in no generated text.
     pub const HIDDEN: Self = Self(1 << 3);
     /// CONFIG SET is refused unless `enable-protected-configs` allows it.
     pub const PROTECTED: Self = Self(1 << 4);
@@ -141,6 +141,10 @@ impl Flags {
     pub const VOLATILE: Self = Self(1 << 5);
     /// Takes several arguments.
     pub const MULTI_ARG: Self = Self(1 << 6);
+
+    /// Not found by CONFIG GET's patterns: fixed, and unknown to Redis 7.2, so that programs that
+    /// feed CONFIG GET * back into CONFIG SET go on working.
+    pub const UNLISTED: Self = Self(1 << 7);
 
     /// Whether every property of `other` is here.
     pub const fn contains(self, other: Self) -> bool {
@@ -237,6 +241,14 @@ impl Directive {
         std::iter::once(self.name).chain(self.aliases.iter().copied())
     }
 
+    /// Its names without those that only spell another one with `-` for `_`.
+    pub fn listed_names(&self) -> impl Iterator<Item = &'static str> {
+        let is_respelt = |name: &str| {
+            self.names().any(|other| other.contains('_') && other != name && other.replace('_', "-") == name)
+        };
+        self.names().filter(move |name| !is_respelt(name))
+    }
+
     pub(super) const fn alias(mut self, aliases: &'static [&'static str]) -> Self {
         self.aliases = aliases;
         self
@@ -253,6 +265,10 @@ impl Directive {
 
     pub(super) const fn hidden(self) -> Self {
         self.flag(Flags::HIDDEN)
+    }
+
+    pub(super) const fn unlisted(self) -> Self {
+        self.flag(Flags::UNLISTED)
     }
 
     pub(super) const fn later(mut self, feature: &'static str) -> Self {

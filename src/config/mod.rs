@@ -213,7 +213,9 @@ impl Config {
 
     /// CONFIG GET: names and values that match any of `patterns`, each once, in table order per
     /// pattern. `glob` matches a pattern against a name, both in lower case. Aliases are matched
-    /// too. A name without wildcards is printed as it was asked, and finds hidden directives.
+    /// too, but of two spellings with `-` and `_` only the older, so that what a pattern finds can be
+    /// set again by programs of that time. A name without wildcards is printed as it was asked, and
+    /// finds hidden directives and every spelling.
     pub fn get(
         &self,
         patterns: &[&[u8]],
@@ -235,8 +237,8 @@ impl Config {
             let pattern = pattern.to_ascii_lowercase();
             for (index, directive) in DIRECTIVES.iter().enumerate() {
                 let is_shown = |name: &&str| glob(&pattern, name.as_bytes());
-                if !directive.is(Flags::HIDDEN) {
-                    directive.names().filter(is_shown).for_each(|n| add(&mut found, n, index));
+                if !directive.is(Flags::HIDDEN) && !directive.is(Flags::UNLISTED) {
+                    directive.listed_names().filter(is_shown).for_each(|n| add(&mut found, n, index));
                 }
             }
         }

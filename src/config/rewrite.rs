@@ -45,6 +45,16 @@ impl From<io::Error> for RewriteError {
 impl Config {
     /// Replaces the configuration file by one with the values that are now in force.
     pub fn rewrite(&self) -> Result<(), RewriteError> {
+        self.rewrite_to(Extent::Changed)
+    }
+
+    /// The same with a line for every directive, defaults too. A TOML file gets what `rewrite` gives
+    /// it.
+    pub fn rewrite_all(&self) -> Result<(), RewriteError> {
+        self.rewrite_to(Extent::All)
+    }
+
+    fn rewrite_to(&self, extent: Extent) -> Result<(), RewriteError> {
         let path = self.path().ok_or(RewriteError::NoFile)?;
         let old = match fs::read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -57,18 +67,28 @@ impl Config {
             let old = String::from_utf8(old).map_err(|_| failed(1, "not UTF-8"))?;
             toml::rewritten(self, &old).map_err(|e| failed(e.line, &e.reason))?.into_bytes()
         } else {
-            rewritten(self, &old)
+            rewritten(self, &old, extent)
         };
         Ok(replace_file(path, &new)?)
     }
 }
 
+/// Which directives without a line get one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// Those that are not at their default.
+    Changed,
+    /// All.
+    All,
+}
+
 /// `old` with the values of `config`.
-fn rewritten(config: &Config, old: &[u8]) -> Vec<u8> {
+fn rewritten(config: &Config, old: &[u8], extent: Extent) -> Vec<u8> {
     let mut lines = Lines::of(old);
     for (index, directive) in DIRECTIVES.iter().enumerate() {
         for line in value_lines(config, index, directive) {
-            lines.put(index, line);
+            let is_needed = line.is_needed || extent == Extent::All;
+            lines.put(index, ValueLine { is_needed, ..line });
         }
         lines.blank_rest(index);
     }

@@ -318,10 +318,10 @@ fn number_of(word: &str, words: Words) -> Result<i64, ValueError> {
 }
 
 fn parse_word(args: &[&str], words: Words) -> Result<String, ValueError> {
-    let [word] = args else { return Err(ValueError::NotOneOf(words)) };
+    let word = only(args)?;
     let number = number_of(word, words)?;
     let printed = words.iter().find(|(_, other)| *other == number);
-    Ok(printed.map_or(*word, |(word, _)| word).to_owned())
+    Ok(printed.map_or(word, |(word, _)| word).to_owned())
 }
 
 fn parse_flags(args: &[&str], words: Words) -> Result<Vec<String>, ValueError> {

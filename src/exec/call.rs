@@ -1,6 +1,7 @@
 //! Runs requests: takes their shards, calls their handlers, applies their effects, counts them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use smallvec::SmallVec;
 
@@ -124,6 +125,7 @@ impl Executor {
         if batch.len() > 1 {
             self.prefetch(client.db, &keys);
         }
+        let tracks_latency = self.server.settings.latency_tracking.load(Relaxed);
         let mut now_ms = self.server.now_ms();
         let mut ticks = clock::ticks();
         let mut fresh_ticks = ticks;
@@ -138,8 +140,12 @@ impl Executor {
             if let (Some(registered), true) = (plan.registered, called) {
                 // Counted afterwards, so that CONFIG RESETSTAT counts itself, as in Redis.
                 let cell = &self.counters.commands[registered.id];
+                let span = ticks.wrapping_sub(before) + slept_ticks(stop);
                 cell.calls.add(1);
-                cell.ticks.add(ticks.wrapping_sub(before));
+                cell.ticks.add(span);
+                if tracks_latency {
+                    cell.record_latency(span);
+                }
                 self.counters.processed.add(1);
             }
             if ticks.wrapping_sub(fresh_ticks) > self.stale_ticks {
@@ -333,7 +339,6 @@ impl Executor {
 
     /// Lets others see what the client did.
     fn note_activity(&self, client: &Client, plans: &[Plan<'_>], ran: usize, now_ms: i64) {
-        use std::sync::atomic::Ordering::Relaxed;
         let handle = &client.handle;
         handle.active_at_ms.store(now_ms, Relaxed);
         if let Some(last) = plans[..ran].last().and_then(|plan| plan.registered) {
@@ -393,6 +398,14 @@ fn after_reply(client: &mut Client, out: &mut ReplyBuf, mark: Mark) {
     }
     client.flags.set(ClientFlags::REPLY_SKIP, client.flags.has(ClientFlags::REPLY_SKIP_NEXT));
     client.flags.set(ClientFlags::REPLY_SKIP_NEXT, false);
+}
+
+/// What DEBUG SLEEP adds to its own time: its client waits, but not inside the handler.
+fn slept_ticks(stop: Option<Stop>) -> u64 {
+    match stop {
+        Some(Stop::Sleep(ms)) => clock::ticks_in_us(ms * 1000),
+        _ => 0,
+    }
 }
 
 fn stop_of(flow: Flow) -> Option<Stop> {

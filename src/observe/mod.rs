@@ -4,5 +4,6 @@
 //! Keeps: a hot-path counter is written by one thread only and costs a plain addition.
 
 pub mod allocator;
+mod latency;
 pub mod log;
 pub mod stats;

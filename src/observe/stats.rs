@@ -1,10 +1,12 @@
 //! Counters: per event loop, written by it alone, summed by whoever asks.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
+
+use super::latency::{Distribution, Histogram};
 
 /// Error prefixes that are counted apart, as Redis limits them.
 const ERROR_KINDS_MAX: usize = 128;
@@ -26,7 +28,8 @@ impl Counter {
         self.0.load(Ordering::Relaxed)
     }
 
-    fn reset(&self) {
+    /// Back to zero; an addition at the same moment may be lost.
+    pub(super) fn reset(&self) {
         self.0.store(0, Ordering::Relaxed);
     }
 }
@@ -42,6 +45,16 @@ pub struct CommandCounters {
     pub rejected: Counter,
     /// Executions that answered an error.
     pub failed: Counter,
+    /// How long each took; made for the first one, since most commands are never used.
+    latency: OnceLock<Histogram>,
+}
+
+impl CommandCounters {
+    /// Counts an execution by its length.
+    #[inline]
+    pub fn record_latency(&self, ticks: u64) {
+        self.latency.get_or_init(Histogram::default).record(ticks);
+    }
 }
 
 /// The counters of one event loop.
@@ -151,6 +164,14 @@ impl Stats {
         }
     }
 
+    /// How long the executions of one command took, those while `latency-tracking` was on.
+    pub fn latency(&self, id: usize) -> Distribution {
+        let mut sum = Distribution::default();
+        let histograms = self.loops.iter().filter_map(|l| l.commands[id].latency.get());
+        histograms.for_each(|histogram| histogram.add_to(&mut sum));
+        sum
+    }
+
     /// Counts an error reply under its first word.
     pub fn count_error(&self, text: &str) {
         let kind = text.split([' ', '\r', '\n']).next().unwrap_or_default();
@@ -201,6 +222,7 @@ impl Stats {
                 command.ticks.reset();
                 command.rejected.reset();
                 command.failed.reset();
+                command.latency.get().into_iter().for_each(Histogram::reset);
             }
             counters.processed.reset();
             counters.net_input.reset();

@@ -43,6 +43,7 @@ const SECTIONS: &[Section] = &[
     ("Modules", Shown::Default, |_, _, _| {}),
     ("Commandstats", Shown::All, commandstats),
     ("Errorstats", Shown::Default, errorstats),
+    ("Latencystats", Shown::All, latencystats),
     ("Cluster", Shown::Default, |_, _, out| field(out, "cluster_enabled", 0)),
     ("Keyspace", Shown::Default, keyspace),
 ];
@@ -301,6 +302,30 @@ fn commandstats(server: &Server, context: &InfoContext<'_>, out: &mut String) {
 fn errorstats(server: &Server, _: &InfoContext<'_>, out: &mut String) {
     for (kind, count) in server.stats.errors() {
         put(out, format_args!("errorstat_{kind}:count={count}\r\n"));
+    }
+}
+
+/// Percentiles of each command's execution times, in microseconds.
+fn latencystats(server: &Server, context: &InfoContext<'_>, out: &mut String) {
+    if !server.settings.latency_tracking.load(Relaxed) {
+        return;
+    }
+    let percents = server.config.read().print("latency-tracking-info-percentiles");
+    let percents = percents.expect("the table has the directive");
+    for (id, name) in context.command_names.iter().enumerate() {
+        let latency = server.stats.latency(id);
+        if latency.is_empty() {
+            continue;
+        }
+        let shown: Vec<String> = percents
+            .split_ascii_whitespace()
+            .filter_map(|percent| Some((percent, percent.parse().ok()?)))
+            .map(|(text, percent)| {
+                let us = latency.percentile(percent) as f64 / clock::ticks_per_us();
+                format!("p{text}={us:.3}")
+            })
+            .collect();
+        put(out, format_args!("latency_percentiles_usec_{name}:{}\r\n", shown.join(",")));
     }
 }
 

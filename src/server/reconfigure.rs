@@ -22,6 +22,7 @@ impl Server {
         settings.idle_seconds.store(config.int("timeout"), Relaxed);
         settings.keepalive_seconds.store(config.int("tcp-keepalive"), Relaxed);
         settings.maxmemory.store(size("maxmemory") as u64, Relaxed);
+        settings.latency_tracking.store(config.flag("latency-tracking"), Relaxed);
         settings.set_password(config.text("requirepass"));
         let [normal, ..] = config.output_limits();
         settings.set_output(OutputBound {

@@ -1,6 +1,6 @@
 //! The directives that hot paths read, each as one atomic.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
 
@@ -30,6 +30,8 @@ pub struct Settings {
     pub keepalive_seconds: AtomicI64,
     /// `maxmemory`, in bytes.
     pub maxmemory: AtomicU64,
+    /// `latency-tracking`.
+    pub latency_tracking: AtomicBool,
     output: RwLock<OutputBound>,
     password: RwLock<Option<String>>,
 }

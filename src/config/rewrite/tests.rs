@@ -14,7 +14,7 @@ fn set(config: &mut Config, name: &str, value: &str) {
 }
 
 fn text_of(config: &Config, old: &str) -> String {
-    String::from_utf8(rewritten(config, old.as_bytes())).expect("the tests use text")
+    String::from_utf8(rewritten(config, old.as_bytes(), Extent::Changed)).expect("the tests use text")
 }
 
 const SAVE: &str = "save 3600 1\nsave 300 100\nsave 60 10000\n";
@@ -149,4 +149,17 @@ fn failures_are_told_in_the_words_of_redis() {
     drop(dir);
     let gone = config.rewrite().expect_err("no directory");
     assert_eq!(gone.to_string(), "Rewriting config file: No such file or directory");
+}
+
+#[test]
+fn all_directives_written_out_are_read_back_as_they_were() {
+    let dir = Dir::new("rewrite-all");
+    let path = dir.write("a.conf", "port 7\nmaxmemory 2gb\n");
+    let config = load(&path);
+    config.rewrite_all().expect("the folder can be written to");
+    let (again, text) = (load(&path), fs::read_to_string(&path).expect("it was just written"));
+    for directive in &DIRECTIVES {
+        assert_eq!(again.print(directive.name), config.print(directive.name), "{}", directive.name);
+    }
+    assert!(text.contains("\ntimeout 0\n") && text.contains("maxmemory 2gb\n"), "{text}");
 }

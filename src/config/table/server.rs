@@ -35,25 +35,25 @@ pub(super) const NETWORK: &[Directive] = &[
     octal("unixsocketperm", "0", (0, 0o777), E::None,
         "Mode of the Unix socket; 0 keeps the umask's.").fixed().later("Unix sockets"),
     text("unixsocketgroup", "", Rule::Optional, E::None, "Group that owns the Unix socket.")
-        .fixed().later("Unix sockets"),
+        .fixed().unlisted().later("Unix sockets"),
     text("bind-source-addr", "", Rule::Optional, E::None, "Local address of outgoing connections.")
         .later("replication"),
     int("socket-mark-id", "0", (0, U32), E::None, "Mark set on listening sockets; 0 sets none.")
         .fixed().later("socket marks"),
     int("max-new-connections-per-cycle", "10", (1, 1000), E::None,
         "Connections accepted in one turn of an event loop."),
-    bool("mptcp", "no", E::None, "Listen with Multipath TCP.").fixed().later("Multipath TCP"),
+    bool("mptcp", "no", E::None, "Listen with Multipath TCP.").fixed().unlisted().later("Multipath TCP"),
     int("rdma-port", "0", PORT, E::None, "RDMA port for clients; 0 opens none.").later("RDMA"),
     list("rdma-bind", Kind::Bind, "", E::None, "Addresses to listen on with RDMA.").later("RDMA"),
     int("rdma-rx-size", "1048576", (64 << 10, 16 << 20), E::None,
-        "Bytes of an RDMA receive buffer.").fixed().later("RDMA"),
+        "Bytes of an RDMA receive buffer.").fixed().unlisted().later("RDMA"),
     int("rdma-completion-vector", "-1", (-1, 1024), E::None,
-        "RDMA completion vector; -1 picks one.").fixed().later("RDMA"),
+        "RDMA completion vector; -1 picks one.").fixed().unlisted().later("RDMA"),
 ];
 
 #[rustfmt::skip]
 pub(super) const GENERAL: &[Directive] = &[
-    int("threads", "0", (0, 1024), E::None, "Event loops; 0 starts one per core.").fixed(),
+    int("threads", "0", (0, 1024), E::None, "Event loops; 0 starts one per core.").fixed().unlisted(),
     int("metrics-port", "0", PORT, E::Metrics,
         "Port that serves Prometheus metrics; 0 serves none."),
     bool("daemonize", "no", E::None, "Run in the background.").fixed().later("daemonizing"),
