@@ -162,7 +162,7 @@ pub(super) const CLUSTER: &[Directive] = &[
     words("cluster-config-save-behavior", "sync", CONFIG_SAVE, E::Cluster,
         "Whether a failed save of it is fatal.").later(CLUSTER_MODE),
     int("cluster-databases", "1", (1, I32), E::None, "Numbered databases in a cluster.")
-        .fixed().later(CLUSTER_MODE),
+        .fixed().unlisted().later(CLUSTER_MODE),
     int("cluster-node-timeout", "15000", LONG, E::Cluster,
         "Milliseconds of silence that make a node suspect.").later(CLUSTER_MODE),
     int("cluster-ping-interval", "0", LONG, E::Cluster, "Milliseconds between pings; 0 picks them.")
