@@ -5,6 +5,7 @@
 //! against another server.
 
 mod harness;
+mod limits;
 mod protocol;
 mod script;
 mod scripts;
