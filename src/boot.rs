@@ -215,7 +215,6 @@ async fn watch_signals(server: Arc<Server>) {
             std::process::exit(1);
         }
         tracing::warn!("Received {name} scheduling shutdown...");
-        tracing::warn!("User requested shutdown...");
         server.shutdown.request(ShutdownMode::Graceful);
     }
 }

@@ -25,7 +25,9 @@ impl Shutdown {
     /// Asks the process to end.
     pub fn request(&self, mode: ShutdownMode) {
         let state = if mode == ShutdownMode::Graceful { 1 } else { 2 };
-        self.state.fetch_max(state, Ordering::SeqCst);
+        if self.state.fetch_max(state, Ordering::SeqCst) == 0 {
+            tracing::warn!("User requested shutdown...");
+        }
         self.changed.notify_waiters();
     }
 

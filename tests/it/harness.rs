@@ -97,6 +97,11 @@ impl Server {
         self.child.wait().expect("the exit status of an own child").code()
     }
 
+    /// Whether the process ends of itself in time.
+    pub(crate) fn has_ended(&mut self, deadline: Duration) -> bool {
+        wait_for(deadline, || self.has_exited())
+    }
+
     /// What the server has written to stdout and stderr so far.
     pub(crate) fn log(&self) -> String {
         let bytes = fs::read(self.dir.join(LOG_NAME)).unwrap_or_default();

@@ -9,4 +9,5 @@ mod limits;
 mod protocol;
 mod script;
 mod scripts;
+mod shutdown;
 mod tidy;
