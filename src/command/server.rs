@@ -20,7 +20,7 @@ pub(super) static COMMANDS: &[Command] = &[
         .fast()
         .group(Group::Server)
         .flags(Flags::KEYSPACE)
-        .locks(Locks::Each)
+        .locks(Locks::All)
         .tips(&["request_policy:all_shards", "response_policy:agg_sum"]),
     Command::new("flushdb", -1, flushdb)
         .write()

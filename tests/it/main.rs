@@ -4,6 +4,8 @@
 //! one test per command family. `REDSTART_TEST_SERVER=/path/to/redis-server` runs the same tests
 //! against another server.
 
+mod concurrency;
+mod expiry;
 mod harness;
 mod limits;
 mod protocol;
