@@ -62,12 +62,6 @@ struct Plan<'t> {
     keys: (u32, u32),
 }
 
-impl Plan<'_> {
-    fn id(&self) -> Option<usize> {
-        self.registered.map(|registered| registered.id)
-    }
-}
-
 /// Runs the requests of one event loop.
 pub struct Executor {
     server: Arc<Server>,
@@ -137,6 +131,8 @@ impl Executor {
             let Outcome { stop, called } =
                 self.request(plan.registered, argv, found, client, out, now_ms);
             ticks = clock::ticks();
+            progress.ran += usize::from(stop != Some(Stop::Paused));
+            progress.stop = stop;
             if let (Some(registered), true) = (plan.registered, called) {
                 // Counted afterwards, so that CONFIG RESETSTAT counts itself, as in Redis.
                 let cell = &self.counters.commands[registered.id];
