@@ -45,7 +45,10 @@ pub fn lower(word: &[u8]) -> String {
 pub fn preview(bytes: &[u8], len_max: usize) -> String {
     let len = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     let cut = &bytes[..len.min(len_max)];
-    String::from_utf8_lossy(cut).chars().map(|c| if c == '\r' || c == '\n' { ' ' } else { c }).collect()
+    String::from_utf8_lossy(cut)
+        .chars()
+        .map(|c| if c == '\r' || c == '\n' { ' ' } else { c })
+        .collect()
 }
 
 /// Bytes as people write them: `1.50K`, `12.34M`, as in INFO's `*_human` fields.

@@ -128,7 +128,7 @@ fn protocol(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), CmdError> {
     match bytes::lower(args.get(2)).as_str() {
         "string" => out.bulk(b"Hello World"),
         "integer" => out.integer(12345),
-        "double" => out.double(3.141),
+        "double" => out.double_text(b"3.141"),
         "null" => out.null(),
         "array" => reply_numbers(out, |out| out.array(3)),
         "set" => reply_numbers(out, |out| out.set(3)),

@@ -9,7 +9,7 @@ use super::keys::KeyUse;
 pub type Handler = fn(&mut Ctx<'_>, &Args<'_>) -> Result<Flow, CmdError>;
 
 /// Finds keys that no [`KeySpec`] can describe, or their exact access.
-pub type KeysFn = fn(&Args<'_>, &mut Vec<KeyUse>) -> Result<(), CmdError>;
+pub(super) type KeysFn = fn(&Args<'_>, &mut Vec<KeyUse>) -> Result<(), CmdError>;
 
 /// A set of properties of a command.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl Flags {
 }
 
 /// The flags that COMMAND INFO shows, with their wire names.
-pub const WIRE_FLAGS: &[(Flags, &str)] = &[
+pub(super) const WIRE_FLAGS: &[(Flags, &str)] = &[
     (Flags::WRITE, "write"),
     (Flags::READONLY, "readonly"),
     (Flags::DENYOOM, "denyoom"),
@@ -117,7 +117,6 @@ impl Group {
             Self::Scripting => "scripting",
         }
     }
-
 }
 
 /// Where the keys of a command are and what it does with them.

@@ -33,12 +33,11 @@ pub(super) static COMMANDS: &[Command] = &[
     Command::new("psetex", 4, psetex).grow().group(Group::String).keys(OVERWRITE),
     Command::new("getset", 3, getset).grow().fast().group(Group::String).keys(READ_UPDATE),
     Command::new("getdel", 2, getdel).write().fast().group(Group::String).keys(TAKE),
-    Command::new("getex", -2, getex)
-        .write()
-        .fast()
-        .group(Group::String)
-        .keys(&[KeySpec::one("RW", &["access", "update"])
-            .notes("written to only in its time to live")]),
+    Command::new("getex", -2, getex).write().fast().group(Group::String).keys(&[KeySpec::one(
+        "RW",
+        &["access", "update"],
+    )
+    .notes("written to only in its time to live")]),
     Command::new("mget", -2, mget)
         .read()
         .fast()

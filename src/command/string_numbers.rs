@@ -77,9 +77,7 @@ fn incrbyfloat(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         return Err(CmdError::NanOrInfinity);
     }
     let text = text_of(sum);
-    ctx.db
-        .set_string(key, NewStr::text(&text), Deadline::Keep)
-        .changed(Event::INCRBYFLOAT);
+    ctx.db.set_string(key, NewStr::text(&text), Deadline::Keep).changed(Event::INCRBYFLOAT);
     ctx.effects.propagate_as(&[b"SET", key.bytes, &text, b"KEEPTTL"]);
     ctx.out.bulk(&text);
     Ok(Flow::Done)

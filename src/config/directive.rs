@@ -244,7 +244,9 @@ impl Directive {
     /// Its names without those that only spell another one with `-` for `_`.
     pub fn listed_names(&self) -> impl Iterator<Item = &'static str> {
         let is_respelt = |name: &str| {
-            self.names().any(|other| other.contains('_') && other != name && other.replace('_', "-") == name)
+            self.names().any(|other| {
+                other.contains('_') && other != name && other.replace('_', "-") == name
+            })
         };
         self.names().filter(move |name| !is_respelt(name))
     }

@@ -238,7 +238,10 @@ impl Config {
             for (index, directive) in DIRECTIVES.iter().enumerate() {
                 let is_shown = |name: &&str| glob(&pattern, name.as_bytes());
                 if !directive.is(Flags::HIDDEN) && !directive.is(Flags::UNLISTED) {
-                    directive.listed_names().filter(is_shown).for_each(|n| add(&mut found, n, index));
+                    directive
+                        .listed_names()
+                        .filter(is_shown)
+                        .for_each(|n| add(&mut found, n, index));
                 }
             }
         }

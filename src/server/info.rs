@@ -106,7 +106,7 @@ fn server(server: &Server, _: &InfoContext<'_>, out: &mut String) {
     field(out, "uptime_in_days", uptime / 86_400);
     field(out, "hz", config.int("hz"));
     field(out, "configured_hz", config.int("hz"));
-    field(out, "lru_clock", now_us / 1_000_000 & 0xff_ffff);
+    field(out, "lru_clock", (now_us / 1_000_000) & 0xff_ffff);
     let program = std::env::current_exe().unwrap_or_default();
     field(out, "executable", program.display());
     field(out, "config_file", config.path().map_or(String::new(), |p| p.display().to_string()));

@@ -20,10 +20,8 @@ const GROUP: &[&str] = &["a", "b", "c", "d", "e", "f", "g", "h"];
 fn race(server: &Server, writers: &[&(dyn Fn(&mut Conn) + Sync)], observe: impl Fn(&mut Conn)) {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
-        let running: Vec<_> = writers
-            .iter()
-            .map(|writer| scope.spawn(|| writer(&mut server.connect())))
-            .collect();
+        let running: Vec<_> =
+            writers.iter().map(|writer| scope.spawn(|| writer(&mut server.connect()))).collect();
         scope.spawn(|| {
             for thread in running {
                 // A panic of the writer comes up again where the scope ends.
@@ -139,7 +137,8 @@ fn flushall_and_swapdb_take_all_keys_at_once() {
     };
     let disturb = |conn: &mut Conn| {
         for number in 0..1_000 {
-            let request: &[&str] = if number % 2 == 0 { &["SWAPDB", "0", "1"] } else { &["FLUSHALL"] };
+            let request: &[&str] =
+                if number % 2 == 0 { &["SWAPDB", "0", "1"] } else { &["FLUSHALL"] };
             assert_eq!(conn.call(request), ok());
         }
     };

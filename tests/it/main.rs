@@ -1,13 +1,14 @@
 //! The one integration binary: every test here talks to a server process over a socket.
 //!
-//! `harness` starts the server and reads raw replies, `script` runs golden scripts, `scripts` holds
-//! one test per command family. `REDSTART_TEST_SERVER=/path/to/redis-server` runs the same tests
+//! `harness` starts the server and reads raw replies, `script` runs golden scripts, whose
+//! replies `notation` reads, `scripts` holds one test per command family. `REDSTART_TEST_SERVER=/path/to/redis-server` runs the same tests
 //! against another server.
 
 mod concurrency;
 mod expiry;
 mod harness;
 mod limits;
+mod notation;
 mod protocol;
 mod script;
 mod scripts;

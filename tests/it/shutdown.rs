@@ -76,9 +76,7 @@ fn free_port() -> u16 {
 /// Whether the lines appear in this order.
 fn in_order(text: &str, lines: &[&str]) -> bool {
     let mut rest = text;
-    lines.iter().all(|line| {
-        rest.split_once(line).inspect(|(_, after)| rest = after).is_some()
-    })
+    lines.iter().all(|line| rest.split_once(line).inspect(|(_, after)| rest = after).is_some())
 }
 
 #[test]
@@ -255,7 +253,9 @@ fn the_log_goes_to_its_file() {
 
 #[test]
 fn version_and_help_are_printed() {
-    for (flag, part) in [("-v", "Redis server v="), ("--version", "malloc=jemalloc"), ("-h", "--port")] {
+    for (flag, part) in
+        [("-v", "Redis server v="), ("--version", "malloc=jemalloc"), ("-h", "--port")]
+    {
         let mut run = Run::start(&[flag]);
         assert_eq!(run.exit_code(), Some(0), "{flag}");
         assert!(run.output().contains(part), "{flag}: {}", run.output());

@@ -14,7 +14,8 @@ fn set(config: &mut Config, name: &str, value: &str) {
 }
 
 fn text_of(config: &Config, old: &str) -> String {
-    String::from_utf8(rewritten(config, old.as_bytes(), Extent::Changed)).expect("the tests use text")
+    String::from_utf8(rewritten(config, old.as_bytes(), Extent::Changed))
+        .expect("the tests use text")
 }
 
 const SAVE: &str = "save 3600 1\nsave 300 100\nsave 60 10000\n";
