@@ -230,9 +230,6 @@ test_options() {
     check "options: umask" 0077 status options Umask
     await 15 is_healthy options || true
     check "options: health" healthy health options
-    check "options: saves" OK cli options save
-    check "options: the file is private" "999:999 600" \
-        in_container options stat -c '%u:%g %a' /data/dump.rdb
     check "options: ends by SIGTERM" "exit 0" stop options
 }
 
