@@ -46,7 +46,7 @@ impl Random {
     }
 
     /// The next 64 random bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn next_u64(&mut self) -> u64 {
         let s = &mut self.state;
         let result = s[1].wrapping_mul(5).rotate_left(7).wrapping_mul(9);
         let t = s[1] << 17;
@@ -62,7 +62,7 @@ impl Random {
     /// A number below `end`, which must not be 0; the bias of 2^-64 per value is accepted.
     pub fn below(&mut self, end: u64) -> u64 {
         debug_assert!(end > 0);
-        ((u128::from(self.next()) * u128::from(end)) >> 64) as u64
+        ((u128::from(self.next_u64()) * u128::from(end)) >> 64) as u64
     }
 }
 

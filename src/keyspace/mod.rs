@@ -16,6 +16,8 @@ mod lock;
 mod recency;
 mod scan;
 mod shard;
+#[cfg(all(test, not(feature = "shuttle")))]
+mod tests;
 mod view;
 
 use std::ops::{Deref, DerefMut};

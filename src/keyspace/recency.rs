@@ -85,11 +85,11 @@ impl AccessPolicy {
 }
 
 fn lru_clock(now_ms: i64) -> u32 {
-    (now_ms / 1000 & LRU_MASK) as u32
+    ((now_ms / 1000) & LRU_MASK) as u32
 }
 
 fn lfu_minutes(now_ms: i64) -> u32 {
-    (now_ms / MINUTE_MS & LFU_TIME_MASK) as u32
+    ((now_ms / MINUTE_MS) & LFU_TIME_MASK) as u32
 }
 
 #[cfg(test)]

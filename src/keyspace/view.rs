@@ -361,6 +361,7 @@ impl<'a> DbView<'a> {
     }
 
     /// Number of keys in the database.
+    #[expect(clippy::len_without_is_empty, reason = "counting visits all shards either way")]
     pub fn len(&mut self) -> usize {
         let db = self.db;
         self.fold(0, |sum, shard| sum + shard.db(db).map_or(0, Db::len))

@@ -51,7 +51,7 @@ impl<T: Thin> Bucket<T> {
     fn candidates(&self, hash: u64) -> u8 {
         const ONES: u64 = 0x0001_0101_0101_0101;
         const HIGHS: u64 = 0x0080_8080_8080_8080;
-        let differing = self.word ^ (hash & 0xff) * ONES;
+        let differing = self.word ^ ((hash & 0xff) * ONES);
         let equal = differing.wrapping_sub(ONES) & !differing & HIGHS;
         // Gathers bit 7 of byte i into bit i; a borrow may flag a byte too many, never one too few.
         let mask = (equal.wrapping_mul(0x0002_0408_1020_4081) >> 56) as u8;
