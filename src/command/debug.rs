@@ -8,11 +8,11 @@ use super::config::{is_local, rewritten};
 use super::context::{Ctx, Flow};
 use super::error::CmdError;
 use super::spec::{Command, Flags, Group, Locks};
-use crate::base::limits::ERROR_PREVIEW_MAX;
+use crate::base::limits::{ERROR_PREVIEW_MAX, STRING_LEN_MAX};
 use crate::base::{bytes, number};
-use crate::keyspace::{Lookup, ValueView};
+use crate::keyspace::{Deadline, Lookup, ValueView};
 use crate::resp::Protocol;
-use crate::value::StrView;
+use crate::value::{NewStr, StrView};
 
 /// Longest DEBUG SLEEP, in seconds.
 const SLEEP_MAX: f64 = 86_400.0;
@@ -29,6 +29,8 @@ const HELP: &[&str] = &[
     "    Write <message> to the log.",
     "OBJECT <key>",
     "    Show low-level properties of <key> and its value.",
+    "POPULATE <count> [<prefix>] [<size>]",
+    "    Store <count> strings under <prefix>:0, <prefix>:1 and so on, where there is no such key.",
     "PROTOCOL <type>",
     "    Answer with a value of that type of the protocol.",
     "SET-ACTIVE-EXPIRE <0|1>",
@@ -65,6 +67,7 @@ fn debug(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
             ctx.out.ok();
         }
         "object" if len >= 3 => object(ctx, args)?,
+        "populate" if (3..=5).contains(&len) => populate(ctx, args)?,
         "protocol" if len == 3 => protocol(ctx, args)?,
         "stringmatch-len" if len == 4 => {
             let text = vec![b'a'; args.count(2)?.min(1 << 20)];
@@ -101,6 +104,27 @@ fn object(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), CmdError> {
         serialized_len(&value),
     );
     ctx.out.simple(&text);
+    Ok(())
+}
+
+/// Neither counted as changes nor propagated, as in Redis.
+fn populate(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), CmdError> {
+    let positive = |at| args.count(at).map_err(|_| CmdError::NotPositive);
+    let (count, prefix) = (positive(2)?, if args.len() > 3 { args.get(3) } else { b"key" });
+    let size = if args.len() > 4 { positive(4)?.min(STRING_LEN_MAX as usize) } else { 0 };
+    for number in 0..count {
+        let name = [prefix, format!(":{number}").as_bytes()].concat();
+        let key = args.key_of(&name);
+        if ctx.db.contains(key) {
+            continue;
+        }
+        let mut value = format!("value:{number}").into_bytes();
+        if size > 0 {
+            value.resize(size, 0);
+        }
+        drop(ctx.db.set_string(key, NewStr::text(&value), Deadline::Clear));
+    }
+    ctx.out.ok();
     Ok(())
 }
 
