@@ -111,7 +111,10 @@ fn serve(
     let main = async {
         let unix = listeners.unix_path().cloned();
         let tcp = !listeners.addresses().is_empty();
-        acceptor.start(listeners)?;
+        let mut listening = acceptor.start(listeners)?;
+        *server.relisten.lock() = Some(Box::new(move |config, before| {
+            listening.listen_anew(config, before).map_err(|error| error.to_string())
+        }));
         tokio::task::spawn_local(watch_signals(Arc::clone(server)));
         tokio::task::spawn_local(cron(Arc::clone(server)));
         server.startup_memory.store(allocator::figures().allocated, Ordering::Relaxed);

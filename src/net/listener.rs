@@ -56,6 +56,11 @@ pub struct Listeners {
 
 /// Opens the sockets of `port`, `bind` and `unixsocket`.
 pub fn bind(config: &Config) -> Result<Listeners, BindError> {
+    Ok(Listeners { tcp: bind_all(config)?, unix: bind_unix(config)? })
+}
+
+/// Opens the sockets of `port` and `bind`.
+fn bind_all(config: &Config) -> Result<Vec<std::net::TcpListener>, BindError> {
     let port = u16::try_from(config.int("port")).expect("the table bounds ports");
     let backlog = i32::try_from(config.int("tcp-backlog")).unwrap_or(i32::MAX);
     let mut tcp = Vec::new();
@@ -74,7 +79,7 @@ pub fn bind(config: &Config) -> Result<Listeners, BindError> {
             }
         }
     }
-    Ok(Listeners { tcp, unix: bind_unix(config)? })
+    Ok(tcp)
 }
 
 /// Errors that say the machine lacks such an address, rather than that it is taken.
@@ -145,6 +150,49 @@ impl Listeners {
     }
 }
 
+/// The TCP sockets in use, held a second time to end them from any thread, and the way to the
+/// event loop that accepts on new ones.
+pub struct Listening {
+    sockets: Vec<std::net::TcpListener>,
+    opened: UnboundedSender<std::net::TcpListener>,
+}
+
+impl Listening {
+    /// Listens where `port` and `bind` say now, and nowhere else; returns the addresses.
+    ///
+    /// The old sockets end first, because a wildcard address and one of its own cannot be listened
+    /// on at the same time. When a new one cannot be had, those of `before` are opened again.
+    pub fn listen_anew(
+        &mut self,
+        config: &Config,
+        before: &Config,
+    ) -> Result<Vec<SocketAddr>, BindError> {
+        for socket in self.sockets.drain(..) {
+            // Its task sees the end; a socket that has ended already needs none.
+            let _ = SockRef::from(&socket).shutdown(std::net::Shutdown::Both);
+        }
+        let opened = bind_all(config).and_then(|sockets| self.take(sockets));
+        if opened.is_err()
+            && let Err(error) = bind_all(before).and_then(|sockets| self.take(sockets))
+        {
+            tracing::warn!("No longer listening: {error}");
+        }
+        opened
+    }
+
+    fn take(&mut self, sockets: Vec<std::net::TcpListener>) -> Result<Vec<SocketAddr>, BindError> {
+        let mut addresses = Vec::new();
+        for socket in sockets {
+            let failed = |source| BindError { address: String::new(), source };
+            addresses.push(socket.local_addr().map_err(failed)?);
+            self.sockets.push(socket.try_clone().map_err(failed)?);
+            // Nobody accepts any more only when the server stops.
+            let _ = self.opened.send(socket);
+        }
+        Ok(addresses)
+    }
+}
+
 /// A connection on its way to its event loop.
 pub struct Arrival {
     socket: Accepted,
@@ -190,40 +238,61 @@ impl Acceptor {
         (Rc::new(Self { server, loops, next: AtomicUsize::new(0) }), receivers)
     }
 
-    /// Accepts on all of `listeners` in tasks of the current event loop.
-    pub fn start(self: &Rc<Self>, listeners: Listeners) -> io::Result<()> {
+    /// Accepts on all of `listeners` in tasks of the current event loop, and on those that take their
+    /// place later.
+    pub fn start(self: &Rc<Self>, listeners: Listeners) -> io::Result<Listening> {
+        let (opened, mut receiver) = unbounded_channel();
+        let mut sockets = Vec::new();
         for listener in listeners.tcp {
-            let (acceptor, listener) = (Rc::clone(self), TcpListener::from_std(listener)?);
-            tokio::task::spawn_local(async move { acceptor.accept_tcp(listener).await });
+            sockets.push(listener.try_clone()?);
+            self.listen(listener)?;
         }
+        let acceptor = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            while let Some(listener) = receiver.recv().await {
+                if let Err(error) = acceptor.listen(listener) {
+                    tracing::warn!("Unrecoverable error creating a listening socket: {error}");
+                }
+            }
+        });
         if let Some((listener, path)) = listeners.unix {
             let (acceptor, listener) = (Rc::clone(self), UnixListener::from_std(listener)?);
             tokio::task::spawn_local(async move { acceptor.accept_unix(listener, path).await });
         }
+        Ok(Listening { sockets, opened })
+    }
+
+    fn listen(self: &Rc<Self>, listener: std::net::TcpListener) -> io::Result<()> {
+        let (acceptor, listener) = (Rc::clone(self), TcpListener::from_std(listener)?);
+        tokio::task::spawn_local(async move { acceptor.accept_tcp(listener).await });
         Ok(())
     }
 
     async fn accept_tcp(&self, listener: TcpListener) {
         loop {
-            let arrived = listener.accept().await.and_then(|(stream, far)| {
-                let near = stream.local_addr()?;
-                self.prepare(&stream)?;
-                Ok((stream, Peer::Tcp(far, near)))
-            });
-            match arrived {
-                Ok((stream, peer)) => match self.refusal(&peer) {
-                    Some(text) => {
-                        self.server.stats.rejected_connections.fetch_add(1, Ordering::Relaxed);
-                        let _ = stream.try_write(text);
-                    }
-                    None => match stream.into_std() {
-                        Ok(stream) => self.deal(stream.as_raw_fd(), Accepted::Tcp(stream), peer, 0),
-                        Err(error) => rest_after(error).await,
-                    },
-                },
-                Err(error) => rest_after(error).await,
+            let accepted = match listener.accept().await {
+                Ok((stream, far)) => self.admit(stream, far),
+                Err(error) if is_ended(&error) => return,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = accepted {
+                rest_after(error).await;
             }
         }
+    }
+
+    /// Gives a new connection to an event loop, or turns it away.
+    fn admit(&self, stream: TcpStream, far: SocketAddr) -> io::Result<()> {
+        let peer = Peer::Tcp(far, stream.local_addr()?);
+        self.prepare(&stream)?;
+        if let Some(text) = self.refusal(&peer) {
+            self.server.stats.rejected_connections.fetch_add(1, Ordering::Relaxed);
+            let _ = stream.try_write(text);
+            return Ok(());
+        }
+        let stream = stream.into_std()?;
+        self.deal(stream.as_raw_fd(), Accepted::Tcp(stream), peer, 0);
+        Ok(())
     }
 
     async fn accept_unix(&self, listener: UnixListener, path: PathBuf) {
@@ -292,6 +361,11 @@ impl Acceptor {
             .min_by_key(|thread| loads[*thread])
             .expect("there is at least one event loop")
     }
+}
+
+/// Whether `accept` failed because the socket was shut down by [`Listening::listen_anew`].
+fn is_ended(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error())
 }
 
 async fn rest_after(error: io::Error) {

@@ -10,5 +10,5 @@ mod reactor;
 mod sink;
 mod stream;
 
-pub use listener::{Acceptor, Arrival, BindError, Listeners, bind};
+pub use listener::{Acceptor, Arrival, BindError, Listeners, Listening, bind};
 pub use reactor::Reactor;

@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 pub use client::{Client, ClientFlags, ClientHandle, Identity, Peer};
 pub use clients::Clients;
@@ -42,6 +42,10 @@ pub mod gate {
     /// Clients are paused.
     pub const PAUSED: u32 = 1;
 }
+
+/// Listens where the first configuration says, or else where the second does; returns the addresses,
+/// or why the first did not work.
+pub type Relisten = Box<dyn FnMut(&Config, &Config) -> Result<Vec<SocketAddr>, String> + Send>;
 
 /// The process.
 pub struct Server {
@@ -81,6 +85,8 @@ pub struct Server {
     pub startup_memory: AtomicUsize,
     /// Where the server listens.
     pub addresses: RwLock<Vec<SocketAddr>>,
+    /// Moves the listening sockets, once there are any.
+    pub relisten: Mutex<Option<Relisten>>,
     threads: usize,
 }
 
@@ -106,6 +112,7 @@ impl Server {
             active_expire: AtomicBool::new(true),
             startup_memory: AtomicUsize::new(0),
             addresses: RwLock::default(),
+            relisten: Mutex::default(),
             threads,
             config: RwLock::new(config),
         };

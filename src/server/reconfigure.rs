@@ -48,7 +48,7 @@ impl Server {
             let mut config = self.config.write();
             let before = config.clone();
             let effects = change(&mut config)?;
-            if let Err(error) = self.carry_out(&config, &effects) {
+            if let Err(error) = self.carry_out(&config, &before, &effects) {
                 *config = before;
                 return Err(error);
             }
@@ -59,24 +59,41 @@ impl Server {
         Ok(())
     }
 
-    fn carry_out(&self, config: &Config, effects: &[Effect]) -> Result<(), SetError> {
-        for effect in effects {
-            match effect {
-                Effect::Listen => {
-                    return Err(SetError::refused("port", "changing it needs a restart"));
-                }
-                Effect::Aof if config.flag("appendonly") => {
-                    let reason = "the append only file is not supported yet";
-                    return Err(SetError::refused("appendonly", reason));
-                }
-                Effect::LogLevel | Effect::LogFormat | Effect::LogFile => {
-                    if let Some(log) = &self.log {
-                        log.apply(&log_settings(config));
-                    }
-                }
-                _ => {}
-            }
+    fn carry_out(
+        &self,
+        config: &Config,
+        before: &Config,
+        effects: &[Effect],
+    ) -> Result<(), SetError> {
+        let has = |effect| effects.contains(&effect);
+        if has(Effect::Aof) && config.flag("appendonly") {
+            let reason = "the append only file is not supported yet";
+            return Err(SetError::refused("appendonly", reason));
         }
+        if has(Effect::Listen) {
+            self.listen_anew(config, before)?;
+        }
+        // What cannot fail comes last, so that nothing has to be taken back.
+        if let Some(log) = &self.log
+            && [Effect::LogLevel, Effect::LogFormat, Effect::LogFile].into_iter().any(has)
+        {
+            log.apply(&log_settings(config));
+        }
+        Ok(())
+    }
+
+    fn listen_anew(&self, config: &Config, before: &Config) -> Result<(), SetError> {
+        let mut relisten = self.relisten.lock();
+        let Some(relisten) = relisten.as_mut() else { return Ok(()) };
+        let addresses = relisten(config, before).map_err(|error| {
+            tracing::warn!("{error}");
+            if config.int("port") == before.int("port") {
+                SetError::refused("bind", "Failed to bind to specified addresses.")
+            } else {
+                SetError::refused("port", "Unable to listen on this port. Check server logs.")
+            }
+        })?;
+        *self.addresses.write() = addresses;
         Ok(())
     }
 }

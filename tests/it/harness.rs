@@ -159,7 +159,7 @@ fn scratch_dir() -> io::Result<PathBuf> {
 }
 
 /// Not port 0 on the server's command line: there it means "no TCP" to Redis.
-fn free_addr() -> io::Result<SocketAddr> {
+pub(crate) fn free_addr() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 

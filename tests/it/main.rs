@@ -10,6 +10,7 @@ mod concurrency;
 mod expiry;
 mod harness;
 mod limits;
+mod listening;
 mod notation;
 mod protocol;
 mod script;
