@@ -4,12 +4,14 @@ use super::args::Args;
 use super::context::{Ctx, Flow};
 use super::error::CmdError;
 use super::introspect::help;
-use super::spec::{Command, Flags, Group};
+use super::spec::{Command, Flags, Group, Locks};
 
 pub(super) static COMMANDS: &[Command] = &[Command::new("function", -2, help)
     .group(Group::Scripting)
     .subcommands(&[Command::new("flush", -2, flush)
+        .write()
         .flags(Flags::NOSCRIPT)
+        .locks(Locks::All)
         .group(Group::Scripting)
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])])];
 

@@ -11,7 +11,7 @@ use super::table::{CommandTable, Registered};
 use crate::base::{bytes, glob};
 use crate::resp::ReplyBuf;
 
-const COMMON: Flags = Flags::LOADING.with(Flags::STALE);
+const COMMON: Flags = Flags::LOADING.with(Flags::STALE).with(Flags::CONNECTION);
 
 const fn row(name: &'static str, arity: i32, handler: super::spec::Handler) -> Command {
     Command::new(name, arity, handler).group(Group::Server).flags(COMMON)

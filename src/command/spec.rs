@@ -60,6 +60,9 @@ impl Flags {
     /// Writes nothing itself but reaches replicas.
     pub const MAY_REPLICATE: Self = Self(1 << 19);
 
+    /// Belongs to the class of commands about connections, whatever its group.
+    pub const CONNECTION: Self = Self(1 << 20);
+
     /// Both sets together.
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -344,16 +347,19 @@ impl Command {
                 names.push(name);
             }
         };
+        // A container is in no class of its group: only its subcommands do something.
+        let of_group = |group| self.group == group && self.subcommands.is_empty();
+        let connection = of_group(Group::Connection) || self.flags.has(Flags::CONNECTION);
         add(self.flags.has(Flags::KEYSPACE), "keyspace");
         add(self.flags.has(Flags::READONLY), "read");
         add(self.flags.has(Flags::WRITE), "write");
-        add(self.group == Group::String, "string");
+        add(of_group(Group::String), "string");
         add(self.flags.has(Flags::ADMIN), "admin");
         add(self.flags.has(Flags::FAST), "fast");
         add(!self.flags.has(Flags::FAST), "slow");
         add(self.flags.has(Flags::ADMIN.with(Flags::DANGEROUS)), "dangerous");
-        add(self.group == Group::Connection, "connection");
-        add(self.group == Group::Scripting, "scripting");
+        add(connection, "connection");
+        add(of_group(Group::Scripting), "scripting");
         names
     }
 }

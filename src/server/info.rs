@@ -168,10 +168,15 @@ fn memory(server: &Server, _: &InfoContext<'_>, out: &mut String) {
     both(out, "maxmemory", maxmemory);
     field(out, "maxmemory_policy", server.config.read().text("maxmemory-policy"));
     let ratio = |part: usize, whole: usize| format!("{:.2}", part as f64 / whole.max(1) as f64);
-    field(out, "allocator_frag_ratio", ratio(figures.active, figures.allocated));
-    field(out, "allocator_rss_ratio", ratio(figures.resident, figures.active));
-    field(out, "mem_fragmentation_ratio", ratio(resident, figures.allocated));
-    field(out, "mem_fragmentation_bytes", resident as i64 - figures.allocated as i64);
+    for (name, part, whole) in [
+        ("allocator_frag", figures.active, figures.allocated),
+        ("allocator_rss", figures.resident, figures.active),
+        ("rss_overhead", resident, figures.resident),
+        ("mem_fragmentation", resident, figures.allocated),
+    ] {
+        field(out, &format!("{name}_ratio"), ratio(part, whole));
+        field(out, &format!("{name}_bytes"), part as i64 - whole as i64);
+    }
     field(out, "mem_not_counted_for_evict", 0);
     field(out, "mem_replication_backlog", 0);
     field(out, "mem_clients_slaves", 0);
