@@ -142,7 +142,7 @@ def until(text):
         print("no", text, "in", seen)
         os.write(fd, b"\x03")
         sys.exit(1)
-    seen = b""
+    seen = seen[seen.index(text) + len(text):]
 until(b"> ")
 for typed, hint in ((b"set ", b"[NX|XX"), (b"getex ", b"PERSIST"), (b"client kill ", b"[MAXAGE")):
     os.write(fd, typed)
@@ -151,6 +151,8 @@ for typed, hint in ((b"set ", b"[NX|XX"), (b"getex ", b"PERSIST"), (b"client kil
     until(b"> ")
 os.write(fd, b"help copy\r")
 until(sys.argv[2].encode())
+# What is typed before the next prompt is thrown away.
+until(b"> ")
 os.write(fd, b"quit\r")
 os.waitpid(pid, 0)
 print("done")

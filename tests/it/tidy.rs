@@ -23,6 +23,7 @@ const UNSAFE_MODULES: &[&str] = &[
     "src/encoding/table/slot.rs",
     "src/encoding/table/tests.rs",
     "src/keyspace/entry.rs",
+    "src/keyspace/lock.rs",
     "src/observe/allocator.rs",
 ];
 
