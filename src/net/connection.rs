@@ -145,7 +145,8 @@ impl Connection {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Ready(Ok(count)) => {
                 let turn = if self.pending.is_empty() {
-                    self.process(&buffer[..count])
+                    let (turn, keep_from) = self.process(&buffer[..count]);
+                    self.keep(buffer[keep_from..count].to_vec(), turn)
                 } else {
                     self.pending.extend_from_slice(&buffer[..count]);
                     self.run_pending()
@@ -156,12 +157,27 @@ impl Connection {
     }
 
     fn run_pending(&mut self) -> Option<Turn> {
-        let data = std::mem::take(&mut self.pending);
-        self.process(&data)
+        let mut data = std::mem::take(&mut self.pending);
+        let (turn, keep_from) = self.process(&data);
+        // A request that grows with every read stays where it is: copying it each time would take
+        // time in the square of its length.
+        if keep_from > 0 {
+            data = data[keep_from..].to_vec();
+        }
+        self.keep(data, turn)
     }
 
-    /// Runs the requests of `data`, which continues what was pending, and keeps what is incomplete.
-    fn process(&mut self, data: &[u8]) -> Option<Turn> {
+    /// Keeps what is incomplete, and sees to the output and the limits.
+    fn keep(&mut self, rest: Vec<u8>, turn: Option<Turn>) -> Option<Turn> {
+        self.pending = rest;
+        self.client.handle.query_len.store(self.query_len(), Ordering::Relaxed);
+        self.queue_output();
+        turn.or_else(|| self.check_query_limit()).or_else(|| self.check_output_limit())
+    }
+
+    /// Runs the requests of `data`, which continues what was pending, and says from where on it is
+    /// still needed.
+    fn process(&mut self, data: &[u8]) -> (Option<Turn>, usize) {
         let reactor = Rc::clone(&self.reactor);
         let mut batch = reactor.batch.borrow_mut();
         let mut keep_from = 0;
@@ -188,13 +204,8 @@ impl Connection {
         if !self.parser.is_inside() && turn.is_none() {
             keep_from = self.parser.position();
         }
-        if keep_from < data.len() || self.parser.is_inside() {
-            self.pending = data[keep_from..].to_vec();
-        }
         self.parser.discard_front(keep_from);
-        self.client.handle.query_len.store(self.query_len(), Ordering::Relaxed);
-        self.queue_output();
-        turn.or_else(|| self.check_query_limit()).or_else(|| self.check_output_limit())
+        (turn, keep_from)
     }
 
     fn run_batch(

@@ -154,6 +154,9 @@ impl RequestParser {
     /// Tells the parser that the caller's buffer lost its first `gone` bytes, none of which the
     /// current request needs.
     pub fn discard_front(&mut self, gone: usize) {
+        if gone == 0 {
+            return;
+        }
         self.position -= gone;
         self.scanned = self.scanned.saturating_sub(gone);
         for range in &mut self.partial {

@@ -440,3 +440,21 @@ fn any_pipeline_in_any_pieces_is_answered_in_order() {
     });
     outcome.unwrap_or_else(|failure| panic!("{failure}"));
 }
+
+/// Each read once copied all that had arrived before it: 16 MB took five seconds, 48 MB a minute.
+#[test]
+fn requests_of_very_many_arguments_cost_time_in_their_length() {
+    const ARGS: usize = 3_000_000;
+    let server = Server::start(&["--threads", "1"]);
+    let mut input = format!("*{}\r\n$3\r\nDEL\r\n", ARGS + 1).into_bytes();
+    input.extend(b"$10\r\nkey:000000\r\n".repeat(ARGS));
+    let (last, most) = input.split_last().expect("not empty");
+    let mut stream = open(server.addr());
+    stream.write_all(most).expect("sent in time");
+    // Others are served while it is incomplete.
+    assert_alive(&server);
+    stream.write_all(&[*last]).expect("sent");
+    let mut reply = [0; 4];
+    stream.read_exact(&mut reply).expect("answered in time");
+    assert_eq!(&reply, b":0\r\n");
+}
