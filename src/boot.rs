@@ -172,6 +172,7 @@ async fn event_loop(reactor: Rc<Reactor>, mut arrivals: UnboundedReceiver<Arriva
 async fn expire(reactor: Rc<Reactor>) {
     loop {
         tokio::time::sleep(EXPIRE_PERIOD).await;
+        reactor.check_outputs();
         while reactor.expire_slice() {
             tokio::time::sleep(EXPIRE_REST).await;
         }

@@ -40,6 +40,10 @@ pub const POOLED_REPLIES_MAX: usize = 64;
 /// Longest string value, in bytes, unless `proto-max-bulk-len` says otherwise.
 pub const STRING_LEN_MAX: i64 = 512 * 1024 * 1024;
 
+/// Longest argument and largest query buffer whatever the directives say, in bytes: offsets into
+/// buffers and lengths of keys have 32 bits.
+pub const BUFFER_MAX: i64 = 3 << 30;
+
 /// Most of one argument that an error message repeats, in bytes.
 pub const ERROR_PREVIEW_MAX: usize = 128;
 

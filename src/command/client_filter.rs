@@ -194,7 +194,7 @@ fn seconds(value: &[u8], name: &'static str) -> Result<i64, CmdError> {
 
 fn holds(ctx: &Ctx<'_>, handle: &ClientHandle, property: &Property) -> bool {
     let flags = || ClientFlags(handle.flags.load(Relaxed));
-    let for_seconds = |since_ms: i64, seconds: i64| ctx.now_ms - since_ms >= seconds * 1000;
+    let for_seconds = |since_ms: i64, seconds: i64| (ctx.now_ms - since_ms) / 1000 >= seconds;
     match property {
         Property::Ids(ids) => ids.contains(&handle.id),
         Property::Normal(normal) => *normal,

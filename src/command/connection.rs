@@ -119,7 +119,8 @@ fn hello(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     if let Some((user, password)) = login {
         authenticate(ctx, user, password)?;
     }
-    if ctx.client.flags.has(ClientFlags::UNAUTHENTICATED) {
+    let guarded = ctx.server.settings.password().is_some();
+    if guarded && ctx.client.flags.has(ClientFlags::UNAUTHENTICATED) {
         return Err(CmdError::HelloNoAuth);
     }
     if let Some(name) = name {

@@ -110,7 +110,7 @@ fn exists(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
 }
 
 fn touch(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
-    count_found(ctx, args, Lookup::Read)
+    count_found(ctx, args, Lookup::Touch)
 }
 
 fn count_found(ctx: &mut Ctx<'_>, args: &Args<'_>, lookup: Lookup) -> Result<Flow, CmdError> {

@@ -36,7 +36,9 @@ pub(super) fn admit(request: &Request<'_>) -> Result<(), Refusal> {
 
 fn authenticated(request: &Request<'_>) -> Result<(), Refusal> {
     let known = !request.client.flags.has(ClientFlags::UNAUTHENTICATED);
-    if known || request.command.flags.has(Flags::NO_AUTH) {
+    // A password that is gone locks nobody out.
+    let open = request.server.settings.password().is_none();
+    if known || open || request.command.flags.has(Flags::NO_AUTH) {
         return Ok(());
     }
     Err(Refusal::Error(CmdError::NoAuth))

@@ -7,6 +7,9 @@ use std::sync::Arc;
 use crate::base::limits::BATCH_COMMANDS_MAX;
 use crate::resp::{ArgRange, Argv, ParseLimits, ParseState, ProtocolError, RequestParser};
 
+/// Arguments that a batch keeps room for.
+const KEPT_RANGES_MAX: usize = 16 * 1024;
+
 /// One request of a batch.
 struct Request {
     ranges: Range<usize>,
@@ -53,6 +56,15 @@ impl Batch {
             }
         }
         Ok(())
+    }
+
+    /// Lets go of the requests, and of room that only a huge one needed.
+    pub fn clear(&mut self) {
+        self.ranges.clear();
+        self.ranges.shrink_to(KEPT_RANGES_MAX);
+        self.bigs.clear();
+        self.bigs.shrink_to(BATCH_COMMANDS_MAX);
+        self.requests.clear();
     }
 
     /// How many requests there are.

@@ -15,8 +15,11 @@ use crate::command::{
 use crate::keyspace::{Access, Changes, DbView, LockSet, Trash};
 use crate::observe::stats::LoopCounters;
 use crate::resp::{Argv, Mark, ReplyBuf};
-use crate::server::{Client, ClientFlags, Propagated, Server};
+use crate::server::{Client, ClientFlags, Propagated, Server, gate};
 use crate::value::Value;
+
+/// Keys that an event loop keeps room for.
+const KEPT_KEYS_MAX: usize = 16 * 1024;
 
 /// Strings up to this length are freed at once, longer values on the lazyfree thread, in bytes.
 const FREE_AT_ONCE_MAX: usize = 64 * 1024;
@@ -101,11 +104,13 @@ impl Executor {
         &self.counters
     }
 
-    /// Runs the requests of `batch`, whose bytes are in `buffer`, and appends their replies.
+    /// Runs the requests of `batch` from number `from` on, whose bytes are in `buffer`, and appends
+    /// their replies.
     pub fn run(
         &mut self,
         buffer: &[u8],
         batch: &Batch,
+        from: usize,
         client: &mut Client,
         out: &mut ReplyBuf,
     ) -> Progress {
@@ -113,19 +118,19 @@ impl Executor {
         let mut keys = std::mem::take(&mut self.keys);
         keys.clear();
         let mut plans: SmallVec<[Plan<'_>; 64]> = SmallVec::new();
-        for index in 0..batch.len() {
+        for index in from..batch.len() {
             plans.push(self.plan(&commands, batch.argv(buffer, index), &mut keys));
         }
-        if batch.len() > 1 {
+        if plans.len() > 1 {
             self.prefetch(client.db, &keys);
         }
         let tracks_latency = self.server.settings.latency_tracking.load(Relaxed);
         let mut now_ms = self.server.now_ms();
         let mut ticks = clock::ticks();
         let mut fresh_ticks = ticks;
-        let mut progress = Progress { ran: 0, stop: None };
+        let mut progress = Progress { ran: from, stop: None };
         for (index, plan) in plans.iter().enumerate() {
-            let argv = batch.argv(buffer, index);
+            let argv = batch.argv(buffer, from + index);
             let found = &keys[plan.keys.0 as usize..plan.keys.1 as usize];
             let before = ticks;
             let Outcome { stop, called } =
@@ -151,8 +156,10 @@ impl Executor {
                 break;
             }
         }
-        self.note_activity(client, &plans, progress.ran, now_ms);
+        self.note_activity(client, &plans[..progress.ran - from], now_ms);
+        keys.shrink_to(KEPT_KEYS_MAX);
         self.keys = keys;
+        self.indexes.shrink_to(KEPT_KEYS_MAX);
         progress
     }
 
@@ -262,6 +269,9 @@ impl Executor {
         if no_touch {
             ctx.db.no_touch();
         }
+        if server.gates.load(Relaxed) & gate::PAUSED != 0 && server.pause.is_active(now_ms) {
+            ctx.db.no_expire();
+        }
         let db = ctx.db.db();
         let result = (command.handler)(&mut ctx, &Args::new(argv, keys, &server.keyspace));
         if wanted {
@@ -334,13 +344,13 @@ impl Executor {
     }
 
     /// Lets others see what the client did.
-    fn note_activity(&self, client: &Client, plans: &[Plan<'_>], ran: usize, now_ms: i64) {
+    fn note_activity(&self, client: &Client, ran: &[Plan<'_>], now_ms: i64) {
         let handle = &client.handle;
         handle.active_at_ms.store(now_ms, Relaxed);
-        if let Some(last) = plans[..ran].last().and_then(|plan| plan.registered) {
+        if let Some(last) = ran.last().and_then(|plan| plan.registered) {
             handle.last_command.store(last.id as u32 + 1, Relaxed);
         }
-        handle.commands.store(handle.commands.load(Relaxed) + ran as u64, Relaxed);
+        handle.commands.store(handle.commands.load(Relaxed) + ran.len() as u64, Relaxed);
     }
 }
 

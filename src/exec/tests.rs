@@ -33,7 +33,8 @@ impl Bench {
         let limits = ParseLimits { bulk_max: 1 << 29, unauthenticated };
         batch.fill(&mut parser, requests.as_bytes(), limits).expect("well-formed requests");
         let mut out = ReplyBuf::default();
-        let progress = self.executor.run(requests.as_bytes(), &batch, &mut self.client, &mut out);
+        let progress =
+            self.executor.run(requests.as_bytes(), &batch, 0, &mut self.client, &mut out);
         (String::from_utf8_lossy(&out.to_vec()).into_owned(), progress.stop)
     }
 

@@ -27,6 +27,8 @@ pub struct Key<'a> {
 pub enum Lookup {
     /// A read: counts a hit or miss and remembers the access.
     Read,
+    /// TOUCH: a read that remembers the access even for clients whose reads leave none.
+    Touch,
     /// A question about the key (TTL, TYPE, EXISTS): counts, but is no access.
     Ask,
     /// Part of a write: an access, but neither hit nor miss.
@@ -133,6 +135,8 @@ pub struct DbView<'a> {
     policy: AccessPolicy,
     /// Whether reads remember their access (CLIENT NO-TOUCH).
     touches: bool,
+    /// Whether expired keys are removed; if not, they are only passed over (CLIENT PAUSE).
+    expires: bool,
 }
 
 impl<'a> DbView<'a> {
@@ -146,7 +150,12 @@ impl<'a> DbView<'a> {
         now_ms: i64,
     ) -> Self {
         let policy = keyspace.policy();
-        Self { keyspace, access, changes, db, now_ms, policy, touches: true }
+        Self { keyspace, access, changes, db, now_ms, policy, touches: true, expires: true }
+    }
+
+    /// Leaves expired keys where they are, unseen.
+    pub fn no_expire(&mut self) {
+        self.expires = false;
     }
 
     /// Lets reads leave no access behind.
@@ -194,7 +203,9 @@ impl<'a> DbView<'a> {
         if table.view(position).deadline().is_none_or(|at_ms| at_ms > now_ms) {
             return Some(position);
         }
-        self.expire(key, position);
+        if self.expires {
+            self.expire(key, position);
+        }
         None
     }
 
@@ -216,9 +227,13 @@ impl<'a> DbView<'a> {
     pub fn lookup(&mut self, key: Key<'_>, lookup: Lookup) -> Option<EntryView<'_>> {
         let found = self.find(key);
         let (db, policy, now_ms) = (self.db, self.policy, self.now_ms);
-        let touches = self.touches && matches!(lookup, Lookup::Read | Lookup::Write);
+        let touches = match lookup {
+            Lookup::Touch => true,
+            Lookup::Read | Lookup::Write => self.touches,
+            Lookup::Ask | Lookup::Silent => false,
+        };
         let (table, stats, random) = self.shard(key.hash).parts(db);
-        if matches!(lookup, Lookup::Read | Lookup::Ask) {
+        if matches!(lookup, Lookup::Read | Lookup::Ask | Lookup::Touch) {
             stats.hits += u64::from(found.is_some());
             stats.misses += u64::from(found.is_none());
         }
@@ -346,13 +361,20 @@ impl<'a> DbView<'a> {
     /// Puts the value and deadline of `entry` under `key`, replacing what was there.
     pub fn put<'s>(&'s mut self, key: Key<'s>, mut entry: Entry) -> Written<'s> {
         let deadline = entry.view().deadline().map_or(Deadline::Clear, Deadline::At);
-        match entry.take_boxed() {
+        let access = entry.view().access();
+        let _ = match entry.take_boxed() {
             Some(value) => self.set(key, NewValue::Object(value), deadline),
             None => {
                 let ValueView::Str(value) = entry.view().value();
                 self.set(key, NewValue::Str(value.to_new()), deadline)
             }
+        };
+        if let Some(position) = self.find(key) {
+            let db = self.db;
+            let table = self.access.shard(self.keyspace.shard_of(key.hash)).db_mut(db);
+            table.update(position, |entry| entry.set_access(access));
         }
+        self.written(key)
     }
 
     /// Announces changes of `key` beyond the one its guard announced.
@@ -408,7 +430,11 @@ impl<'a> DbView<'a> {
             });
             match found {
                 Some((key, false)) => return Some(key),
-                Some((key, true)) => last = Some(key),
+                Some((key, true)) => {
+                    // Looking for it removes it, unless expiry is paused.
+                    self.find(Key { bytes: &key, hash: self.keyspace.hash(&key) });
+                    last = Some(key);
+                }
                 None => {}
             }
         }

@@ -14,11 +14,11 @@ use super::reactor::Reactor;
 use super::sink::{Flushed, Sink};
 use super::stream::{Reader, Stream};
 use crate::base::limits::{READ_LEN, UNAUTHENTICATED_QUERY_MAX};
-use crate::exec::Stop;
+use crate::exec::{Batch, Stop};
 use crate::resp::{ParseLimits, ProtocolError, RequestParser};
 use crate::server::{Client, ClientFlags, ClientHandle, ShutdownMode};
 
-/// How long a closing connection may take to receive its last replies.
+/// How long a closing connection may go without receiving any of its last replies.
 const LINGER: Duration = Duration::from_secs(5);
 
 /// Why a connection's turn ended.
@@ -44,8 +44,27 @@ pub(super) struct Connection {
     parser: RequestParser,
     /// The bytes of a request that has not arrived whole, or that waits for a pause to end.
     pending: Vec<u8>,
-    /// Whether `pending` holds requests that could run but were held back.
-    held: bool,
+    /// Requests that could run but were held back by a pause or a sleep.
+    held: Option<Box<Held>>,
+}
+
+/// Parsed requests that wait, with the bytes they are in.
+struct Held {
+    data: Vec<u8>,
+    batch: Batch,
+    /// How many of the batch are done.
+    from: usize,
+    /// Whether what follows the batch can be understood.
+    parsed: Result<(), ProtocolError>,
+}
+
+/// How far the requests of some bytes came.
+struct Processed {
+    turn: Option<Turn>,
+    /// From where on the bytes are still needed.
+    keep_from: usize,
+    /// What is to be gone on with; its data is the caller's.
+    held: Option<Box<Held>>,
 }
 
 impl Connection {
@@ -58,7 +77,7 @@ impl Connection {
             client: Client::new(handle),
             parser: RequestParser::default(),
             pending: Vec::new(),
-            held: false,
+            held: None,
         }
     }
 
@@ -66,23 +85,49 @@ impl Connection {
     pub(super) async fn run(mut self) {
         loop {
             // What a pause or a sleep held back is run before anything new is read.
-            let held = std::mem::take(&mut self.held);
-            let turn = match held.then(|| self.run_pending()).flatten() {
+            let held = self.held.take();
+            let turn = match held.and_then(|held| self.resume(held)) {
                 Some(turn) => turn,
                 None => std::future::poll_fn(|cx| self.turn(cx)).await,
             };
-            match turn {
-                Turn::Yield => tokio::task::yield_now().await,
-                Turn::Paused => self.wait_for_unpause().await,
-                Turn::Sleep(time) => tokio::time::sleep(time).await,
-                Turn::Close => {
-                    let _ = tokio::time::timeout(LINGER, self.drain()).await;
+            let end = match turn {
+                Turn::Yield => {
+                    tokio::task::yield_now().await;
+                    None
+                }
+                Turn::Paused => {
+                    let server = Arc::clone(self.reactor.server());
+                    self.wait(server.pause.over(|| server.now_ms())).await
+                }
+                Turn::Sleep(time) => self.wait(tokio::time::sleep(time)).await,
+                end => Some(end),
+            };
+            match end {
+                Some(Turn::Close) => {
+                    self.drain().await;
                     break;
                 }
-                Turn::Drop => break,
+                Some(_) => break,
+                None => {}
             }
         }
         self.reactor.server().clients.remove(self.client.handle.id);
+    }
+
+    /// Waits for `end` while output goes on; something if the connection ends first.
+    async fn wait(&mut self, end: impl Future<Output = ()>) -> Option<Turn> {
+        let mut end = std::pin::pin!(end);
+        std::future::poll_fn(|cx| {
+            self.client.handle.register(cx.waker());
+            if self.client.handle.is_killed() || self.reader.poll_closed(cx) {
+                return Poll::Ready(Some(Turn::Drop));
+            }
+            if let Some(turn) = self.unblock_output(cx) {
+                return Poll::Ready(Some(turn));
+            }
+            end.as_mut().poll(cx).map(|()| None)
+        })
+        .await
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
@@ -145,8 +190,8 @@ impl Connection {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Ready(Ok(count)) => {
                 let turn = if self.pending.is_empty() {
-                    let (turn, keep_from) = self.process(&buffer[..count]);
-                    self.keep(buffer[keep_from..count].to_vec(), turn)
+                    let done = self.process(&buffer[..count], None);
+                    self.keep(buffer[done.keep_from..count].to_vec(), done)
                 } else {
                     self.pending.extend_from_slice(&buffer[..count]);
                     self.run_pending()
@@ -157,80 +202,111 @@ impl Connection {
     }
 
     fn run_pending(&mut self) -> Option<Turn> {
-        let mut data = std::mem::take(&mut self.pending);
-        let (turn, keep_from) = self.process(&data);
+        let data = std::mem::take(&mut self.pending);
+        let done = self.process(&data, None);
+        self.keep_own(data, done)
+    }
+
+    /// Goes on with requests that were held back.
+    fn resume(&mut self, mut held: Box<Held>) -> Option<Turn> {
+        let data = std::mem::take(&mut held.data);
+        let done = self.process(&data, Some(held));
+        self.keep_own(data, done)
+    }
+
+    fn keep_own(&mut self, mut data: Vec<u8>, done: Processed) -> Option<Turn> {
         // A request that grows with every read stays where it is: copying it each time would take
         // time in the square of its length.
-        if keep_from > 0 {
-            data = data[keep_from..].to_vec();
+        if done.keep_from > 0 && done.held.is_none() {
+            data = data[done.keep_from..].to_vec();
         }
-        self.keep(data, turn)
+        self.keep(data, done)
     }
 
-    /// Keeps what is incomplete, and sees to the output and the limits.
-    fn keep(&mut self, rest: Vec<u8>, turn: Option<Turn>) -> Option<Turn> {
-        self.pending = rest;
+    /// Keeps what is incomplete or held back, and sees to the output and the limits.
+    fn keep(&mut self, rest: Vec<u8>, done: Processed) -> Option<Turn> {
+        match done.held {
+            Some(held) => self.held = Some(Box::new(Held { data: rest, ..*held })),
+            None => self.pending = rest,
+        }
         self.client.handle.query_len.store(self.query_len(), Ordering::Relaxed);
         self.queue_output();
-        turn.or_else(|| self.check_query_limit()).or_else(|| self.check_output_limit())
+        done.turn.or_else(|| self.check_query_limit()).or_else(|| self.check_output_limit())
     }
 
-    /// Runs the requests of `data`, which continues what was pending, and says from where on it is
-    /// still needed.
-    fn process(&mut self, data: &[u8]) -> (Option<Turn>, usize) {
+    /// Runs the requests of `data`, which continues what was pending; `resumed` is a batch of it
+    /// that was parsed earlier.
+    fn process(&mut self, data: &[u8], resumed: Option<Box<Held>>) -> Processed {
         let reactor = Rc::clone(&self.reactor);
-        let mut batch = reactor.batch.borrow_mut();
-        let mut keep_from = 0;
-        let turn = loop {
-            let limits = ParseLimits {
-                bulk_max: reactor.server().settings.bulk_max(),
-                unauthenticated: self.client.flags.has(ClientFlags::UNAUTHENTICATED),
-            };
-            let filled = batch.fill(&mut self.parser, data, limits);
-            let stop =
-                if batch.is_empty() { None } else { self.run_batch(data, &batch, &mut keep_from) };
-            if let Some(turn) = stop {
-                self.parser.restart(keep_from);
-                self.held = matches!(turn, Turn::Paused | Turn::Sleep(_));
-                break Some(turn);
-            }
-            if let Err(error) = filled {
-                break Some(self.refuse(error));
-            }
-            if !batch.is_full() {
-                break None;
+        let (mut batch, mut from, mut parsed) = match resumed {
+            Some(held) => (held.batch, held.from, held.parsed),
+            None => {
+                let mut batch = std::mem::take(&mut *reactor.batch.borrow_mut());
+                let parsed = self.fill(&mut batch, data);
+                (batch, 0, parsed)
             }
         };
-        if !self.parser.is_inside() && turn.is_none() {
+        let (mut keep_from, mut turn) = (0, None);
+        loop {
+            if batch.len() > from {
+                let (ran, stopped) = self.run_batch(data, &batch, from);
+                if matches!(stopped, Some(Turn::Paused | Turn::Sleep(_))) {
+                    let held = Held { data: Vec::new(), batch, from: ran, parsed };
+                    return Processed { turn: stopped, keep_from: 0, held: Some(Box::new(held)) };
+                }
+                turn = stopped;
+            }
+            keep_from = batch.end_of(batch.len()).unwrap_or(keep_from);
+            if turn.is_none()
+                && let Err(error) = parsed
+            {
+                turn = Some(self.refuse(error));
+            }
+            if turn.is_some() || !batch.is_full() {
+                break;
+            }
+            (from, parsed) = (0, self.fill(&mut batch, data));
+        }
+        if turn.is_some() {
+            self.parser.restart(keep_from);
+        }
+        if !self.parser.is_inside() {
             keep_from = self.parser.position();
         }
         self.parser.discard_front(keep_from);
-        (turn, keep_from)
+        batch.clear();
+        *reactor.batch.borrow_mut() = batch;
+        Processed { turn, keep_from, held: None }
     }
 
-    fn run_batch(
-        &mut self,
-        data: &[u8],
-        batch: &crate::exec::Batch,
-        keep_from: &mut usize,
-    ) -> Option<Turn> {
+    fn fill(&mut self, batch: &mut Batch, data: &[u8]) -> Result<(), ProtocolError> {
+        let limits = ParseLimits {
+            bulk_max: self.reactor.server().settings.bulk_max(),
+            unauthenticated: self.client.flags.has(ClientFlags::UNAUTHENTICATED),
+        };
+        batch.fill(&mut self.parser, data, limits)
+    }
+
+    /// Runs the requests of `batch` from number `from` on; returns how many are done and why it
+    /// stopped.
+    fn run_batch(&mut self, data: &[u8], batch: &Batch, from: usize) -> (usize, Option<Turn>) {
         let mut out = self.sink.out.borrow_mut();
         if out.is_empty() {
             let protocol = out.protocol();
             *out = crate::resp::ReplyBuf::with_room(self.reactor.room(), protocol);
         }
         let mut executor = self.reactor.executor.borrow_mut();
-        let progress = executor.run(data, batch, &mut self.client, &mut out);
-        *keep_from = batch.end_of(progress.ran).unwrap_or(*keep_from);
-        match progress.stop? {
-            Stop::Close => Some(Turn::Close),
-            Stop::Paused => Some(Turn::Paused),
-            Stop::Sleep(ms) => Some(Turn::Sleep(Duration::from_millis(ms))),
+        let progress = executor.run(data, batch, from, &mut self.client, &mut out);
+        let turn = progress.stop.map(|stop| match stop {
+            Stop::Close => Turn::Close,
+            Stop::Paused => Turn::Paused,
+            Stop::Sleep(ms) => Turn::Sleep(Duration::from_millis(ms)),
             Stop::Shutdown(_) => {
                 self.reactor.server().shutdown.request(ShutdownMode::Graceful);
-                Some(Turn::Close)
+                Turn::Close
             }
-        }
+        });
+        (progress.ran, turn)
     }
 
     /// Answers a protocol error; the connection closes, because what follows cannot be understood.
@@ -258,7 +334,8 @@ impl Connection {
     }
 
     fn query_len(&self) -> usize {
-        self.pending.len() + self.parser.held_len()
+        let held = self.held.as_ref().map_or(0, |held| held.data.len());
+        self.pending.len() + held + self.parser.held_len()
     }
 
     fn check_query_limit(&self) -> Option<Turn> {
@@ -296,30 +373,39 @@ impl Connection {
     fn note_input(&self, count: usize) {
         self.reactor.counters().net_input.add(count as u64);
         let handle = &self.client.handle;
+        if self.parser.is_inside() {
+            // A long request keeps its client from looking idle.
+            handle.active_at_ms.store(self.reactor.server().now_ms(), Ordering::Relaxed);
+        }
         let total = handle.net_input.load(Ordering::Relaxed) + count as u64;
         handle.net_input.store(total, Ordering::Relaxed);
     }
 
-    /// Waits until all output is written.
+    /// Waits until all output is written, as long as the client goes on reading it.
     async fn drain(&mut self) {
+        while tokio::time::timeout(LINGER, self.drain_some()).await == Ok(Flushed::Blocked) {}
+    }
+
+    /// Completes when some of the output, or all of it, is written.
+    async fn drain_some(&mut self) -> Flushed {
+        let before = self.sink.pending();
         std::future::poll_fn(|cx| {
-            while self.sink.flush(&self.reactor) == Flushed::Blocked {
+            self.client.handle.register(cx.waker());
+            loop {
+                if self.client.handle.is_killed() {
+                    return Poll::Ready(Flushed::Broken);
+                }
+                match self.sink.flush(&self.reactor) {
+                    Flushed::Blocked if self.sink.pending() == before => {}
+                    flushed => return Poll::Ready(flushed),
+                }
                 match self.sink.writer().poll_ready(cx) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(_)) => break,
+                    Poll::Ready(Err(_)) => return Poll::Ready(Flushed::Broken),
                 }
             }
-            Poll::Ready(())
         })
-        .await;
-    }
-
-    async fn wait_for_unpause(&self) {
-        let server = self.reactor.server();
-        let left_ms = server.pause.until_ms() - server.now_ms();
-        let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or(0) + 1);
-        // CLIENT KILL wakes only the turn; a killed client is closed when the pause ends.
-        let _ = tokio::time::timeout(left, server.pause.ended()).await;
+        .await
     }
 }

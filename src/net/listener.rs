@@ -301,6 +301,11 @@ impl Acceptor {
             match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
                 Ok(stream) => {
                     let peer = Peer::Unix(Arc::clone(&path));
+                    if let Some(text) = self.refusal(&peer) {
+                        self.server.stats.rejected_connections.fetch_add(1, Ordering::Relaxed);
+                        let _ = std::io::Write::write(&mut &stream, text);
+                        continue;
+                    }
                     let fd = stream.as_raw_fd();
                     self.deal(fd, Accepted::Unix(stream), peer, ClientFlags::UNIX);
                 }

@@ -27,6 +27,8 @@ pub struct Reactor {
     rooms: RefCell<Vec<Vec<u8>>>,
     dirty: RefCell<Vec<Rc<Sink>>>,
     flusher: Cell<Option<Waker>>,
+    /// Sinks whose sockets took no more when they were last written.
+    blocked: RefCell<Vec<Rc<Sink>>>,
     expire: RefCell<ExpireCursor>,
 }
 
@@ -45,6 +47,7 @@ impl Reactor {
             rooms: RefCell::default(),
             dirty: RefCell::default(),
             flusher: Cell::new(None),
+            blocked: RefCell::default(),
             expire: RefCell::new(expire),
         })
     }
@@ -99,12 +102,32 @@ impl Reactor {
                 sink.queued.set(false);
                 if sink.flush(&self) != Flushed::All {
                     sink.wake_task();
+                    if !sink.watched.replace(true) {
+                        self.blocked.borrow_mut().push(sink);
+                    }
                 }
             }
             self.flusher.set(Some(cx.waker().clone()));
             Poll::<()>::Pending
         })
         .await;
+    }
+
+    /// Closes the connections whose blocked output exceeds its limits by now.
+    pub fn check_outputs(&self) {
+        let (bound, now_ms) = (self.server.settings.output(), self.server.now_ms());
+        self.blocked.borrow_mut().retain(|sink| {
+            let blocked = sink.trouble.get() == Some(Flushed::Blocked);
+            let exceeds = blocked && sink.exceeds(bound, now_ms);
+            if exceeds {
+                let disconnections = &self.server.stats.output_limit_disconnections;
+                disconnections.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                sink.kill();
+            }
+            let keep = blocked && !exceeds;
+            sink.watched.set(keep);
+            keep
+        });
     }
 
     /// Works a slice of the expiry cycle; `true` when more is left to do now.

@@ -13,6 +13,9 @@ use super::stream::Writer;
 use crate::resp::ReplyBuf;
 use crate::server::{ClientHandle, OutputBound};
 
+/// Written bytes that a blocked output keeps before it lets go of them.
+const TRIM_AT: usize = 64 * 1024;
+
 /// What became of an attempt to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flushed {
@@ -32,6 +35,8 @@ pub(super) struct Sink {
     written: Cell<usize>,
     /// Whether the flusher has the sink on its list.
     pub(super) queued: Cell<bool>,
+    /// Whether the event loop looks after the sink because its socket is blocked.
+    pub(super) watched: Cell<bool>,
     /// The last attempt's result, if it left something.
     pub(super) trouble: Cell<Option<Flushed>>,
     /// Since when the soft limit is exceeded, in Unix milliseconds.
@@ -46,9 +51,15 @@ impl Sink {
             out: RefCell::default(),
             written: Cell::new(0),
             queued: Cell::new(false),
+            watched: Cell::new(false),
             trouble: Cell::new(None),
             soft_since_ms: Cell::new(None),
         }
+    }
+
+    /// Asks the connection's task to close it.
+    pub(super) fn kill(&self) {
+        self.handle.kill();
     }
 
     /// Wakes the connection's task, to look after what the flusher could not write.
@@ -78,6 +89,13 @@ impl Sink {
             reactor.recycle(out.take_room());
             self.written.set(0);
             self.soft_since_ms.set(None);
+        } else if written > TRIM_AT && written > out.len() / 2 {
+            // What is written is of no more use; the rest moves to the front.
+            self.written.set(written - out.discard_front(written));
+        }
+        if written > before && result != Flushed::All {
+            // A slow reader of a long reply is not idle.
+            self.handle.active_at_ms.fetch_max(reactor.server().now_ms(), Ordering::Relaxed);
         }
         self.handle.output_len.store(out.len() - self.written.get(), Ordering::Relaxed);
         self.trouble.set((result != Flushed::All).then_some(result));
@@ -117,6 +135,6 @@ impl Sink {
         }
         let since_ms = self.soft_since_ms.get().unwrap_or(now_ms);
         self.soft_since_ms.set(Some(since_ms));
-        now_ms - since_ms > bound.soft_seconds * 1000
+        now_ms - since_ms > bound.soft_seconds.saturating_mul(1000)
     }
 }

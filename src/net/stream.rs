@@ -65,6 +65,15 @@ impl Reader {
         polled.map_ok(|()| buffer.filled().len())
     }
 
+    /// Whether the other side is known to have closed; reads nothing.
+    ///
+    /// A unix socket, or one with unread input, may be closed without being known to.
+    pub(super) fn poll_closed(&mut self, cx: &mut Context<'_>) -> bool {
+        let Self::Tcp(half) = self else { return false };
+        let mut byte = [0];
+        matches!(half.poll_peek(cx, &mut ReadBuf::new(&mut byte)), Poll::Ready(Ok(0) | Err(_)))
+    }
+
     /// Appends at most `room` bytes to `bytes`, straight from the socket.
     pub(super) fn poll_read_into(
         &mut self,

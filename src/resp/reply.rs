@@ -95,6 +95,29 @@ impl ReplyBuf {
         std::mem::take(&mut self.bytes)
     }
 
+    /// Drops as much of the first `count` bytes as can be dropped whole and returns how much.
+    ///
+    /// A shared value that is only partly within them stays.
+    pub fn discard_front(&mut self, count: usize) -> usize {
+        let (mut dropped, mut values, mut bytes) = (0, 0, 0);
+        for (at, value) in &self.shared {
+            let end = dropped + (at - bytes) + value.len();
+            if end > count {
+                break;
+            }
+            (dropped, bytes, values) = (end, *at, values + 1);
+        }
+        let next = self.shared.get(values).map_or(self.bytes.len(), |(at, _)| *at);
+        let more = (count - dropped).min(next - bytes);
+        (dropped, bytes) = (dropped + more, bytes + more);
+        self.bytes.drain(..bytes);
+        for (_, value) in self.shared.drain(..values) {
+            self.shared_len -= value.len();
+        }
+        self.shared.iter_mut().for_each(|(at, _)| *at -= bytes);
+        dropped
+    }
+
     /// The replies from byte `written` on as slices for one vectored write.
     pub fn slices<'a>(&'a self, written: usize, out: &mut Vec<IoSlice<'a>>) {
         const SLICES_MAX: usize = 64;
@@ -378,6 +401,16 @@ mod tests {
         let expected = [b"*3\r\n:1\r\n$16384\r\n".as_slice(), &value[..], b"\r\n:2\r\n"].concat();
         assert_eq!((out.to_vec(), out.len()), (expected.clone(), expected.len()));
         assert!(out.plain().is_none());
+        for count in [0, 5, 16, 17, 5000, 16_400, 16_402, expected.len()] {
+            let mut out = ReplyBuf::default();
+            out.raw(&expected[..16]);
+            out.shared.push((16, Arc::clone(&value)));
+            out.shared_len = value.len();
+            out.raw(b"\r\n:2\r\n");
+            let dropped = out.discard_front(count);
+            assert!(dropped <= count && (count > 16 && count < 16_400 || dropped == count));
+            assert_eq!(out.to_vec(), expected[dropped..], "{count}");
+        }
         for written in [0, 1, 20, 5000, expected.len() - 1] {
             let mut slices = Vec::new();
             out.slices(written, &mut slices);

@@ -184,7 +184,8 @@ impl RequestParser {
     /// Bytes kept outside the caller's buffer: what the client's query buffer holds besides.
     pub fn held_len(&self) -> usize {
         let bigs: usize = self.bigs.iter().map(|b| b.len()).sum();
-        bigs + self.big.as_ref().map_or(0, |b| b.bytes.len())
+        bigs + self.partial.len() * size_of::<ArgRange>()
+            + self.big.as_ref().map_or(0, |b| b.bytes.len())
     }
 
     fn run(

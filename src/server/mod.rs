@@ -150,6 +150,10 @@ impl Server {
         let paused = self.pause.is_paused(write, now_ms);
         if !self.pause.is_active(now_ms) {
             self.set_gate(gate::PAUSED, false);
+            // Another event loop may have begun a pause in between.
+            if self.pause.is_active(now_ms) {
+                self.set_gate(gate::PAUSED, true);
+            }
         }
         paused
     }

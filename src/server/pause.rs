@@ -1,6 +1,7 @@
 //! CLIENT PAUSE: until when, and for which commands, clients wait.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -58,9 +59,14 @@ impl Pause {
         self.write_until_ms.load(Ordering::Relaxed)
     }
 
-    /// Completes when [`Self::end`] is called.
-    pub async fn ended(&self) {
-        self.ended.notified().await;
+    /// Completes when no pause lasts any more; `now_ms` tells the time.
+    pub async fn over(&self, now_ms: impl Fn() -> i64) {
+        loop {
+            // An end between the look at the time and the wait must not be missed.
+            let ended = self.ended.notified();
+            let Ok(left_ms @ 1..) = u64::try_from(self.until_ms() - now_ms()) else { return };
+            let _ = tokio::time::timeout(Duration::from_millis(left_ms), ended).await;
+        }
     }
 }
 

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
+
 use super::Server;
 use super::settings::OutputBound;
-use crate::base::limits::STRING_LEN_MAX;
+use crate::base::limits::BUFFER_MAX;
 use crate::config::{Config, Effect, SetError};
 use crate::keyspace::AccessPolicy;
 use crate::observe::log::{Format, Level, LogSettings, Timestamp};
@@ -16,9 +18,18 @@ impl Server {
         let config = self.config.read();
         let size = |name: &str| usize::try_from(config.int(name)).unwrap_or(0);
         let settings = &self.settings;
-        settings.bulk_max.store(config.int("proto-max-bulk-len").max(1), Relaxed);
-        settings.query_max.store(size("client-query-buffer-limit"), Relaxed);
-        settings.clients_max.store(size("maxclients"), Relaxed);
+        settings.bulk_max.store(config.int("proto-max-bulk-len").clamp(1, BUFFER_MAX), Relaxed);
+        let query_max = size("client-query-buffer-limit").min(BUFFER_MAX as usize);
+        settings.query_max.store(query_max, Relaxed);
+        let clients_max = raise_open_files(size("maxclients"), self.threads());
+        if clients_max < size("maxclients") {
+            tracing::warn!(
+                "maxclients is {clients_max} instead of {}, because the system allows too few open \
+                 files",
+                size("maxclients")
+            );
+        }
+        settings.clients_max.store(clients_max, Relaxed);
         settings.idle_seconds.store(config.int("timeout"), Relaxed);
         settings.keepalive_seconds.store(config.int("tcp-keepalive"), Relaxed);
         settings.maxmemory.store(size("maxmemory") as u64, Relaxed);
@@ -36,7 +47,6 @@ impl Server {
             log_factor: small("lfu-log-factor"),
             decay_minutes: small("lfu-decay-time"),
         });
-        debug_assert!(settings.bulk_max() <= STRING_LEN_MAX.max(config.int("proto-max-bulk-len")));
     }
 
     /// Changes the configuration by `change` and carries out what follows; all or nothing.
@@ -70,6 +80,21 @@ impl Server {
             let reason = "the append only file is not supported yet";
             return Err(SetError::refused("appendonly", reason));
         }
+        if has(Effect::MaxClients) {
+            let wanted = usize::try_from(config.int("maxclients")).unwrap_or(usize::MAX);
+            let possible = raise_open_files(wanted, self.threads());
+            if possible < wanted {
+                let reason = format!(
+                    "The operating system is not able to handle the specified number of clients, \
+                     try with {possible}"
+                );
+                return Err(SetError::refused("maxclients", reason));
+            }
+        }
+        if has(Effect::Dir) {
+            std::env::set_current_dir(config.text("dir"))
+                .map_err(|error| SetError::refused("dir", error.to_string()))?;
+        }
         if has(Effect::Listen) {
             self.listen_anew(config, before)?;
         }
@@ -96,6 +121,25 @@ impl Server {
         *self.addresses.write() = addresses;
         Ok(())
     }
+}
+
+/// Files the server opens besides its clients' sockets, and those of each event loop.
+const FILES_RESERVED: usize = 32;
+const FILES_PER_LOOP: usize = 8;
+
+/// Lets the process open files for `clients` connections and returns how many it may have.
+fn raise_open_files(clients: usize, threads: usize) -> usize {
+    let reserved = FILES_RESERVED + FILES_PER_LOOP * threads;
+    let wanted = clients.saturating_add(reserved) as u64;
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < wanted) {
+        let most = limit.maximum.map_or(wanted, |most| most.min(wanted));
+        limit.current = Some(most.max(limit.current.unwrap_or(0)));
+        // What is possible is read back, so that a refusal shows there.
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
+    let possible = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |n| n as usize);
+    clients.min(possible.saturating_sub(reserved))
 }
 
 /// The log's settings as the configuration has them.

@@ -33,6 +33,10 @@ pub const CURSOR_BITS: u32 = 48;
 /// Two neighbours merge when both together hold at most this many items.
 const MERGE_LEN: usize = SEGMENT_SLOTS / 4;
 
+/// So many items fit into a segment even if all have the same home bucket: that one, the next one
+/// and the stash have room for 42.
+const CLUMP_LEN_MAX: usize = 32;
+
 /// `min_expire` of a segment in which nothing expires.
 const NEVER: i64 = i64::MAX;
 
@@ -287,7 +291,7 @@ impl<T: Thin> Table<T> {
     pub fn remove(&mut self, hash: u64, position: Position, hasher: &KeyHasher) -> T {
         let item = self.take(position);
         if usize::from(self.metas[position.segment as usize].len) <= MERGE_LEN / 2 {
-            self.try_merge(self.directory_index(self.local(hash)), hasher);
+            self.merge_around(self.local(hash), hasher);
         }
         item
     }
@@ -301,24 +305,39 @@ impl<T: Thin> Table<T> {
         self.segments[segment].take(position.place).expect("a position names an item")
     }
 
-    /// Merges the segment of directory entry `index` with its neighbour if both are thin.
-    fn try_merge(&mut self, index: usize, hasher: &KeyHasher) {
-        let Some(pointer) = self.directory.get(index).copied() else { return };
-        if pointer.depth() == 0 {
-            if self.len == 0 {
-                *self = Self::new(self.base_bits);
+    /// Merges the segment of the local hash `at` with its neighbour for as long as both are thin.
+    fn merge_around(&mut self, at: u64, hasher: &KeyHasher) {
+        if self.len == 0 {
+            *self = Self::new(self.base_bits);
+        }
+        loop {
+            let before = self.segments.len();
+            // A merge that had to split again would be repeated for ever.
+            if !self.try_merge(self.directory_index(at), hasher) || self.segments.len() >= before {
+                return;
             }
-            return;
+        }
+    }
+
+    /// Merges the segment of directory entry `index` with its neighbour if both are thin.
+    fn try_merge(&mut self, index: usize, hasher: &KeyHasher) -> bool {
+        let Some(pointer) = self.directory.get(index).copied() else { return false };
+        if pointer.depth() == 0 {
+            return false;
         }
         let span = 1 << (self.depth - pointer.depth());
         let first = index & !(2 * span - 1);
         let (lower, upper) = (self.directory[first], self.directory[first + span]);
         if lower.depth() != upper.depth() {
-            return;
+            return false;
         }
         let len = |p: Pointer| usize::from(self.metas[p.segment()].len);
-        if len(lower) + len(upper) > MERGE_LEN {
-            return;
+        let (less, more) = (len(lower).min(len(upper)), len(lower).max(len(upper)));
+        // Where one half is nearly empty the items are in few of the merged segment's home buckets,
+        // and few must they be to find room there.
+        let fits = less + more <= CLUMP_LEN_MAX || less + more <= MERGE_LEN && more <= 4 * less;
+        if !fits {
+            return false;
         }
         let merged = Pointer::new(lower.segment(), lower.depth() - 1);
         self.directory[first..first + 2 * span].fill(merged);
@@ -326,6 +345,7 @@ impl<T: Thin> Table<T> {
         self.redistribute(upper.segment(), hasher);
         self.drop_segment(upper.segment());
         self.shrink_directory();
+        true
     }
 
     /// Drops an empty segment that no directory entry names; the last one takes its number.
@@ -450,7 +470,7 @@ impl<T: Thin> Table<T> {
         if let Some(hash) = hash
             && usize::from(self.metas[due].len) <= MERGE_LEN / 2
         {
-            self.try_merge(self.directory_index(self.local(hash)), hasher);
+            self.merge_around(self.local(hash), hasher);
         }
         true
     }

@@ -160,6 +160,27 @@ fn expiry_takes_exactly_what_is_due() {
 }
 
 #[test]
+fn emptied_ranges_merge_and_crowded_ones_do_not() {
+    let mut model = Model::new(0);
+    (0..20_000).for_each(|n| model.set(n, n, Some(i64::from(n % 2))));
+    let (hasher, mut last) = (model.hasher, 0);
+    // What stays lies in one eighth of the hash space.
+    for n in 0..20_000 {
+        if model.hash(n) >> 61 != 5 {
+            model.remove(n);
+        }
+    }
+    model.check();
+    let left = model.expected.len();
+    assert!(model.table.slots() < 4 * left, "{} slots for {left}", model.table.slots());
+    while model.table.expire_segment(0, 0, &hasher, |_| last += 1) {}
+    model.expected.retain(|n, _| n % 2 == 1);
+    model.check();
+    while model.table.expire_segment(1, 1, &hasher, |_| last += 1) {}
+    assert_eq!((last, model.table.slots()), (left, 0));
+}
+
+#[test]
 fn changing_a_deadline_in_place_is_noticed() {
     let mut model = Model::new(0);
     model.set(1, 0, None);
