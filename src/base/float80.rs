@@ -10,7 +10,7 @@
 //!         mantissa >= 2^63 unless exponent == -16445 (subnormals and zero)
 //! ```
 //!
-//! Everyday numbers stay within 128-bit integers. Others go through [`Big`], a plain array of
+//! Everyday numbers stay within 128-bit integers. Others go through `Big`, a plain array of
 //! limbs, whose size is bounded by [`TEXT_LEN_MAX`] digits and the exponent range.
 
 use std::cmp::Ordering;

@@ -12,6 +12,7 @@ mod harness;
 mod limits;
 mod listening;
 mod notation;
+mod pauses;
 mod protocol;
 mod script;
 mod scripts;

@@ -1,6 +1,6 @@
 //! A hash table that grows by splitting one small segment at a time.
 //!
-//! Extendible hashing (Fagin et al., 1979) over the segments of [`segment`]: the directory maps the
+//! Extendible hashing (Fagin et al., 1979) over the segments of `segment`: the directory maps the
 //! top bits of a hash to a segment; a full segment splits in two by one more bit, which moves at most
 //! 448 items, so no insertion ever waits for a table-wide rehash. Two thin neighbours merge again.
 //!
