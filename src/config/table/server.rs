@@ -31,9 +31,9 @@ pub(super) const NETWORK: &[Directive] = &[
     int("tcp-keepalive", "300", COUNT, E::ClientTimeouts,
         "Seconds between keepalive probes to clients; 0 sends none."),
     text("unixsocket", "", Rule::Optional, E::None, "Path of a Unix socket to listen on.")
-        .fixed().later("Unix sockets"),
+        .fixed(),
     octal("unixsocketperm", "0", (0, 0o777), E::None,
-        "Mode of the Unix socket; 0 keeps the umask's.").fixed().later("Unix sockets"),
+        "Mode of the Unix socket; 0 keeps the umask's.").fixed(),
     text("unixsocketgroup", "", Rule::Optional, E::None, "Group that owns the Unix socket.")
         .fixed().unlisted().later("Unix sockets"),
     text("bind-source-addr", "", Rule::Optional, E::None, "Local address of outgoing connections.")
