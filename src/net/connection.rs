@@ -355,19 +355,10 @@ impl Connection {
     }
 
     fn check_output_limit(&self) -> Option<Turn> {
-        let server = self.reactor.server();
         let now_ms = self.client.handle.active_at_ms.load(Ordering::Relaxed);
-        if self.sink.pending() == 0 || !self.sink.exceeds(server.settings.output(), now_ms) {
-            return None;
-        }
-        tracing::warn!(
-            "Client id={} addr={} scheduled to be closed ASAP for overcoming of output buffer \
-             limits.",
-            self.client.handle.id,
-            self.client.handle.peer.addr()
-        );
-        server.stats.output_limit_disconnections.fetch_add(1, Ordering::Relaxed);
-        Some(Turn::Drop)
+        let server = self.reactor.server();
+        let over = self.sink.pending() > 0 && self.sink.is_over_limit(server, now_ms);
+        over.then_some(Turn::Drop)
     }
 
     fn note_input(&self, count: usize) {

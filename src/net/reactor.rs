@@ -115,16 +115,14 @@ impl Reactor {
 
     /// Closes the connections whose blocked output exceeds its limits by now.
     pub fn check_outputs(&self) {
-        let (bound, now_ms) = (self.server.settings.output(), self.server.now_ms());
+        let now_ms = self.server.now_ms();
         self.blocked.borrow_mut().retain(|sink| {
             let blocked = sink.trouble.get() == Some(Flushed::Blocked);
-            let exceeds = blocked && sink.exceeds(bound, now_ms);
-            if exceeds {
-                let disconnections = &self.server.stats.output_limit_disconnections;
-                disconnections.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let over = blocked && sink.is_over_limit(&self.server, now_ms);
+            if over {
                 sink.kill();
             }
-            let keep = blocked && !exceeds;
+            let keep = blocked && !over;
             sink.watched.set(keep);
             keep
         });

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use super::reactor::Reactor;
 use super::stream::Writer;
 use crate::resp::ReplyBuf;
-use crate::server::{ClientHandle, OutputBound};
+use crate::server::{ClientHandle, OutputBound, Server};
 
 /// Written bytes that a blocked output keeps before it lets go of them.
 const TRIM_AT: usize = 64 * 1024;
@@ -123,8 +123,22 @@ impl Sink {
         Flushed::All
     }
 
-    /// Whether the output exceeds its bounds at `now_ms`.
-    pub(super) fn exceeds(&self, bound: OutputBound, now_ms: i64) -> bool {
+    /// Whether the output exceeds its bounds at `now_ms`; if so, that is counted and logged.
+    pub(super) fn is_over_limit(&self, server: &Server, now_ms: i64) -> bool {
+        let over = self.exceeds(server.settings.output(), now_ms);
+        if over {
+            tracing::warn!(
+                "Client id={} addr={} scheduled to be closed ASAP for overcoming of output buffer \
+                 limits.",
+                self.handle.id,
+                self.handle.peer.addr()
+            );
+            server.stats.output_limit_disconnections.fetch_add(1, Ordering::Relaxed);
+        }
+        over
+    }
+
+    fn exceeds(&self, bound: OutputBound, now_ms: i64) -> bool {
         let pending = self.pending();
         if bound.hard > 0 && pending >= bound.hard {
             return true;

@@ -27,6 +27,16 @@ fn wait_until_held(admin: &mut Conn, id: &Reply) {
     assert!(wait_for(DEADLINE, held), "the server never read the request");
 }
 
+/// A client that sees to things, and one whose `SET k v` a pause holds back.
+fn with_held_write(server: &Server) -> (Conn, Conn) {
+    let (mut admin, mut writer) = (server.connect(), server.connect());
+    let id = writer.call(&["CLIENT", "ID"]);
+    assert_eq!(admin.call(&["CLIENT", "PAUSE", "60000", "WRITE"]), ok());
+    writer.send(&["SET", "k", "v"]).expect("the connection is open");
+    wait_until_held(&mut admin, &id);
+    (admin, writer)
+}
+
 #[test]
 fn a_pause_keeps_big_arguments() {
     let server = Server::start(&[]);
@@ -48,11 +58,7 @@ fn a_pause_keeps_big_arguments() {
 #[test]
 fn a_killed_client_runs_nothing_that_was_held_back() {
     let server = Server::start(&[]);
-    let (mut admin, mut writer) = (server.connect(), server.connect());
-    let id = writer.call(&["CLIENT", "ID"]);
-    assert_eq!(admin.call(&["CLIENT", "PAUSE", "60000", "WRITE"]), ok());
-    writer.send(&["SET", "k", "v"]).expect("the connection is open");
-    wait_until_held(&mut admin, &id);
+    let (mut admin, mut writer) = with_held_write(&server);
     assert_eq!(admin.call(&["CLIENT", "KILL", "TYPE", "normal"]), Reply::Integer(1));
     assert!(writer.read().is_err(), "the connection is closed at once");
     assert_eq!(admin.call(&["CLIENT", "UNPAUSE"]), ok());
@@ -62,11 +68,7 @@ fn a_killed_client_runs_nothing_that_was_held_back() {
 #[test]
 fn a_client_that_leaves_during_a_pause_is_forgotten() {
     let server = Server::start(&[]);
-    let (mut admin, mut writer) = (server.connect(), server.connect());
-    let id = writer.call(&["CLIENT", "ID"]);
-    assert_eq!(admin.call(&["CLIENT", "PAUSE", "60000", "WRITE"]), ok());
-    writer.send(&["SET", "k", "v"]).expect("the connection is open");
-    wait_until_held(&mut admin, &id);
+    let (mut admin, writer) = with_held_write(&server);
     drop(writer);
     assert!(wait_for(DEADLINE, || admin.info("connected_clients") == 1), "it is still listed");
     assert_eq!(admin.call(&["CLIENT", "UNPAUSE"]), ok());
