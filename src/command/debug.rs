@@ -10,9 +10,9 @@ use super::error::CmdError;
 use super::spec::{Command, Flags, Group, Locks};
 use crate::base::limits::{ERROR_PREVIEW_MAX, STRING_LEN_MAX};
 use crate::base::{bytes, number};
-use crate::keyspace::{Deadline, Lookup, ValueView};
+use crate::keyspace::{Deadline, Lookup};
 use crate::resp::Protocol;
-use crate::value::{NewStr, StrView};
+use crate::value::{NewStr, StrView, ValueView};
 
 /// Longest DEBUG SLEEP, in seconds.
 const SLEEP_MAX: f64 = 86_400.0;
@@ -93,7 +93,13 @@ fn sleep(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
 fn object(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), CmdError> {
     let (key, policy, now_ms) = (args.key(2), ctx.db.policy(), ctx.now_ms);
     let entry = ctx.db.lookup(key, Lookup::Silent).ok_or(CmdError::NoSuchKey)?;
-    let ValueView::Str(value) = entry.value();
+    let value = entry.value();
+    let serialized_len = match value {
+        ValueView::Str(value) => serialized_len(&value),
+        // A packed body is stored as one string with its header and end mark.
+        ValueView::Packed(packed) => packed.body.len() + 8,
+        ValueView::Object(object) => object.memory(),
+    };
     let access = entry.access();
     let idle = if policy.lfu { 0 } else { policy.idle_ms(access, now_ms) / 1000 };
     let text = format!(
@@ -101,7 +107,7 @@ fn object(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), CmdError> {
          lru_seconds_idle:{idle}",
         entry.address(),
         value.encoding(),
-        serialized_len(&value),
+        serialized_len,
     );
     ctx.out.simple(&text);
     Ok(())

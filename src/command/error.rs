@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::config::{RewriteError, SetError};
-use crate::keyspace::WrongType;
+use crate::value::WrongType;
 
 /// Why a command was refused.
 #[derive(Debug, Error)]

@@ -4,8 +4,8 @@ use super::args::Args;
 use super::context::{Ctx, Flow};
 use super::error::CmdError;
 use super::spec::{Command, Flags, KeySpec, Locks};
-use crate::keyspace::{Deadline, EntryView, Event, Key, Lookup, NewValue, ValueView};
-use crate::value::NewStr;
+use crate::keyspace::{EntryView, Event, Key, Lookup};
+use crate::value::{StrView, ValueView};
 
 /// What OBJECT REFCOUNT reports for the integers that Redis keeps shared (INT_MAX there).
 const SHARED_REFCOUNT: i64 = i32::MAX as i64;
@@ -172,40 +172,15 @@ fn copy(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         ctx.out.integer(0);
         return Ok(Flow::Done);
     };
-    let (value, deadline) = (OwnedValue::of(found), found.deadline());
+    let copy = found.to_entry();
     ctx.db.select(target);
     let free = replace || !ctx.db.contains(to);
     if free {
-        let deadline = deadline.map_or(Deadline::Clear, Deadline::At);
-        ctx.db.set(to, value.to_new(), deadline).changed(Event::COPY_TO);
+        ctx.db.put(to, copy).changed(Event::COPY_TO);
     }
     ctx.db.select(source);
     ctx.out.integer(i64::from(free));
     Ok(Flow::Done)
-}
-
-/// A copy of a value that outlives the entry it was read from; long strings are shared.
-enum OwnedValue {
-    Short { bytes: Vec<u8>, raw: bool },
-    Str(NewStr<'static>),
-}
-
-impl OwnedValue {
-    fn of(entry: EntryView<'_>) -> Self {
-        let ValueView::Str(value) = entry.value();
-        match value.to_new() {
-            NewStr::Bytes { bytes, raw } => Self::Short { bytes: bytes.to_vec(), raw },
-            NewStr::Int(value) => Self::Str(NewStr::Int(value)),
-            NewStr::Shared(bytes) => Self::Str(NewStr::Shared(bytes)),
-        }
-    }
-
-    fn to_new(&self) -> NewValue<'_> {
-        NewValue::Str(match self {
-            Self::Short { bytes, raw } => NewStr::Bytes { bytes, raw: *raw },
-            Self::Str(value) => value.clone(),
-        })
-    }
 }
 
 /// The database of that number; Redis tells apart what is no C `int` from what is no database.
@@ -245,7 +220,7 @@ fn randomkey(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
 
 fn object_encoding(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     match ctx.db.lookup(args.key(2), Lookup::Silent).map(EntryView::value) {
-        Some(ValueView::Str(value)) => ctx.out.text(value.encoding()),
+        Some(value) => ctx.out.text(value.encoding()),
         None => ctx.out.null(),
     }
     Ok(Flow::Done)
@@ -253,7 +228,7 @@ fn object_encoding(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError>
 
 fn object_refcount(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     match ctx.db.lookup(args.key(2), Lookup::Silent).map(EntryView::value) {
-        Some(ValueView::Str(crate::value::StrView::Int(0..SHARED_INTEGERS))) => {
+        Some(ValueView::Str(StrView::Int(0..SHARED_INTEGERS))) => {
             ctx.out.integer(SHARED_REFCOUNT);
         }
         Some(_) => ctx.out.integer(1),

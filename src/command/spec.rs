@@ -62,6 +62,10 @@ impl Flags {
 
     /// Belongs to the class of commands about connections, whatever its group.
     pub const CONNECTION: Self = Self(1 << 20);
+    /// May wait for a key.
+    pub const BLOCKING: Self = Self(1 << 21);
+    /// Belongs to the classes of sets, sorted sets and lists, whatever its group.
+    pub const SORTS: Self = Self(1 << 22);
 
     /// Both sets together.
     pub const fn with(self, other: Self) -> Self {
@@ -82,6 +86,7 @@ pub(super) const WIRE_FLAGS: &[(Flags, &str)] = &[
     (Flags::DENYOOM, "denyoom"),
     (Flags::ADMIN, "admin"),
     (Flags::NOSCRIPT, "noscript"),
+    (Flags::BLOCKING, "blocking"),
     (Flags::LOADING, "loading"),
     (Flags::STALE, "stale"),
     (Flags::SKIP_MONITOR, "skip_monitor"),
@@ -99,6 +104,20 @@ pub(super) const WIRE_FLAGS: &[(Flags, &str)] = &[
 pub enum Group {
     /// Strings.
     String,
+    /// Lists.
+    List,
+    /// Sets.
+    Set,
+    /// Sorted sets.
+    SortedSet,
+    /// Hashes.
+    Hash,
+    /// Bitmaps, which are strings.
+    Bitmap,
+    /// HyperLogLogs, which are strings.
+    HyperLogLog,
+    /// Places on earth, in sorted sets.
+    Geo,
     /// Keys of any type.
     Generic,
     /// The connection itself.
@@ -114,6 +133,13 @@ impl Group {
     pub fn name(self) -> &'static str {
         match self {
             Self::String => "string",
+            Self::List => "list",
+            Self::Set => "set",
+            Self::SortedSet => "sorted-set",
+            Self::Hash => "hash",
+            Self::Bitmap => "bitmap",
+            Self::HyperLogLog => "hyperloglog",
+            Self::Geo => "geo",
             Self::Generic => "generic",
             Self::Connection => "connection",
             Self::Server => "server",
@@ -350,13 +376,22 @@ impl Command {
         // A container is in no class of its group: only its subcommands do something.
         let of_group = |group| self.group == group && self.subcommands.is_empty();
         let connection = of_group(Group::Connection) || self.flags.has(Flags::CONNECTION);
+        let sorts = self.flags.has(Flags::SORTS);
         add(self.flags.has(Flags::KEYSPACE), "keyspace");
         add(self.flags.has(Flags::READONLY), "read");
         add(self.flags.has(Flags::WRITE), "write");
+        add(of_group(Group::Set) || sorts, "set");
+        add(of_group(Group::SortedSet) || sorts, "sortedset");
+        add(of_group(Group::List) || sorts, "list");
+        add(of_group(Group::Hash), "hash");
         add(of_group(Group::String), "string");
+        add(of_group(Group::Bitmap), "bitmap");
+        add(of_group(Group::HyperLogLog), "hyperloglog");
+        add(of_group(Group::Geo), "geo");
         add(self.flags.has(Flags::ADMIN), "admin");
         add(self.flags.has(Flags::FAST), "fast");
         add(!self.flags.has(Flags::FAST), "slow");
+        add(self.flags.has(Flags::BLOCKING), "blocking");
         add(self.flags.has(Flags::ADMIN.with(Flags::DANGEROUS)), "dangerous");
         add(connection, "connection");
         add(of_group(Group::Scripting), "scripting");

@@ -10,7 +10,8 @@ use super::options::{
 use super::spec::{Command, Group, KeySpec};
 use crate::base::bytes;
 use crate::base::number;
-use crate::keyspace::{Deadline, Event, Key, Lookup, Str, ValueView};
+use crate::keyspace::{Deadline, Event, Key, Lookup};
+use crate::value::{Str, ValueView};
 
 const READ: &[KeySpec] = &[KeySpec::one("RO", &["access"])];
 const OVERWRITE: &[KeySpec] = &[KeySpec::one("OW", &["update"])];
@@ -302,7 +303,7 @@ fn mget(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     for index in 1..args.len() {
         match ctx.db.lookup(args.key(index), Lookup::Read).map(|entry| entry.value()) {
             Some(ValueView::Str(value)) => value.reply(ctx.out),
-            None => ctx.out.null(),
+            _ => ctx.out.null(),
         }
     }
     Ok(Flow::Done)

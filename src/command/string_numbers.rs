@@ -8,8 +8,8 @@ use super::spec::{Command, Group, KeySpec};
 use crate::base::bytes;
 use crate::base::float80::Float80;
 use crate::base::number;
-use crate::keyspace::{Deadline, Event, Key, Lookup, Str};
-use crate::value::NewStr;
+use crate::keyspace::{Deadline, Event, Key, Lookup};
+use crate::value::{NewStr, Str};
 
 const READ_UPDATE: &[KeySpec] = &[KeySpec::one("RW", &["access", "update"])];
 

@@ -5,8 +5,8 @@ use super::context::{Ctx, Flow};
 use super::error::CmdError;
 use super::spec::{Command, Group, KeySpec};
 use crate::base::bytes;
-use crate::keyspace::{Deadline, Event, Str};
-use crate::value::NewStr;
+use crate::keyspace::{Deadline, Event};
+use crate::value::{NewStr, Str};
 
 const READ: &[KeySpec] = &[KeySpec::one("RO", &["access"])];
 

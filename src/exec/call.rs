@@ -16,13 +16,9 @@ use crate::keyspace::{Access, Changes, DbView, LockSet, Trash};
 use crate::observe::stats::LoopCounters;
 use crate::resp::{Argv, Mark, ReplyBuf};
 use crate::server::{Client, ClientFlags, Propagated, Server, gate};
-use crate::value::Value;
 
 /// Keys that an event loop keeps room for.
 const KEPT_KEYS_MAX: usize = 16 * 1024;
-
-/// Strings up to this length are freed at once, longer values on the lazyfree thread, in bytes.
-const FREE_AT_ONCE_MAX: usize = 64 * 1024;
 
 /// After commands that took this long together, the time is read anew, in microseconds.
 const CLOCK_STALE_US: u64 = 500;
@@ -288,9 +284,7 @@ impl Executor {
         self.changes.dirty = 0;
         if !self.changes.trash.is_empty() {
             let costly = |trash: &Trash| match trash {
-                Trash::Value(value) => match &**value {
-                    Value::Str(bytes) => bytes.len() > FREE_AT_ONCE_MAX,
-                },
+                Trash::Value(value) => value.is_costly_to_free(),
                 Trash::Db(_) => true,
             };
             let costly: Vec<Trash> = self.changes.trash.extract_if(.., |t| costly(t)).collect();

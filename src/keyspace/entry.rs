@@ -1,16 +1,17 @@
 //! An entry: one allocation that holds a key, its deadline, its access bits and its value.
 //!
 //! ```text
-//!  0      1      2          4         5            8          16         20
-//!  | form | flags| value len| key len | access 24b | deadline | key len  | key ... | payload ... |
-//!                   u16       u8                    i64, if     u32, if
-//!                                                   VOLATILE    LONG_KEY
-//! payload: Int 8 bytes; Inline `value len` bytes; Heap 8 bytes, the pointer of a Box<Value>
+//!  0      1       2            4         5            8          16         20
+//!  | form | count | payload len | key len | access 24b | deadline | key len  | key ... | payload ... |
+//!  | flags| u8    | u16         | u8      |            | i64, if  | u32, if
+//!                                                      | VOLATILE | LONG_KEY
+//! payload: Int 8 bytes; Heap 8 bytes, the pointer of a Box<Value>; else `payload len` bytes
 //! ```
 //!
 //! Entries are thin (8 bytes to own one) because the table packs them into slots. An entry is
 //! allocated in the size classes of [`size_class`]; a value whose entry stays in its class is
-//! overwritten in place, which is what most writes do.
+//! overwritten in place, which is what most writes do. A small collection lies in its entry as a
+//! string does, and is changed there by [`Entry::splice`]; `count` is its number of items.
 //!
 //! Invariant: the layout that `form`, `flags` and the lengths describe is the one that was allocated.
 //! Only this module writes those fields.
@@ -19,41 +20,106 @@
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::ptr::{self, NonNull};
 
-use crate::encoding::table::Thin;
-use crate::value::{NewStr, StrView, Type, Value};
+use super::Db;
+use crate::encoding::table::{Position, Thin};
+use crate::value::packed::{PACKED_COUNT_MAX, PACKED_LEN_MAX, Packed, PackedForm};
+use crate::value::{NewStr, StrView, Type, Value, ValueView};
 
 const HEAD_LEN: usize = 8;
 const DEADLINE_LEN: usize = 8;
 const LONG_KEY_LEN: usize = 4;
 const WORD_LEN: usize = 8;
 
+/// The bits of the first byte that are the form; the others are flags.
+const FORM_MASK: u8 = 0x0f;
 /// The entry has a deadline.
-const VOLATILE: u8 = 1;
+const VOLATILE: u8 = 0x10;
 /// The key's length did not fit into a byte.
-const LONG_KEY: u8 = 2;
+const LONG_KEY: u8 = 0x20;
 /// An inline string that OBJECT ENCODING calls `raw`.
-const RAW: u8 = 4;
+const RAW: u8 = 0x40;
+
+/// `count` of a packed collection with more items.
+const UNCOUNTED: u8 = u8::MAX;
+
+const _: () = assert!(PACKED_COUNT_MAX == UNCOUNTED as usize - 1);
+const _: () = assert!(PACKED_LEN_MAX <= u16::MAX as usize);
 
 /// What the payload is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 enum Form {
-    Int = 0,
-    Inline = 1,
-    Heap = 2,
+    Int,
+    Heap,
+    Inline,
+    Packed(PackedForm),
+}
+
+/// The forms of packed collections by their number in an entry, which begins at 3.
+const PACKED_FORMS: [PackedForm; 7] = [
+    PackedForm::List,
+    PackedForm::Hash,
+    PackedForm::Set,
+    PackedForm::ZSet,
+    PackedForm::Ints16,
+    PackedForm::Ints32,
+    PackedForm::Ints64,
+];
+
+impl Form {
+    const FIRST_PACKED: u8 = 3;
+
+    #[inline]
+    fn bits(self) -> u8 {
+        match self {
+            Self::Int => 0,
+            Self::Heap => 1,
+            Self::Inline => 2,
+            Self::Packed(form) => Self::FIRST_PACKED + form as u8,
+        }
+    }
+
+    #[inline]
+    fn of(tag: u8) -> Self {
+        match tag & FORM_MASK {
+            0 => Self::Int,
+            1 => Self::Heap,
+            2 => Self::Inline,
+            packed => Self::Packed(PACKED_FORMS[usize::from(packed - Self::FIRST_PACKED)]),
+        }
+    }
+
+    /// Whether the payload is one word.
+    #[inline]
+    fn is_word(self) -> bool {
+        matches!(self, Self::Int | Self::Heap)
+    }
 }
 
 /// The fixed part of an entry.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Head {
-    form: Form,
-    flags: u8,
-    value_len: u16,
+    /// Form and flags.
+    tag: u8,
+    count: u8,
+    payload_len: u16,
     key_len: u8,
     access: [u8; 3],
+}
+
+impl Head {
+    #[inline]
+    fn form(self) -> Form {
+        Form::of(self.tag)
+    }
+
+    #[inline]
+    fn has(self, flag: u8) -> bool {
+        self.tag & flag != 0
+    }
 }
 
 /// What is to be stored in an entry.
@@ -61,15 +127,21 @@ struct Head {
 pub enum NewValue<'a> {
     /// A string.
     Str(NewStr<'a>),
+    /// A small collection.
+    Packed(Packed<'a>),
     /// A value of any other type, or a long string.
     Object(Box<Value>),
 }
 
-/// A value in place.
-#[derive(Clone, Copy, Debug)]
-pub enum ValueView<'a> {
-    /// A string.
-    Str(StrView<'a>),
+impl<'a> NewValue<'a> {
+    /// The same value, for storing it under another key; an object is copied whole.
+    pub fn copy_of(value: ValueView<'a>) -> Self {
+        match value {
+            ValueView::Str(value) => Self::Str(value.to_new()),
+            ValueView::Packed(packed) => Self::Packed(packed),
+            ValueView::Object(object) => Self::Object(Box::new(object.clone())),
+        }
+    }
 }
 
 /// An owned entry.
@@ -103,6 +175,7 @@ pub(super) fn size_class(len: usize) -> usize {
 enum Payload<'a> {
     Int(i64),
     Inline { bytes: &'a [u8], raw: bool },
+    Packed(Packed<'a>),
     Heap(Box<Value>),
 }
 
@@ -112,6 +185,7 @@ impl<'a> From<NewValue<'a>> for Payload<'a> {
             NewValue::Str(NewStr::Int(value)) => Self::Int(value),
             NewValue::Str(NewStr::Bytes { bytes, raw }) => Self::Inline { bytes, raw },
             NewValue::Str(NewStr::Shared(bytes)) => Self::Heap(Box::new(Value::Str(bytes))),
+            NewValue::Packed(packed) => Self::Packed(packed),
             NewValue::Object(value) => Self::Heap(value),
         }
     }
@@ -122,6 +196,7 @@ impl Payload<'_> {
         match self {
             Self::Int(_) => Form::Int,
             Self::Inline { .. } => Form::Inline,
+            Self::Packed(packed) => Form::Packed(packed.form),
             Self::Heap(_) => Form::Heap,
         }
     }
@@ -130,17 +205,25 @@ impl Payload<'_> {
         match self {
             Self::Int(_) | Self::Heap(_) => WORD_LEN,
             Self::Inline { bytes, .. } => bytes.len(),
+            Self::Packed(packed) => packed.body.len(),
         }
     }
 
     /// The head's fields that describe the payload, given its other flags.
     fn describe(&self, head: &mut Head) {
-        head.form = self.form();
-        head.flags &= !RAW;
-        head.value_len = 0;
-        if let Self::Inline { bytes, raw } = self {
-            head.flags |= if *raw { RAW } else { 0 };
-            head.value_len = u16::try_from(bytes.len()).expect("inline values are short");
+        head.tag = head.tag & !(FORM_MASK | RAW) | self.form().bits();
+        head.count = 0;
+        head.payload_len = 0;
+        match self {
+            Self::Int(_) | Self::Heap(_) => {}
+            Self::Inline { bytes, raw } => {
+                head.tag |= if *raw { RAW } else { 0 };
+                head.payload_len = payload_len(bytes.len());
+            }
+            Self::Packed(packed) => {
+                head.count = packed.count.map_or(UNCOUNTED, stored_count);
+                head.payload_len = payload_len(packed.body.len());
+            }
         }
     }
 
@@ -163,6 +246,10 @@ impl Payload<'_> {
                 bytes = inline;
                 bytes
             }
+            Self::Packed(packed) => {
+                bytes = packed.body;
+                bytes
+            }
         };
         // SAFETY: the caller's promise; a payload never borrows from the entry it is written to.
         unsafe { ptr::copy_nonoverlapping(from.as_ptr(), at, from.len()) }
@@ -175,16 +262,16 @@ impl Entry {
         let payload = Payload::from(value);
         let long_key = key.len() > usize::from(u8::MAX);
         let mut head = Head {
-            form: Form::Int,
-            flags: 0,
-            value_len: 0,
+            tag: 0,
+            count: 0,
+            payload_len: 0,
             key_len: if long_key { 0 } else { key.len() as u8 },
             access: access_bytes(access),
         };
-        head.flags |= if deadline.is_some() { VOLATILE } else { 0 };
-        head.flags |= if long_key { LONG_KEY } else { 0 };
+        head.tag |= if deadline.is_some() { VOLATILE } else { 0 };
+        head.tag |= if long_key { LONG_KEY } else { 0 };
         payload.describe(&mut head);
-        let key_at = key_offset(head.flags);
+        let key_at = key_offset(head.tag);
         let layout = layout(key_at + key.len() + payload.len());
         // SAFETY: the layout is at least HEAD_LEN bytes long.
         let Some(raw) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
@@ -217,8 +304,8 @@ impl Entry {
     pub fn set_value(&mut self, value: NewValue<'_>) {
         let view = self.view();
         let (key_len, payload) = (view.key().len(), Payload::from(value));
-        let payload_at = key_offset(view.head().flags) + key_len;
-        if view.head().form == Form::Heap
+        let payload_at = key_offset(view.head().tag) + key_len;
+        if view.head().form() == Form::Heap
             || size_class(payload_at + payload.len()) != size_class(view.len())
         {
             return self.rebuild(view.deadline(), Some(payload));
@@ -229,6 +316,50 @@ impl Entry {
         unsafe { self.raw.cast::<Head>().write(head) };
         // SAFETY: the class holds the payload at its place; the old one needs no drop.
         unsafe { payload.write(self.raw.as_ptr().add(payload_at)) };
+    }
+
+    /// Replaces the bytes `at` of a packed collection by `with`; it has `count` items afterwards.
+    ///
+    /// # Panics
+    /// If the value is not packed, `at` lies outside its body, or the body gets too long.
+    pub fn splice(&mut self, at: Range<usize>, with: &[u8], count: usize) {
+        let ValueView::Packed(packed) = self.view().value() else { panic!("nothing is packed") };
+        let (body, whole) = (packed.body.len(), self.view().len());
+        assert!(at.start <= at.end && at.end <= body, "the range lies in the body");
+        let tail = body - at.end;
+        let body_after = at.start + with.len() + tail;
+        let whole_after = whole - body + body_after;
+        let mut head = self.view().head();
+        head.payload_len = payload_len(body_after);
+        head.count = stored_count(count);
+        let (cut, resume) = (whole - body + at.start, whole - tail);
+        let before = self.raw;
+        let grown = size_class(whole_after) != size_class(whole);
+        if grown {
+            let layout = layout(whole_after);
+            // SAFETY: the layout is at least HEAD_LEN bytes long.
+            let Some(raw) = NonNull::new(unsafe { alloc(layout) }) else {
+                handle_alloc_error(layout)
+            };
+            // SAFETY: both hold at least the first `cut` bytes, and they are different allocations.
+            unsafe { ptr::copy_nonoverlapping(before.as_ptr(), raw.as_ptr(), cut) };
+            self.raw = raw;
+        }
+        // SAFETY: `resume` is at most the old length.
+        let from = unsafe { before.as_ptr().add(resume) };
+        // SAFETY: the new length, and so the class allocated, reaches beyond `cut`.
+        let gap = unsafe { self.raw.as_ptr().add(cut) };
+        // SAFETY: the tail ends where the new length does; within one allocation it may overlap.
+        unsafe { ptr::copy(from, gap.add(with.len()), tail) };
+        // SAFETY: the gap is `with.len()` bytes long, and `with` is not part of the entry, which is
+        // exclusively borrowed.
+        unsafe { ptr::copy_nonoverlapping(with.as_ptr(), gap, with.len()) };
+        // SAFETY: a Head fits, and describes what was just written.
+        unsafe { self.raw.cast::<Head>().write(head) };
+        if grown {
+            // SAFETY: it was allocated for the old length and nothing refers to it any more.
+            unsafe { dealloc(before.as_ptr(), self::layout(whole)) };
+        }
     }
 
     /// Sets or removes the deadline, in Unix milliseconds.
@@ -266,10 +397,12 @@ impl Entry {
         let value = match payload {
             Some(Payload::Int(value)) => NewValue::Str(NewStr::Int(value)),
             Some(Payload::Inline { bytes, raw }) => NewValue::Str(NewStr::Bytes { bytes, raw }),
+            Some(Payload::Packed(packed)) => NewValue::Packed(packed),
             Some(Payload::Heap(value)) => NewValue::Object(value),
-            None => match view.boxed() {
-                Some(_) => NewValue::Object(self.take_boxed().expect("the form is Heap")),
-                None => NewValue::Str(view.inline().to_new()),
+            None => match view.value() {
+                ValueView::Packed(packed) => NewValue::Packed(packed),
+                ValueView::Str(value) if view.boxed().is_none() => NewValue::Str(value.to_new()),
+                _ => NewValue::Object(self.take_boxed().expect("the form is Heap")),
             },
         };
         let new = Self::new(self.view().key(), value, deadline, access);
@@ -280,7 +413,7 @@ impl Entry {
     pub fn take_boxed(&mut self) -> Option<Box<Value>> {
         let view = self.view();
         let raw = view.boxed()?;
-        let payload_at = key_offset(view.head().flags) + view.key().len();
+        let payload_at = key_offset(view.head().tag) + view.key().len();
         let mut head = view.head();
         Payload::Int(0).describe(&mut head);
         // SAFETY: the payload's length stays that of a word.
@@ -335,8 +468,8 @@ impl<'a> EntryView<'a> {
     #[inline]
     pub fn key(self) -> &'a [u8] {
         let head = self.head();
-        let at = key_offset(head.flags);
-        let len = if head.flags & LONG_KEY == 0 {
+        let at = key_offset(head.tag);
+        let len = if !head.has(LONG_KEY) {
             usize::from(head.key_len)
         } else {
             // SAFETY: LONG_KEY reserves 4 bytes before the key.
@@ -349,7 +482,7 @@ impl<'a> EntryView<'a> {
     /// When the entry expires, in Unix milliseconds.
     #[inline]
     pub fn deadline(self) -> Option<i64> {
-        if self.head().flags & VOLATILE == 0 {
+        if !self.head().has(VOLATILE) {
             return None;
         }
         // SAFETY: the entry is VOLATILE, so the deadline lies behind the head.
@@ -366,21 +499,34 @@ impl<'a> EntryView<'a> {
     /// The value.
     #[inline]
     pub fn value(self) -> ValueView<'a> {
-        match self.object() {
-            Some(Value::Str(bytes)) => ValueView::Str(StrView::Shared(bytes)),
-            None => ValueView::Str(self.inline()),
+        let head = self.head();
+        match head.form() {
+            Form::Int => ValueView::Str(StrView::Int(self.word())),
+            Form::Inline => {
+                ValueView::Str(StrView::Bytes { bytes: self.payload(), raw: head.has(RAW) })
+            }
+            Form::Packed(form) => {
+                let count = (head.count != UNCOUNTED).then_some(usize::from(head.count));
+                ValueView::Packed(Packed { form, count, body: self.payload() })
+            }
+            Form::Heap => self.object().expect("the form is Heap").view(),
         }
     }
 
     /// The value's type.
     pub fn type_of(self) -> Type {
-        self.object().map_or(Type::String, Value::type_of)
+        self.value().type_of()
     }
 
     /// The boxed value, where there is one.
     pub fn object(self) -> Option<&'a Value> {
         // SAFETY: the entry owns the box, and nobody changes it during 'a.
         self.boxed().map(|raw| unsafe { &*raw })
+    }
+
+    /// An entry of its own with the same content.
+    pub fn to_entry(self) -> Entry {
+        Entry::new(self.key(), NewValue::copy_of(self.value()), self.deadline(), self.access())
     }
 
     /// Where the entry is, as DEBUG OBJECT shows it.
@@ -394,14 +540,13 @@ impl<'a> EntryView<'a> {
     }
 
     fn payload_at(self) -> usize {
-        key_offset(self.head().flags) + self.key().len()
+        key_offset(self.head().tag) + self.key().len()
     }
 
     /// Bytes that the entry's parts take.
     fn len(self) -> usize {
         let head = self.head();
-        let payload =
-            if head.form == Form::Inline { usize::from(head.value_len) } else { WORD_LEN };
+        let payload = if head.form().is_word() { WORD_LEN } else { usize::from(head.payload_len) };
         self.payload_at() + payload
     }
 
@@ -412,20 +557,15 @@ impl<'a> EntryView<'a> {
 
     #[inline]
     fn boxed(self) -> Option<*mut Value> {
-        let heap = self.head().form == Form::Heap;
+        let heap = self.head().form() == Form::Heap;
         heap.then(|| ptr::with_exposed_provenance_mut(self.word() as usize))
     }
 
-    /// The value of an entry whose form is not Heap.
+    /// The payload of an entry whose payload is not a word.
     #[inline]
-    fn inline(self) -> StrView<'a> {
-        let head = self.head();
-        if head.form == Form::Int {
-            return StrView::Int(self.word());
-        }
-        // SAFETY: an Inline payload is value_len bytes long.
-        let bytes = unsafe { self.slice(self.payload_at(), usize::from(head.value_len)) };
-        StrView::Bytes { bytes, raw: head.flags & RAW != 0 }
+    fn payload(self) -> &'a [u8] {
+        // SAFETY: such a payload is payload_len bytes long.
+        unsafe { self.slice(self.payload_at(), usize::from(self.head().payload_len)) }
     }
 }
 
@@ -461,10 +601,27 @@ unsafe impl Thin for Entry {
     }
 }
 
+/// The boxed value of the entry at `position`, for changing it in place.
+pub(super) fn object_mut(table: &mut Db, position: Position) -> Option<&mut Value> {
+    let raw = table.view(position).boxed()?;
+    // SAFETY: the entry owns the box, and both are in the table, which is exclusively borrowed.
+    Some(unsafe { &mut *raw })
+}
+
 #[inline]
-fn key_offset(flags: u8) -> usize {
-    let deadline = if flags & VOLATILE == 0 { 0 } else { DEADLINE_LEN };
-    HEAD_LEN + deadline + if flags & LONG_KEY == 0 { 0 } else { LONG_KEY_LEN }
+fn key_offset(tag: u8) -> usize {
+    let deadline = if tag & VOLATILE == 0 { 0 } else { DEADLINE_LEN };
+    HEAD_LEN + deadline + if tag & LONG_KEY == 0 { 0 } else { LONG_KEY_LEN }
+}
+
+/// The stored length of a payload that is no word.
+fn payload_len(len: usize) -> u16 {
+    u16::try_from(len).expect("payloads inside an entry are shorter than 64 KiB")
+}
+
+/// The stored number of items of a packed collection.
+fn stored_count(count: usize) -> u8 {
+    u8::try_from(count).unwrap_or(UNCOUNTED)
 }
 
 fn layout(len: usize) -> Layout {
@@ -485,8 +642,10 @@ mod tests {
     use super::*;
 
     fn text(entry: &Entry) -> Vec<u8> {
-        let ValueView::Str(value) = entry.view().value();
-        value.to_vec()
+        match entry.view().value() {
+            ValueView::Str(value) => value.to_vec(),
+            other => panic!("{other:?} is no string"),
+        }
     }
 
     fn new_str(bytes: &[u8]) -> NewValue<'_> {
@@ -530,7 +689,41 @@ mod tests {
         assert_eq!((Arc::strong_count(&long), text(&entry)), (1, b"short".to_vec()));
     }
 
+    fn packed(entry: &Entry) -> (Option<usize>, Vec<u8>) {
+        match entry.view().value() {
+            ValueView::Packed(packed) => (packed.count, packed.body.to_vec()),
+            other => panic!("{other:?} is not packed"),
+        }
+    }
+
     proptest! {
+        #[test]
+        fn packed_bodies_are_spliced_like_vectors(
+            key in prop::collection::vec(any::<u8>(), 0..300),
+            deadline in prop::option::of(any::<i64>()),
+            steps in prop::collection::vec(
+                (any::<u16>(), any::<u16>(), prop::collection::vec(any::<u8>(), 0..300), 0usize..400),
+                1..20,
+            ),
+        ) {
+            let empty = Packed { form: PackedForm::ZSet, count: Some(0), body: &[] };
+            let mut entry = Entry::new(&key, NewValue::Packed(empty), deadline, 77);
+            let mut model = Vec::new();
+            for (start, len, with, count) in steps {
+                let start = usize::from(start) % (model.len() + 1);
+                let end = (start + usize::from(len) % 64).min(model.len());
+                entry.splice(start..end, &with, count);
+                model.splice(start..end, with);
+                let counted = (count <= PACKED_COUNT_MAX).then_some(count);
+                prop_assert_eq!(packed(&entry), (counted, model.clone()));
+                prop_assert_eq!(entry.view().key(), &key[..]);
+                prop_assert_eq!(entry.view().deadline(), deadline);
+            }
+            entry.set_deadline(Some(5));
+            prop_assert_eq!(packed(&entry).1, model);
+            prop_assert_eq!(entry.view().type_of(), Type::ZSet);
+        }
+
         #[test]
         fn entries_hold_what_they_are_given(
             key in prop::collection::vec(any::<u8>(), 0..600),

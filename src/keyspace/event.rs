@@ -7,6 +7,14 @@ pub enum EventClass {
     Generic,
     /// `$`: strings.
     String,
+    /// `l`: lists.
+    List,
+    /// `s`: sets.
+    Set,
+    /// `h`: hashes.
+    Hash,
+    /// `z`: sorted sets.
+    ZSet,
     /// `x`: a key expired.
     Expired,
     /// `e`: a key was evicted.
@@ -23,8 +31,29 @@ pub struct Event {
 }
 
 impl Event {
-    const fn string(name: &'static str) -> Self {
+    /// An event of strings.
+    pub const fn string(name: &'static str) -> Self {
         Self { class: EventClass::String, name }
+    }
+
+    /// An event of lists.
+    pub const fn list(name: &'static str) -> Self {
+        Self { class: EventClass::List, name }
+    }
+
+    /// An event of sets.
+    pub const fn set(name: &'static str) -> Self {
+        Self { class: EventClass::Set, name }
+    }
+
+    /// An event of hashes.
+    pub const fn hash(name: &'static str) -> Self {
+        Self { class: EventClass::Hash, name }
+    }
+
+    /// An event of sorted sets.
+    pub const fn zset(name: &'static str) -> Self {
+        Self { class: EventClass::ZSet, name }
     }
 
     const fn generic(name: &'static str) -> Self {

@@ -12,6 +12,7 @@
 mod access;
 mod entry;
 mod event;
+mod guard;
 mod lock;
 mod recency;
 mod scan;
@@ -24,17 +25,17 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use access::{Access, LockSet};
-pub use entry::{Entry, EntryView, NewValue, ValueView};
+pub use entry::{Entry, EntryView, NewValue};
 pub use event::{Event, EventClass};
+pub use guard::Guard;
 pub use recency::AccessPolicy;
 pub use shard::{Removed, Shard, Stats};
-pub use view::{
-    Change, Changes, DbView, Deadline, Key, Kind, Lookup, Str, StrMut, Trash, Written, WrongType,
-};
+pub use view::{Change, Changes, DbView, Deadline, Key, Lookup, StrMut, Trash, Written};
 
 use crate::base::hash::KeyHasher;
 use crate::encoding::table::Table;
-use lock::{Guard, Lock};
+use crate::value::limits::Limits;
+use lock::{Guard as LockGuard, Lock};
 
 /// Fewest shards; with one thread they cost nothing, and SCAN cursors look alike everywhere.
 const SHARDS_MIN: usize = 256;
@@ -47,7 +48,7 @@ pub type Db = Table<Entry>;
 struct Line<T>(T);
 
 /// A locked shard.
-pub struct ShardGuard<'a>(Guard<'a, Shard>);
+pub struct ShardGuard<'a>(LockGuard<'a, Shard>);
 
 impl Deref for ShardGuard<'_> {
     type Target = Shard;
@@ -72,6 +73,7 @@ pub struct Keyspace {
     hasher: KeyHasher,
     databases: usize,
     policy: AtomicU64,
+    limits: Limits,
 }
 
 impl Keyspace {
@@ -82,7 +84,7 @@ impl Keyspace {
         let shards =
             (0..count).map(|n| Line(Lock::new(Shard::new(shard_bits, n as u64)))).collect();
         let policy = AtomicU64::new(AccessPolicy::default().pack());
-        Self { shards, shard_bits, hasher, databases, policy }
+        Self { shards, shard_bits, hasher, databases, policy, limits: Limits::default() }
     }
 
     /// How many numbered databases there are.
@@ -109,6 +111,11 @@ impl Keyspace {
     /// The hasher of all keys.
     pub fn hasher(&self) -> &KeyHasher {
         &self.hasher
+    }
+
+    /// Where encodings convert.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// The shard of a hash.

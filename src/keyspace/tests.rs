@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use super::*;
 use crate::base::random::Random;
-use crate::value::NewStr;
+use crate::value::packed::{Packed, PackedForm, Place};
+use crate::value::{Collection, EditContext, Kind, NewStr, Str, ValueView};
 
 fn key<'k>(keyspace: &Keyspace, bytes: &'k [u8]) -> Key<'k> {
     Key { bytes, hash: keyspace.hash(bytes) }
@@ -140,4 +141,52 @@ fn nobody_sees_an_expired_key() {
     });
     let stats = keyspace.stats();
     assert_eq!((stats.hits, stats.misses, stats.expired), (1, 1, 1));
+}
+
+/// A collection whose editor is its place, for testing what keeps it.
+struct Bare;
+
+impl Kind for Bare {
+    type View<'a> = Packed<'a>;
+
+    fn of(value: ValueView<'_>) -> Option<Packed<'_>> {
+        match value {
+            ValueView::Packed(packed) => Some(packed),
+            _ => None,
+        }
+    }
+}
+
+impl Collection for Bare {
+    const FRESH: PackedForm = PackedForm::List;
+    type Edit<'a> = &'a mut dyn Place;
+
+    fn edit<'a>(place: &'a mut dyn Place, _: EditContext<'a>) -> &'a mut dyn Place {
+        place
+    }
+}
+
+#[test]
+fn collections_vanish_with_their_last_element() {
+    let keyspace = Keyspace::new(1, 1, KeyHasher::seeded(9));
+    let name = key(&keyspace, b"list");
+    let access = Access::take(&keyspace, LockSet::One(name.hash));
+    let mut changes = Changes { observed: true, ..Changes::default() };
+    let mut view = DbView::new(&keyspace, access, &mut changes, 0, 0);
+    drop(view.write_or_create::<Bare>(name).expect("no other type"));
+    assert!(!view.contains(name), "what stays empty is not kept");
+    let mut list = view.write_or_create::<Bare>(name).expect("no other type");
+    list.edit().splice(0..0, b"element", 1);
+    list.changed(Event::list("rpush"));
+    drop(list);
+    assert_eq!(view.read::<Bare>(name).map(|p| p.map(|p| p.count)), Ok(Some(Some(1))));
+    assert!(view.read::<Str>(name).is_err());
+    let mut list = view.write::<Bare>(name).expect("no other type").expect("it is there");
+    list.edit().splice(0..7, b"", 0);
+    list.changed_by(3, Event::list("lpop"));
+    drop(list);
+    assert!(!view.contains(name));
+    drop(view);
+    let events: Vec<&str> = changes.log.iter().map(|change| change.event.name).collect();
+    assert_eq!((events, changes.dirty), (vec!["rpush", "lpop", "del"], 4));
 }

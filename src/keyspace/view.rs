@@ -6,12 +6,14 @@
 
 use std::sync::Arc;
 
-use super::entry::{Entry, EntryView, NewValue, ValueView};
+use super::entry::{Entry, EntryView, NewValue};
 use super::event::Event;
+use super::guard::{EntryPlace, Guard};
 use super::{Access, AccessPolicy, Db, Keyspace, Shard};
 use crate::base::limits::INLINE_VALUE_MAX;
 use crate::encoding::table::Position;
-use crate::value::{NewStr, StrView, Value};
+use crate::value::packed::Packed;
+use crate::value::{Collection, Kind, NewStr, Str, StrView, Value, WrongType};
 
 /// A key with its hash, which is computed once per command.
 #[derive(Clone, Copy, Debug)]
@@ -46,33 +48,6 @@ pub enum Deadline {
     Clear,
     /// It becomes this, in Unix milliseconds.
     At(i64),
-}
-
-/// The key holds another type than the command is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WrongType;
-
-/// A type of value, for typed access.
-pub trait Kind {
-    /// What a read of the type yields.
-    type View<'a>;
-
-    /// The value, if it is of this type.
-    fn of(value: ValueView<'_>) -> Option<Self::View<'_>>;
-}
-
-/// Strings.
-pub struct Str;
-
-impl Kind for Str {
-    type View<'a> = StrView<'a>;
-
-    #[inline]
-    fn of(value: ValueView<'_>) -> Option<StrView<'_>> {
-        match value {
-            ValueView::Str(value) => Some(value),
-        }
-    }
 }
 
 /// One change of one key.
@@ -111,14 +86,19 @@ pub enum Trash {
 
 impl Changes {
     #[inline]
-    fn note(&mut self, db: usize, key: &[u8], event: Event) {
+    pub(super) fn note(&mut self, db: usize, key: Key<'_>, event: Event) {
         self.dirty += 1;
+        self.note_also(db, key, event);
+    }
+
+    #[inline]
+    pub(super) fn note_also(&mut self, db: usize, key: Key<'_>, event: Event) {
         if self.observed {
-            self.log.push(Change { db, key: key.into(), event });
+            self.log.push(Change { db, key: key.bytes.into(), event });
         }
     }
 
-    fn discard(&mut self, mut entry: Entry) {
+    pub(super) fn discard(&mut self, mut entry: Entry) {
         if let Some(value) = entry.take_boxed() {
             self.trash.push(Trash::Value(value));
         }
@@ -267,7 +247,7 @@ impl<'a> DbView<'a> {
         lookup: Lookup,
     ) -> Result<Option<K::View<'_>>, WrongType> {
         match self.lookup(key, lookup) {
-            Some(entry) => K::of(entry.value()).map(Some).ok_or(WrongType),
+            Some(entry) => entry.value().of::<K>().map(Some),
             None => Ok(None),
         }
     }
@@ -296,13 +276,27 @@ impl<'a> DbView<'a> {
         value: NewValue<'_>,
         deadline: Deadline,
     ) -> Written<'s> {
+        self.store(key, value, deadline, None);
+        Written { changes: self.changes, db: self.db, key }
+    }
+
+    /// Stores a value; its access bits are `access`, or those of an access now.
+    #[inline]
+    fn store(
+        &mut self,
+        key: Key<'_>,
+        value: NewValue<'_>,
+        deadline: Deadline,
+        access: Option<u32>,
+    ) {
         let found = self.find(key);
         let (db, now_ms, policy) = (self.db, self.now_ms, self.policy);
         let hasher = self.keyspace.hasher();
         let shard = self.access.shard(self.keyspace.shard_of(key.hash));
         let (table, _, random) = shard.parts(db);
         if let Some(position) = found {
-            let touched = policy.touched(table.view(position).access(), now_ms, random);
+            let touched = access
+                .unwrap_or_else(|| policy.touched(table.view(position).access(), now_ms, random));
             let old = table.update(position, |entry| {
                 let old = entry.take_boxed();
                 entry.set_value(value);
@@ -317,20 +311,55 @@ impl<'a> DbView<'a> {
             self.changes.trash.extend(old.map(Trash::Value));
         } else {
             let deadline = if let Deadline::At(at_ms) = deadline { Some(at_ms) } else { None };
-            let entry = Entry::new(key.bytes, value, deadline, policy.fresh(now_ms));
-            table.insert(key.hash, entry, hasher);
+            let access = access.unwrap_or_else(|| policy.fresh(now_ms));
+            table.insert(key.hash, Entry::new(key.bytes, value, deadline, access), hasher);
         }
-        Written { changes: self.changes, db, key: key.bytes }
+    }
+
+    /// The collection at `key`, for changing it in place.
+    #[inline]
+    pub fn write<'s, K: Collection>(
+        &'s mut self,
+        key: Key<'s>,
+    ) -> Result<Option<Guard<'s, K>>, WrongType> {
+        let Some(entry) = self.lookup(key, Lookup::Write) else { return Ok(None) };
+        entry.value().of::<K>()?;
+        Ok(Some(self.guard(key)))
+    }
+
+    /// The collection at `key`, for changing it in place; a new one where there is none.
+    #[inline]
+    pub fn write_or_create<'s, K: Collection>(
+        &'s mut self,
+        key: Key<'s>,
+    ) -> Result<Guard<'s, K>, WrongType> {
+        match self.lookup(key, Lookup::Write) {
+            Some(entry) => drop(entry.value().of::<K>()?),
+            None => {
+                let empty = Packed { form: K::FRESH, count: Some(0), body: &[] };
+                self.store(key, NewValue::Packed(empty), Deadline::Clear, None);
+            }
+        }
+        Ok(self.guard(key))
+    }
+
+    #[inline]
+    fn guard<'s, K: Collection>(&'s mut self, key: Key<'s>) -> Guard<'s, K> {
+        let (db, now_ms, keyspace) = (self.db, self.now_ms, self.keyspace);
+        let table = self.access.shard(keyspace.shard_of(key.hash)).db_mut(db);
+        let position = table.find(key.hash, key.bytes).expect("it was just looked up");
+        let place = EntryPlace { table, position };
+        Guard::new(place, self.changes, keyspace, key, (db, now_ms))
     }
 
     /// The string at `key`, for changing it in place.
     pub fn string_mut<'s>(&'s mut self, key: Key<'s>) -> Result<Option<StrMut<'s>>, WrongType> {
         let Some(entry) = self.lookup(key, Lookup::Write) else { return Ok(None) };
-        Str::of(entry.value()).ok_or(WrongType)?;
+        entry.value().of::<Str>()?;
         let db = self.db;
         let table = self.access.shard(self.keyspace.shard_of(key.hash)).db_mut(db);
         let position = table.find(key.hash, key.bytes).expect("it was just looked up");
-        let written = Written { changes: self.changes, db, key: key.bytes };
+        let written = Written { changes: self.changes, db, key };
         Ok(Some(StrMut { table, position, written }))
     }
 
@@ -340,7 +369,7 @@ impl<'a> DbView<'a> {
         let db = self.db;
         let table = self.access.shard(self.keyspace.shard_of(key.hash)).db_mut(db);
         table.update(position, |entry| entry.set_deadline(at_ms));
-        Some(Written { changes: self.changes, db, key: key.bytes })
+        Some(Written { changes: self.changes, db, key })
     }
 
     /// Removes `key`; `None` when it is not there.
@@ -361,25 +390,17 @@ impl<'a> DbView<'a> {
     /// Puts the value and deadline of `entry` under `key`, replacing what was there.
     pub fn put<'s>(&'s mut self, key: Key<'s>, mut entry: Entry) -> Written<'s> {
         let deadline = entry.view().deadline().map_or(Deadline::Clear, Deadline::At);
-        let access = entry.view().access();
-        let _ = match entry.take_boxed() {
-            Some(value) => self.set(key, NewValue::Object(value), deadline),
-            None => {
-                let ValueView::Str(value) = entry.view().value();
-                self.set(key, NewValue::Str(value.to_new()), deadline)
-            }
-        };
-        if let Some(position) = self.find(key) {
-            let db = self.db;
-            let table = self.access.shard(self.keyspace.shard_of(key.hash)).db_mut(db);
-            table.update(position, |entry| entry.set_access(access));
+        let access = Some(entry.view().access());
+        match entry.take_boxed() {
+            Some(value) => self.store(key, NewValue::Object(value), deadline, access),
+            None => self.store(key, NewValue::copy_of(entry.view().value()), deadline, access),
         }
         self.written(key)
     }
 
     /// Announces changes of `key` beyond the one its guard announced.
     pub fn written<'s>(&'s mut self, key: Key<'s>) -> Written<'s> {
-        Written { changes: self.changes, db: self.db, key: key.bytes }
+        Written { changes: self.changes, db: self.db, key }
     }
 
     /// Number of keys in the database.
@@ -430,11 +451,10 @@ impl<'a> DbView<'a> {
             });
             match found {
                 Some((key, false)) => return Some(key),
-                Some((key, true)) => {
-                    // Looking for it removes it, unless expiry is paused.
+                Some((key, true)) if self.expires => {
                     self.find(Key { bytes: &key, hash: self.keyspace.hash(&key) });
-                    last = Some(key);
                 }
+                Some((key, true)) => last = Some(key),
                 None => {}
             }
         }
@@ -463,7 +483,7 @@ impl<'a> DbView<'a> {
 pub struct Written<'a> {
     changes: &'a mut Changes,
     db: usize,
-    key: &'a [u8],
+    key: Key<'a>,
 }
 
 impl Written<'_> {
@@ -475,9 +495,7 @@ impl Written<'_> {
 
     /// Announces a further event of a change that is counted already.
     pub fn also(self, event: Event) {
-        if self.changes.observed {
-            self.changes.log.push(Change { db: self.db, key: self.key.into(), event });
-        }
+        self.changes.note_also(self.db, self.key, event);
     }
 }
 
@@ -491,8 +509,7 @@ pub struct StrMut<'a> {
 impl<'a> StrMut<'a> {
     /// The value as it is.
     pub fn view(&self) -> StrView<'_> {
-        let ValueView::Str(value) = self.table.view(self.position).value();
-        value
+        string_of(self.table.view(self.position))
     }
 
     /// Makes the value an integer.
@@ -507,8 +524,7 @@ impl<'a> StrMut<'a> {
             if let Some(Value::Str(bytes)) = entry.object_mut() {
                 return change(Arc::make_mut(bytes));
             }
-            let ValueView::Str(value) = entry.view().value();
-            let mut bytes = value.to_vec();
+            let mut bytes = string_of(entry.view()).to_vec();
             change(&mut bytes);
             let new = if bytes.len() > INLINE_VALUE_MAX {
                 NewStr::Shared(Arc::new(bytes))
@@ -523,4 +539,9 @@ impl<'a> StrMut<'a> {
     pub fn finish(self) -> Written<'a> {
         self.written
     }
+}
+
+/// The string of an entry that is known to hold one.
+fn string_of(entry: EntryView<'_>) -> StrView<'_> {
+    entry.value().of::<Str>().unwrap_or_else(|_| panic!("a string stays one while it is edited"))
 }

@@ -41,6 +41,7 @@ impl Server {
             soft: usize::try_from(normal.soft_bytes).unwrap_or(usize::MAX),
             soft_seconds: i64::try_from(normal.soft_seconds).unwrap_or(i64::MAX),
         });
+        self.keyspace.limits().set_all(|name| config.int(name));
         let small = |name: &str| u16::try_from(config.int(name)).unwrap_or(u16::MAX);
         self.keyspace.set_policy(AccessPolicy {
             lfu: config.text("maxmemory-policy").ends_with("-lfu"),

@@ -4,20 +4,42 @@
 //! commands. Keeps: an encoding is reported under Redis's names; a value's size is what the
 //! allocator gave it.
 //!
-//! Short strings and integers have no [`Value`]: they live inside their entry (see
-//! `keyspace::entry`). A `Value` is what an entry points to.
+//! Strings up to some length, integers and small collections have no [`Value`]: they live inside
+//! their entry (see `keyspace::entry` and [`packed`]). A `Value` is what an entry points to.
+//!
+//! A collection's file holds its view, which reads both forms, and its editor, which changes a
+//! [`packed::Place`] and converts it from one form to the other.
 
+pub mod limits;
+pub mod packed;
 mod string;
 
 use std::sync::Arc;
 
-pub use string::{NewStr, StrView};
+use crate::base::hash::KeyHasher;
+use limits::Limits;
+use packed::{Packed, PackedForm, Place};
+pub use string::{NewStr, Str, StrView};
+
+/// Strings up to this length are freed at once, in bytes.
+const FREE_AT_ONCE_LEN: usize = 64 * 1024;
+
+/// Collections of up to this many elements are freed at once (Redis: LAZYFREE_THRESHOLD).
+pub const FREE_AT_ONCE_ELEMENTS: usize = 64;
 
 /// The type of a value, as TYPE and SCAN's TYPE option name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {
     /// Bytes or an integer.
     String,
+    /// A sequence of strings.
+    List,
+    /// Strings without order or repetition.
+    Set,
+    /// Members ordered by their scores.
+    ZSet,
+    /// Fields and their values.
+    Hash,
 }
 
 impl Type {
@@ -25,12 +47,16 @@ impl Type {
     pub fn name(self) -> &'static str {
         match self {
             Self::String => "string",
+            Self::List => "list",
+            Self::Set => "set",
+            Self::ZSet => "zset",
+            Self::Hash => "hash",
         }
     }
 }
 
 /// A value with memory of its own.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Value {
     /// A string too long to lie in its entry. Replies share it.
     Str(Arc<Vec<u8>>),
@@ -44,6 +70,13 @@ impl Value {
         }
     }
 
+    /// What OBJECT ENCODING reports.
+    pub fn encoding(&self) -> &'static str {
+        match self {
+            Self::Str(_) => "raw",
+        }
+    }
+
     /// Bytes of memory behind the pointer to the value.
     pub fn memory(&self) -> usize {
         /// Two counters and the three words of a `Vec`.
@@ -52,4 +85,107 @@ impl Value {
             Self::Str(bytes) => size_of::<Self>() + SHARED_HEAD + bytes.capacity(),
         }
     }
+
+    /// Whether freeing the value takes so long that another thread should do it.
+    pub fn is_costly_to_free(&self) -> bool {
+        match self {
+            Self::Str(bytes) => bytes.len() > FREE_AT_ONCE_LEN,
+        }
+    }
+
+    /// The value as a reader sees it.
+    pub fn view(&self) -> ValueView<'_> {
+        match self {
+            Self::Str(bytes) => ValueView::Str(StrView::Shared(bytes)),
+        }
+    }
+
+    /// Whether a collection has no element.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Str(_) => false,
+        }
+    }
+}
+
+/// A value in place.
+#[derive(Clone, Copy, Debug)]
+pub enum ValueView<'a> {
+    /// A string.
+    Str(StrView<'a>),
+    /// A small collection.
+    Packed(Packed<'a>),
+    /// A large collection.
+    Object(&'a Value),
+}
+
+impl<'a> ValueView<'a> {
+    /// The value's type.
+    pub fn type_of(self) -> Type {
+        match self {
+            Self::Str(_) => Type::String,
+            Self::Packed(packed) => packed.form.type_of(),
+            Self::Object(object) => object.type_of(),
+        }
+    }
+
+    /// What OBJECT ENCODING reports.
+    pub fn encoding(self) -> &'static str {
+        match self {
+            Self::Str(value) => value.encoding(),
+            Self::Packed(packed) => packed.form.encoding(),
+            Self::Object(object) => object.encoding(),
+        }
+    }
+
+    /// Whether the value is a collection without elements.
+    pub fn is_empty(self) -> bool {
+        match self {
+            Self::Str(_) => false,
+            Self::Packed(packed) => packed.body.is_empty(),
+            Self::Object(object) => object.is_empty(),
+        }
+    }
+
+    /// The value, if it is of type `K`.
+    #[inline]
+    pub fn of<K: Kind>(self) -> Result<K::View<'a>, WrongType> {
+        K::of(self).ok_or(WrongType)
+    }
+}
+
+/// The key holds another type than the command is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrongType;
+
+/// A type of value, for typed access.
+pub trait Kind {
+    /// What a read of the type yields.
+    type View<'a>;
+
+    /// The value, if it is of this type.
+    fn of(value: ValueView<'_>) -> Option<Self::View<'_>>;
+}
+
+/// A type of collection, for changing one in its place.
+pub trait Collection: Kind {
+    /// The form a new one has before anything is in it.
+    const FRESH: PackedForm;
+
+    /// What changes one.
+    type Edit<'a>;
+
+    /// An editor of the collection at `place`, which is of this type.
+    fn edit<'a>(place: &'a mut dyn Place, context: EditContext<'a>) -> Self::Edit<'a>;
+}
+
+/// What editors need besides the collection.
+#[derive(Clone, Copy)]
+pub struct EditContext<'a> {
+    /// Where encodings convert.
+    pub limits: &'a Limits,
+    /// The hasher of keys and of the elements of large collections.
+    pub hasher: &'a KeyHasher,
+    /// The time at which the command runs, in Unix milliseconds.
+    pub now_ms: i64,
 }

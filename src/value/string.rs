@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::{Kind, Value, ValueView};
 use crate::base::limits::INLINE_VALUE_MAX;
 use crate::base::number;
 use crate::resp::ReplyBuf;
@@ -11,6 +12,22 @@ const EMBSTR_LEN_MAX: usize = 44;
 
 /// Longest text that can be a 64-bit integer.
 const INTEGER_LEN_MAX: usize = 20;
+
+/// Strings.
+pub struct Str;
+
+impl Kind for Str {
+    type View<'a> = StrView<'a>;
+
+    #[inline]
+    fn of(value: ValueView<'_>) -> Option<StrView<'_>> {
+        match value {
+            ValueView::Str(value) => Some(value),
+            ValueView::Object(Value::Str(bytes)) => Some(StrView::Shared(bytes)),
+            ValueView::Packed(_) => None,
+        }
+    }
+}
 
 /// A string value in place.
 #[derive(Clone, Copy, Debug)]

@@ -1,0 +1,136 @@
+//! A collection being changed in its place.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use super::entry::{NewValue, object_mut};
+use super::event::Event;
+use super::view::{Changes, Key};
+use super::{Db, Keyspace};
+use crate::encoding::table::Position;
+use crate::value::packed::{Packed, PackedForm, Place};
+use crate::value::{Collection, EditContext, Value, ValueView};
+
+/// The entry that holds a collection.
+pub(super) struct EntryPlace<'a> {
+    pub(super) table: &'a mut Db,
+    pub(super) position: Position,
+}
+
+impl EntryPlace<'_> {
+    fn value(&self) -> ValueView<'_> {
+        self.table.view(self.position).value()
+    }
+}
+
+impl Place for EntryPlace<'_> {
+    fn packed(&self) -> Option<Packed<'_>> {
+        match self.value() {
+            ValueView::Packed(packed) => Some(packed),
+            _ => None,
+        }
+    }
+
+    fn splice(&mut self, at: Range<usize>, with: &[u8], count: usize) {
+        self.table.update(self.position, |entry| entry.splice(at, with, count));
+    }
+
+    fn set_packed(&mut self, form: PackedForm, body: &[u8], count: usize) {
+        let packed = Packed { form, count: Some(count), body };
+        self.table.update(self.position, |entry| entry.set_value(NewValue::Packed(packed)));
+    }
+
+    fn set_object(&mut self, object: Value) {
+        let value = NewValue::Object(Box::new(object));
+        self.table.update(self.position, |entry| entry.set_value(value));
+    }
+
+    fn object(&self) -> Option<&Value> {
+        match self.value() {
+            ValueView::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    fn object_mut(&mut self) -> Option<&mut Value> {
+        object_mut(self.table, self.position)
+    }
+}
+
+/// A collection that is being changed.
+///
+/// When the guard goes and nothing is left in the collection, its key goes too, with a `del` event
+/// if the command announced a change.
+pub struct Guard<'a, K: Collection> {
+    place: EntryPlace<'a>,
+    changes: &'a mut Changes,
+    keyspace: &'a Keyspace,
+    key: Key<'a>,
+    db: usize,
+    now_ms: i64,
+    changed: bool,
+    kind: PhantomData<K>,
+}
+
+impl<'a, K: Collection> Guard<'a, K> {
+    pub(super) fn new(
+        place: EntryPlace<'a>,
+        changes: &'a mut Changes,
+        keyspace: &'a Keyspace,
+        key: Key<'a>,
+        (db, now_ms): (usize, i64),
+    ) -> Self {
+        Self { place, changes, keyspace, key, db, now_ms, changed: false, kind: PhantomData }
+    }
+
+    /// The collection as it is.
+    #[inline]
+    pub fn view(&self) -> K::View<'_> {
+        self.place.value().of::<K>().unwrap_or_else(|_| panic!("an editor keeps the type"))
+    }
+
+    /// What changes the collection.
+    #[inline]
+    pub fn edit(&mut self) -> K::Edit<'_> {
+        let context = EditContext {
+            limits: self.keyspace.limits(),
+            hasher: self.keyspace.hasher(),
+            now_ms: self.now_ms,
+        };
+        K::edit(&mut self.place, context)
+    }
+
+    /// Announces a change; each call counts one.
+    #[inline]
+    pub fn changed(&mut self, event: Event) {
+        self.changed = true;
+        self.changes.note(self.db, self.key, event);
+    }
+
+    /// Announces `count` changes that are one event.
+    pub fn changed_by(&mut self, count: usize, event: Event) {
+        if count > 0 {
+            self.changed(event);
+            self.changes.dirty += count as u64 - 1;
+        }
+    }
+
+    /// Announces a further event of a change that is counted already.
+    pub fn also(&mut self, event: Event) {
+        self.changes.note_also(self.db, self.key, event);
+    }
+}
+
+impl<K: Collection> Drop for Guard<'_, K> {
+    fn drop(&mut self) {
+        if !self.place.value().is_empty() {
+            return;
+        }
+        let EntryPlace { table, position } = &mut self.place;
+        let entry = table.remove(self.key.hash, *position, self.keyspace.hasher());
+        self.changes.discard(entry);
+        if self.changed {
+            self.changes.note_also(self.db, self.key, Event::DEL);
+        }
+    }
+}
