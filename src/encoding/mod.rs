@@ -1,10 +1,11 @@
 //! Byte-level and pointer-level structures that values and the keyspace are built from.
 //!
-//! Owns the segment table and the format of Redis in which small collections lie in one run of
-//! bytes, the listpack. Must not know keys' meaning, clocks or replies. Keeps:
+//! Owns the segment table, and the two formats of Redis in which small collections lie in one run
+//! of bytes: the listpack and the intset. Must not know keys' meaning, clocks or replies. Keeps:
 //! each structure has a model test; memory is freed by dropping, never by convention; bytes of
 //! foreign origin are checked whole before anything reads them.
 
+pub mod intset;
 pub mod listpack;
 pub mod table;
 
