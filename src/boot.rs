@@ -189,7 +189,8 @@ async fn cron(server: Arc<Server>) {
         let idle_seconds = server.settings.idle_seconds.load(Ordering::Relaxed);
         if idle_seconds > 0 {
             for client in server.clients.all() {
-                if now_ms - client.active_at_ms.load(Ordering::Relaxed) > idle_seconds * 1000 {
+                let idle_ms = now_ms - client.active_at_ms.load(Ordering::Relaxed);
+                if idle_ms > idle_seconds * 1000 && client.waiter().is_none() {
                     client.kill();
                 }
             }

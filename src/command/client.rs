@@ -132,6 +132,7 @@ fn setinfo(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
 pub(super) fn flag_letters(handle: &ClientHandle) -> String {
     let flags = ClientFlags(handle.flags.load(Relaxed));
     let letters = [
+        (ClientFlags::BLOCKED, 'b'),
         (ClientFlags::CLOSING, 'c'),
         (ClientFlags::UNIX, 'U'),
         (ClientFlags::NO_EVICT, 'e'),
@@ -260,7 +261,6 @@ fn switch(ctx: &mut Ctx<'_>, args: &Args<'_>, flag: u32) -> Result<Flow, CmdErro
     Ok(Flow::Done)
 }
 
-/// No command of this server blocks a client yet, so there is never one to unblock.
 fn unblock(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     if args.len() > 4 {
         return Err(CmdError::UnknownSubcommandOrArity {
@@ -271,8 +271,10 @@ fn unblock(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     if args.len() == 4 && !args.is(3, "timeout") && !args.is(3, "error") {
         return Err(CmdError::UnblockReason);
     }
-    args.integer(2)?;
-    ctx.out.integer(0);
+    let id = args.integer(2)?;
+    let waiter = u64::try_from(id).ok().and_then(|id| ctx.server.clients.get(id)?.waiter());
+    let ended = waiter.is_some_and(|waiter| waiter.unblock(args.is(3, "error")));
+    ctx.out.integer(i64::from(ended));
     Ok(Flow::Done)
 }
 

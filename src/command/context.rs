@@ -5,7 +5,7 @@ use super::spec::Command;
 use super::table::CommandTable;
 use crate::keyspace::DbView;
 use crate::resp::ReplyBuf;
-use crate::server::{Client, Server};
+use crate::server::{Client, Server, Wait};
 
 /// Everything a handler may use.
 pub struct Ctx<'a> {
@@ -28,7 +28,7 @@ pub struct Ctx<'a> {
 }
 
 /// What is to happen after a handler returned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Flow {
     /// Nothing more.
     Done,
@@ -36,6 +36,8 @@ pub enum Flow {
     Close,
     /// The server stops; the command gets a reply only if that fails.
     Shutdown(ShutdownOptions),
+    /// The client waits until a command serves it; nothing was replied.
+    Block(Box<Wait>),
     /// The event loop does nothing else for that many milliseconds (DEBUG SLEEP).
     Sleep(u64),
 }

@@ -146,6 +146,8 @@ pub enum CmdError {
     TimeoutRange,
     #[error("ERR CLIENT PAUSE mode must be WRITE or ALL")]
     PauseMode,
+    #[error("UNBLOCKED client unblocked via CLIENT UNBLOCK")]
+    Unblocked,
     #[error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")]
     UnblockReason,
     #[error("ERR Invalid command specified")]

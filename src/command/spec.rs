@@ -8,6 +8,9 @@ use super::keys::KeyUse;
 /// What runs a command.
 pub type Handler = fn(&mut Ctx<'_>, &Args<'_>) -> Result<Flow, CmdError>;
 
+/// Serves a client that waits from the key at that argument; `false` when nothing is there for it.
+pub(super) type Serve = fn(&mut Ctx<'_>, &Args<'_>, usize) -> Result<bool, CmdError>;
+
 /// Finds keys that no [`KeySpec`] can describe, or their exact access.
 pub(super) type KeysFn = fn(&Args<'_>, &mut Vec<KeyUse>) -> Result<(), CmdError>;
 
@@ -262,6 +265,8 @@ pub struct Command {
     pub keys_fn: Option<KeysFn>,
     /// What it locks.
     pub locks: Locks,
+    /// What serves a client that waits in it.
+    pub serve: Option<Serve>,
     /// Its subcommands.
     pub subcommands: &'static [Self],
     /// Hints for cluster-aware clients.
@@ -282,6 +287,7 @@ impl Command {
             keys: &[],
             keys_fn: None,
             locks: Locks::Keys,
+            serve: None,
             subcommands: &[],
             tips: &[],
             help: &[],
@@ -336,6 +342,12 @@ impl Command {
     pub const fn locks(mut self, locks: Locks) -> Self {
         self.locks = locks;
         self
+    }
+
+    /// Its client may wait; `serve` serves it then.
+    pub const fn blocking(mut self, serve: Serve) -> Self {
+        self.serve = Some(serve);
+        self.flags(Flags::BLOCKING)
     }
 
     /// Makes it a container.

@@ -122,6 +122,12 @@ impl CommandTable {
         self.commands.len()
     }
 
+    /// The command or subcommand of that id.
+    pub fn by_id(&self, id: usize) -> Option<&Registered> {
+        let all = self.commands.iter().flat_map(|c| std::iter::once(c).chain(&c.subcommands));
+        all.into_iter().find(|registered| registered.id == id)
+    }
+
     /// The full names of all commands and subcommands by id.
     pub fn names_by_id(&self) -> Vec<String> {
         let mut names = vec![String::new(); self.len];

@@ -7,15 +7,16 @@ use smallvec::SmallVec;
 
 use super::admission::{Refusal, Request, admit};
 use super::batch::Batch;
+use super::block::{begin_wait, serve_ready};
 use crate::base::clock;
 use crate::command::{
-    Args, CmdError, Command, CommandTable, Ctx, Effects, Flow, KeyHash, Locks, Registered,
-    ShutdownOptions, keys_of,
+    Args, CmdError, CommandTable, Ctx, Effects, Flow, KeyHash, Locks, Registered, ShutdownOptions,
+    keys_of,
 };
 use crate::keyspace::{Access, Changes, DbView, LockSet, Trash};
 use crate::observe::stats::LoopCounters;
 use crate::resp::{Argv, Mark, ReplyBuf};
-use crate::server::{Client, ClientFlags, Propagated, Server, gate};
+use crate::server::{Client, ClientFlags, Propagated, Server, Waiter, gate};
 
 /// Keys that an event loop keeps room for.
 const KEPT_KEYS_MAX: usize = 16 * 1024;
@@ -24,7 +25,7 @@ const KEPT_KEYS_MAX: usize = 16 * 1024;
 const CLOCK_STALE_US: u64 = 500;
 
 /// Why a connection cannot go on with its requests right away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Stop {
     /// It is to be closed once its replies are sent.
     Close,
@@ -34,10 +35,11 @@ pub enum Stop {
     Shutdown(ShutdownOptions),
     /// The connection sleeps for that many milliseconds.
     Sleep(u64),
+    /// The client waits for a key.
+    Blocked(Arc<Waiter>),
 }
 
 /// How far a batch came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Requests that were run.
     pub ran: usize,
@@ -46,7 +48,6 @@ pub struct Progress {
 }
 
 /// What became of a request.
-#[derive(Clone, Copy)]
 struct Outcome {
     stop: Option<Stop>,
     /// Whether its handler ran.
@@ -63,11 +64,11 @@ struct Plan<'t> {
 
 /// Runs the requests of one event loop.
 pub struct Executor {
-    server: Arc<Server>,
-    commands: Arc<CommandTable>,
+    pub(super) server: Arc<Server>,
+    pub(super) commands: Arc<CommandTable>,
     pub(super) counters: Arc<LoopCounters>,
     pub(super) changes: Changes,
-    effects: Effects,
+    pub(super) effects: Effects,
     keys: Vec<KeyHash>,
     indexes: Vec<usize>,
     /// [`CLOCK_STALE_US`] in ticks.
@@ -132,12 +133,11 @@ impl Executor {
             let Outcome { stop, called } =
                 self.request(plan.registered, argv, found, client, out, now_ms);
             ticks = clock::ticks();
-            progress.ran += usize::from(stop != Some(Stop::Paused));
-            progress.stop = stop;
+            progress.ran += usize::from(!matches!(stop, Some(Stop::Paused)));
             if let (Some(registered), true) = (plan.registered, called) {
                 // Counted afterwards, so that CONFIG RESETSTAT counts itself, as in Redis.
                 let cell = &self.counters.commands[registered.id];
-                let span = ticks.wrapping_sub(before) + slept_ticks(stop);
+                let span = ticks.wrapping_sub(before) + slept_ticks(stop.as_ref());
                 cell.calls.add(1);
                 cell.ticks.add(span);
                 if tracks_latency {
@@ -149,6 +149,7 @@ impl Executor {
                 (now_ms, fresh_ticks) = (self.server.now_ms(), ticks);
             }
             if stop.is_some() {
+                progress.stop = stop;
                 break;
             }
         }
@@ -221,10 +222,11 @@ impl Executor {
                 return refused(self.refuse(&error, client, out, mark));
             }
         }
-        let stop = match self.call(command, argv, keys, client, out, now_ms) {
-            Ok(flow) => {
+        let stop = match self.call(registered, argv, keys, client, out, now_ms) {
+            Ok(Some(stop @ Stop::Blocked(_))) => Some(stop),
+            Ok(stop) => {
                 after_reply(client, out, mark);
-                stop_of(flow)
+                stop
             }
             Err(error) => {
                 self.counters.commands[registered.id].failed.add(1);
@@ -239,14 +241,14 @@ impl Executor {
     #[inline]
     fn call(
         &mut self,
-        command: &'static Command,
+        registered: &Registered,
         argv: Argv<'_>,
         keys: &[KeyHash],
         client: &mut Client,
         out: &mut ReplyBuf,
         now_ms: i64,
-    ) -> Result<Flow, CmdError> {
-        let server = &*self.server;
+    ) -> Result<Option<Stop>, CmdError> {
+        let (server, command) = (&*self.server, registered.command);
         let wanted = server.propagation.is_wanted();
         self.changes.observed = wanted;
         self.effects.wanted = wanted;
@@ -269,12 +271,24 @@ impl Executor {
             ctx.db.no_expire();
         }
         let db = ctx.db.db();
-        let result = (command.handler)(&mut ctx, &Args::new(argv, keys, &server.keyspace));
+        let args = Args::new(argv, keys, &server.keyspace);
+        let result = (command.handler)(&mut ctx, &args);
         if wanted {
             propagate(server, ctx.db.changes(), ctx.effects, db, argv);
         }
+        let result = result.map(|flow| match flow {
+            Flow::Block(wait) => {
+                Some(Stop::Blocked(begin_wait(&mut ctx, registered.id, &args, *wait)))
+            }
+            flow => stop_of(flow),
+        });
+        let ready = !ctx.db.changes().ready.is_empty();
+        let deferred = if ready { serve_ready(&mut ctx) } else { Vec::new() };
         drop(ctx);
         self.settle();
+        if !deferred.is_empty() {
+            self.serve_deferred(deferred, client, now_ms);
+        }
         result
     }
 
@@ -389,7 +403,7 @@ pub(super) fn propagate(
 
 /// Takes the reply back where CLIENT REPLY says so, and moves SKIP on to the next command.
 #[inline]
-fn after_reply(client: &mut Client, out: &mut ReplyBuf, mark: Mark) {
+pub(super) fn after_reply(client: &mut Client, out: &mut ReplyBuf, mark: Mark) {
     if !client.flags.has(ClientFlags::REPLY) {
         return;
     }
@@ -401,16 +415,16 @@ fn after_reply(client: &mut Client, out: &mut ReplyBuf, mark: Mark) {
 }
 
 /// What DEBUG SLEEP adds to its own time: its client waits, but not inside the handler.
-fn slept_ticks(stop: Option<Stop>) -> u64 {
+fn slept_ticks(stop: Option<&Stop>) -> u64 {
     match stop {
-        Some(Stop::Sleep(ms)) => clock::ticks_in_us(ms * 1000),
+        Some(Stop::Sleep(ms)) => clock::ticks_in_us(*ms * 1000),
         _ => 0,
     }
 }
 
 fn stop_of(flow: Flow) -> Option<Stop> {
     match flow {
-        Flow::Done => None,
+        Flow::Done | Flow::Block(_) => None,
         Flow::Close => Some(Stop::Close),
         Flow::Shutdown(options) => Some(Stop::Shutdown(options)),
         Flow::Sleep(ms) => Some(Stop::Sleep(ms)),

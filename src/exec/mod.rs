@@ -6,6 +6,7 @@
 
 mod admission;
 mod batch;
+mod block;
 mod call;
 mod expire;
 #[cfg(test)]

@@ -84,6 +84,16 @@ impl<'k> Access<'k> {
         held.expect("a handler uses only keys that its row declares")
     }
 
+    /// Whether the shard of that number is held.
+    pub fn holds(&self, shard: usize) -> bool {
+        match self {
+            Self::One(number, _) => *number == shard,
+            Self::Many(guards) => guards.binary_search_by_key(&shard, |(held, _)| *held).is_ok(),
+            Self::All(_) => true,
+            Self::None | Self::Each => false,
+        }
+    }
+
     /// Runs `visit` on a shard that is held, or locks it for the visit.
     pub fn visit<R>(
         &mut self,

@@ -65,9 +65,9 @@ pub struct Guard<'a, K: Collection> {
     place: EntryPlace<'a>,
     changes: &'a mut Changes,
     keyspace: &'a Keyspace,
-    key: Key<'a>,
-    db: usize,
     now_ms: i64,
+    /// Database, key, and whether clients wait for it.
+    what: (usize, Key<'a>, bool),
     changed: bool,
     kind: PhantomData<K>,
 }
@@ -77,10 +77,10 @@ impl<'a, K: Collection> Guard<'a, K> {
         place: EntryPlace<'a>,
         changes: &'a mut Changes,
         keyspace: &'a Keyspace,
-        key: Key<'a>,
-        (db, now_ms): (usize, i64),
+        now_ms: i64,
+        what: (usize, Key<'a>, bool),
     ) -> Self {
-        Self { place, changes, keyspace, key, db, now_ms, changed: false, kind: PhantomData }
+        Self { place, changes, keyspace, now_ms, what, changed: false, kind: PhantomData }
     }
 
     /// The collection as it is.
@@ -104,7 +104,7 @@ impl<'a, K: Collection> Guard<'a, K> {
     #[inline]
     pub fn changed(&mut self, event: Event) {
         self.changed = true;
-        self.changes.note(self.db, self.key, event);
+        self.changes.note(self.what, event);
     }
 
     /// Announces `count` changes that are one event.
@@ -117,7 +117,7 @@ impl<'a, K: Collection> Guard<'a, K> {
 
     /// Announces a further event of a change that is counted already.
     pub fn also(&mut self, event: Event) {
-        self.changes.note_also(self.db, self.key, event);
+        self.changes.note_also(self.what, event);
     }
 }
 
@@ -127,10 +127,10 @@ impl<K: Collection> Drop for Guard<'_, K> {
             return;
         }
         let EntryPlace { table, position } = &mut self.place;
-        let entry = table.remove(self.key.hash, *position, self.keyspace.hasher());
+        let entry = table.remove(self.what.1.hash, *position, self.keyspace.hasher());
         self.changes.discard(entry);
         if self.changed {
-            self.changes.note_also(self.db, self.key, Event::DEL);
+            self.changes.note_also(self.what, Event::DEL);
         }
     }
 }

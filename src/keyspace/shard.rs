@@ -1,5 +1,7 @@
 //! One shard: its part of every database, and what was counted under its lock.
 
+use std::collections::HashMap;
+
 use super::entry::Entry;
 use super::{Db, KeyHasher};
 use crate::base::random::Random;
@@ -40,12 +42,35 @@ pub struct Shard {
     shard_bits: u32,
     pub(super) stats: Stats,
     pub(super) random: Random,
+    /// How many clients wait for keys of a hash, in any database.
+    awaited: HashMap<u64, u32>,
 }
 
 impl Shard {
     pub(super) fn new(shard_bits: u32, seed: u64) -> Self {
         let (dbs, stats) = (vec![Db::new(shard_bits)], Stats::default());
-        Self { dbs, shard_bits, stats, random: Random::seeded(seed) }
+        Self { dbs, shard_bits, stats, random: Random::seeded(seed), awaited: HashMap::new() }
+    }
+
+    /// One more client waits for a key of `hash`.
+    pub(super) fn begin_wait(&mut self, hash: u64) {
+        *self.awaited.entry(hash).or_default() += 1;
+    }
+
+    /// One client less waits for a key of `hash`.
+    pub(super) fn end_wait(&mut self, hash: u64) {
+        if let Some(count) = self.awaited.get_mut(&hash) {
+            *count -= 1;
+            if *count == 0 {
+                self.awaited.remove(&hash);
+            }
+        }
+    }
+
+    /// Whether a client waits for a key of `hash`.
+    #[inline]
+    pub(super) fn is_awaited(&self, hash: u64) -> bool {
+        !self.awaited.is_empty() && self.awaited.contains_key(&hash)
     }
 
     /// What was counted.

@@ -74,6 +74,8 @@ pub struct Changes {
     pub expired: Vec<(usize, Box<[u8]>)>,
     /// Memory to be freed when the locks are released.
     pub trash: Vec<Trash>,
+    /// Keys that changed while clients wait for them, with their hashes.
+    pub ready: Vec<(usize, Box<[u8]>, u64)>,
 }
 
 /// Memory that is costly to free.
@@ -85,16 +87,29 @@ pub enum Trash {
 }
 
 impl Changes {
+    /// Notes a change; `awaited` says whether clients wait for the key.
     #[inline]
-    pub(super) fn note(&mut self, db: usize, key: Key<'_>, event: Event) {
+    pub(super) fn note(&mut self, (db, key, awaited): (usize, Key<'_>, bool), event: Event) {
         self.dirty += 1;
-        self.note_also(db, key, event);
+        self.note_also((db, key, awaited), event);
     }
 
     #[inline]
-    pub(super) fn note_also(&mut self, db: usize, key: Key<'_>, event: Event) {
+    pub(super) fn note_also(&mut self, (db, key, awaited): (usize, Key<'_>, bool), event: Event) {
         if self.observed {
             self.log.push(Change { db, key: key.bytes.into(), event });
+        }
+        if awaited {
+            self.note_ready(db, key);
+        }
+    }
+
+    /// Notes that clients which wait for `key` are to be looked after.
+    #[cold]
+    pub fn note_ready(&mut self, db: usize, key: Key<'_>) {
+        let known = self.ready.iter().any(|(d, k, _)| *d == db && **k == *key.bytes);
+        if !known {
+            self.ready.push((db, key.bytes.into(), key.hash));
         }
     }
 
@@ -276,11 +291,12 @@ impl<'a> DbView<'a> {
         value: NewValue<'_>,
         deadline: Deadline,
     ) -> Written<'s> {
-        self.store(key, value, deadline, None);
-        Written { changes: self.changes, db: self.db, key }
+        let awaited = self.store(key, value, deadline, None);
+        Written { changes: self.changes, what: (self.db, key, awaited) }
     }
 
-    /// Stores a value; its access bits are `access`, or those of an access now.
+    /// Stores a value; its access bits are `access`, or those of an access now. Returns whether
+    /// clients wait for such a key.
     #[inline]
     fn store(
         &mut self,
@@ -288,7 +304,8 @@ impl<'a> DbView<'a> {
         value: NewValue<'_>,
         deadline: Deadline,
         access: Option<u32>,
-    ) {
+    ) -> bool {
+        let collection = !matches!(value, NewValue::Str(_));
         let found = self.find(key);
         let (db, now_ms, policy) = (self.db, self.now_ms, self.policy);
         let hasher = self.keyspace.hasher();
@@ -314,6 +331,7 @@ impl<'a> DbView<'a> {
             let access = access.unwrap_or_else(|| policy.fresh(now_ms));
             table.insert(key.hash, Entry::new(key.bytes, value, deadline, access), hasher);
         }
+        collection && shard.is_awaited(key.hash)
     }
 
     /// The collection at `key`, for changing it in place.
@@ -346,10 +364,27 @@ impl<'a> DbView<'a> {
     #[inline]
     fn guard<'s, K: Collection>(&'s mut self, key: Key<'s>) -> Guard<'s, K> {
         let (db, now_ms, keyspace) = (self.db, self.now_ms, self.keyspace);
-        let table = self.access.shard(keyspace.shard_of(key.hash)).db_mut(db);
+        let shard = self.access.shard(keyspace.shard_of(key.hash));
+        let awaited = shard.is_awaited(key.hash);
+        let table = shard.db_mut(db);
         let position = table.find(key.hash, key.bytes).expect("it was just looked up");
         let place = EntryPlace { table, position };
-        Guard::new(place, self.changes, keyspace, key, (db, now_ms))
+        Guard::new(place, self.changes, keyspace, now_ms, (db, key, awaited))
+    }
+
+    /// Lets changes of `key` be noticed on behalf of a client that waits for it.
+    pub fn begin_wait(&mut self, key: Key<'_>) {
+        self.shard(key.hash).begin_wait(key.hash);
+    }
+
+    /// Ends what [`Self::begin_wait`] began.
+    pub fn end_wait(&mut self, key: Key<'_>) {
+        self.shard(key.hash).end_wait(key.hash);
+    }
+
+    /// Whether the shard of a key of `hash` is held.
+    pub fn holds(&self, hash: u64) -> bool {
+        self.access.holds(self.keyspace.shard_of(hash))
     }
 
     /// The string at `key`, for changing it in place.
@@ -359,7 +394,7 @@ impl<'a> DbView<'a> {
         let db = self.db;
         let table = self.access.shard(self.keyspace.shard_of(key.hash)).db_mut(db);
         let position = table.find(key.hash, key.bytes).expect("it was just looked up");
-        let written = Written { changes: self.changes, db, key };
+        let written = Written { changes: self.changes, what: (db, key, false) };
         Ok(Some(StrMut { table, position, written }))
     }
 
@@ -369,7 +404,7 @@ impl<'a> DbView<'a> {
         let db = self.db;
         let table = self.access.shard(self.keyspace.shard_of(key.hash)).db_mut(db);
         table.update(position, |entry| entry.set_deadline(at_ms));
-        Some(Written { changes: self.changes, db, key })
+        Some(Written { changes: self.changes, what: (db, key, false) })
     }
 
     /// Removes `key`; `None` when it is not there.
@@ -391,16 +426,17 @@ impl<'a> DbView<'a> {
     pub fn put<'s>(&'s mut self, key: Key<'s>, mut entry: Entry) -> Written<'s> {
         let deadline = entry.view().deadline().map_or(Deadline::Clear, Deadline::At);
         let access = Some(entry.view().access());
-        match entry.take_boxed() {
+        let awaited = match entry.take_boxed() {
             Some(value) => self.store(key, NewValue::Object(value), deadline, access),
             None => self.store(key, NewValue::copy_of(entry.view().value()), deadline, access),
-        }
-        self.written(key)
+        };
+        Written { changes: self.changes, what: (self.db, key, awaited) }
     }
 
     /// Announces changes of `key` beyond the one its guard announced.
     pub fn written<'s>(&'s mut self, key: Key<'s>) -> Written<'s> {
-        Written { changes: self.changes, db: self.db, key }
+        let awaited = self.shard(key.hash).is_awaited(key.hash);
+        Written { changes: self.changes, what: (self.db, key, awaited) }
     }
 
     /// Number of keys in the database.
@@ -482,20 +518,20 @@ impl<'a> DbView<'a> {
 #[must_use = "a change is announced by `changed`"]
 pub struct Written<'a> {
     changes: &'a mut Changes,
-    db: usize,
-    key: Key<'a>,
+    /// Database, key, and whether clients wait for it.
+    what: (usize, Key<'a>, bool),
 }
 
 impl Written<'_> {
     /// Announces the change.
     #[inline]
     pub fn changed(self, event: Event) {
-        self.changes.note(self.db, self.key, event);
+        self.changes.note(self.what, event);
     }
 
     /// Announces a further event of a change that is counted already.
     pub fn also(self, event: Event) {
-        self.changes.note_also(self.db, self.key, event);
+        self.changes.note_also(self.what, event);
     }
 }
 

@@ -16,7 +16,7 @@ use super::stream::{Reader, Stream};
 use crate::base::limits::{READ_LEN, UNAUTHENTICATED_QUERY_MAX};
 use crate::exec::{Batch, Stop};
 use crate::resp::{ParseLimits, ProtocolError, RequestParser};
-use crate::server::{Client, ClientFlags, ClientHandle, ShutdownMode};
+use crate::server::{Client, ClientFlags, ClientHandle, ShutdownMode, WaitEnd, Waiter};
 
 /// How long a closing connection may go without receiving any of its last replies.
 const LINGER: Duration = Duration::from_secs(5);
@@ -29,6 +29,8 @@ enum Turn {
     Paused,
     /// It sleeps (DEBUG SLEEP).
     Sleep(Duration),
+    /// Its client waits for a key.
+    Blocked(Arc<Waiter>),
     /// It closes after its replies are sent.
     Close,
     /// It closes now.
@@ -44,8 +46,10 @@ pub(super) struct Connection {
     parser: RequestParser,
     /// The bytes of a request that has not arrived whole, or that waits for a pause to end.
     pending: Vec<u8>,
-    /// Requests that could run but were held back by a pause or a sleep.
+    /// Requests that could run but were held back by a pause, a sleep, or a wait.
     held: Option<Box<Held>>,
+    /// Whether `pending` has bytes that nobody has looked at.
+    unread: bool,
 }
 
 /// Parsed requests that wait, with the bytes they are in.
@@ -78,15 +82,15 @@ impl Connection {
             parser: RequestParser::default(),
             pending: Vec::new(),
             held: None,
+            unread: false,
         }
     }
 
     /// Serves the connection until it ends.
     pub(super) async fn run(mut self) {
         loop {
-            // What a pause or a sleep held back is run before anything new is read.
-            let held = self.held.take();
-            let turn = match held.and_then(|held| self.resume(held)) {
+            // What was held back is run before anything new is read.
+            let turn = match self.go_on() {
                 Some(turn) => turn,
                 None => std::future::poll_fn(|cx| self.turn(cx)).await,
             };
@@ -100,6 +104,7 @@ impl Connection {
                     self.wait(server.pause.over(|| server.now_ms())).await
                 }
                 Turn::Sleep(time) => self.wait(tokio::time::sleep(time)).await,
+                Turn::Blocked(waiter) => Box::pin(self.wait_for(&waiter)).await,
                 end => Some(end),
             };
             match end {
@@ -128,6 +133,80 @@ impl Connection {
             end.as_mut().poll(cx).map(|()| None)
         })
         .await
+    }
+
+    /// Waits until a command serves the client or the wait ends otherwise; something if the
+    /// connection ends with it.
+    async fn wait_for(&mut self, waiter: &Arc<Waiter>) -> Option<Turn> {
+        let server = Arc::clone(self.reactor.server());
+        let left_ms = waiter.wait.until_ms.map(|at_ms| (at_ms - server.now_ms()).max(0) as u64);
+        let mut timeout =
+            std::pin::pin!(left_ms.map(|ms| tokio::time::sleep(Duration::from_millis(ms))));
+        let mut ended = None;
+        let end = std::future::poll_fn(|cx| {
+            self.client.handle.register(cx.waker());
+            if ended.is_none() {
+                ended = self.connection_end(cx);
+            }
+            if ended.is_some() {
+                waiter.give_up();
+            } else if let Some(timeout) = timeout.as_mut().as_pin_mut()
+                && timeout.poll(cx).is_ready()
+            {
+                waiter.time_out();
+            }
+            waiter.end().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await;
+        self.reactor.executor.borrow_mut().end_wait(
+            waiter,
+            end,
+            &mut self.client,
+            &mut self.sink.out.borrow_mut(),
+        );
+        self.queue_output();
+        if ended.is_some() && end == WaitEnd::Served {
+            // What the client was handed is sent even if somebody wants it gone.
+            self.sink.flush(&self.reactor);
+        }
+        ended
+    }
+
+    /// Why the connection ends while its client waits, if it does.
+    fn connection_end(&mut self, cx: &mut Context<'_>) -> Option<Turn> {
+        if self.client.handle.is_killed() || self.read_ahead(cx) {
+            return Some(Turn::Drop);
+        }
+        self.unblock_output(cx)
+    }
+
+    /// Reads what arrives while the client waits; `true` when the other side has closed.
+    fn read_ahead(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.parser.big_arg_room().is_some() {
+            return self.reader.poll_closed(cx);
+        }
+        let (reactor, mut total) = (Rc::clone(&self.reactor), 0);
+        let mut buffer = reactor.read_buffer.borrow_mut();
+        while let Poll::Ready(read) = self.reader.poll_read(cx, &mut buffer) {
+            let Ok(count @ 1..) = read else { return true };
+            self.note_input(count);
+            total += count;
+            match &mut self.held {
+                Some(held) => held.data.extend_from_slice(&buffer[..count]),
+                None => {
+                    self.pending.extend_from_slice(&buffer[..count]);
+                    self.unread = true;
+                }
+            }
+            if self.check_query_limit().is_some() {
+                return true;
+            }
+            if total >= READ_LEN {
+                cx.waker().wake_by_ref();
+                break;
+            }
+        }
+        false
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
@@ -201,6 +280,15 @@ impl Connection {
         }
     }
 
+    /// Goes on with requests that were held back, or that came while the client waited.
+    fn go_on(&mut self) -> Option<Turn> {
+        match self.held.take() {
+            Some(held) => self.resume(held),
+            None if std::mem::take(&mut self.unread) => self.run_pending(),
+            None => None,
+        }
+    }
+
     fn run_pending(&mut self) -> Option<Turn> {
         let data = std::mem::take(&mut self.pending);
         let done = self.process(&data, None);
@@ -250,7 +338,13 @@ impl Connection {
         loop {
             if batch.len() > from {
                 let (ran, stopped) = self.run_batch(data, &batch, from);
-                if matches!(stopped, Some(Turn::Paused | Turn::Sleep(_))) {
+                let done = ran == batch.len() && !batch.is_full() && parsed.is_ok();
+                let holds = match stopped {
+                    Some(Turn::Blocked(_)) => !done,
+                    Some(Turn::Paused | Turn::Sleep(_)) => true,
+                    _ => false,
+                };
+                if holds {
                     let held = Held { data: Vec::new(), batch, from: ran, parsed };
                     return Processed { turn: stopped, keep_from: 0, held: Some(Box::new(held)) };
                 }
@@ -267,7 +361,7 @@ impl Connection {
             }
             (from, parsed) = (0, self.fill(&mut batch, data));
         }
-        if turn.is_some() {
+        if !matches!(turn, None | Some(Turn::Blocked(_))) {
             self.parser.restart(keep_from);
         }
         if !self.parser.is_inside() {
@@ -301,6 +395,7 @@ impl Connection {
             Stop::Close => Turn::Close,
             Stop::Paused => Turn::Paused,
             Stop::Sleep(ms) => Turn::Sleep(Duration::from_millis(ms)),
+            Stop::Blocked(waiter) => Turn::Blocked(waiter),
             Stop::Shutdown(_) => {
                 self.reactor.server().shutdown.request(ShutdownMode::Graceful);
                 Turn::Close

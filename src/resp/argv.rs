@@ -97,3 +97,28 @@ impl Index<usize> for Argv<'_> {
         self.arg(index)
     }
 }
+
+/// The arguments of one request with memory of their own.
+#[derive(Clone, Debug)]
+pub struct OwnedArgv {
+    buffer: Vec<u8>,
+    ranges: Vec<ArgRange>,
+}
+
+impl OwnedArgv {
+    /// A copy of `argv`, if all of it together is shorter than 4 GiB, as requests are.
+    pub fn of(argv: Argv<'_>) -> Self {
+        let mut buffer = Vec::with_capacity(argv.iter().map(<[u8]>::len).sum());
+        let mut copy = |arg: &[u8]| {
+            buffer.extend_from_slice(arg);
+            ArgRange::bytes(buffer.len() - arg.len(), arg.len())
+        };
+        let ranges = argv.iter().map(&mut copy).collect();
+        Self { buffer, ranges }
+    }
+
+    /// The arguments.
+    pub fn as_argv(&self) -> Argv<'_> {
+        Argv::new(&self.buffer, &self.ranges, &[])
+    }
+}

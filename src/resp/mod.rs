@@ -8,6 +8,6 @@ mod argv;
 mod reply;
 mod request;
 
-pub use argv::{ArgRange, Argv};
+pub use argv::{ArgRange, Argv, OwnedArgv};
 pub use reply::{Mark, Protocol, ReplyBuf};
 pub use request::{ParseLimits, ParseState, ProtocolError, RequestParser};

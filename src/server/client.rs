@@ -9,6 +9,8 @@ use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::blocked::Waiter;
+
 /// Properties of a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClientFlags(pub u32);
@@ -32,6 +34,8 @@ impl ClientFlags {
     pub const RESP3: u32 = 1 << 7;
     /// It is connected by a unix socket.
     pub const UNIX: u32 = 1 << 8;
+    /// It waits for a key.
+    pub const BLOCKED: u32 = 1 << 10;
     /// CLIENT CAPA redirect.
     pub const CAPA_REDIRECT: u32 = 1 << 9;
 
@@ -121,6 +125,7 @@ pub struct ClientHandle {
     /// The event loop it is on.
     pub thread: usize,
     identity: Mutex<Option<Box<Identity>>>,
+    waiter: Mutex<Option<Arc<Waiter>>>,
     killed: AtomicBool,
     waker: AtomicWaker,
 }
@@ -144,6 +149,7 @@ impl ClientHandle {
             net_output: AtomicU64::new(0),
             thread,
             identity: Mutex::new(None),
+            waiter: Mutex::new(None),
             killed: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         }
@@ -157,6 +163,21 @@ impl ClientHandle {
     /// Changes what the client says of itself.
     pub fn identify(&self, change: impl FnOnce(&mut Identity)) {
         change(self.identity.lock().get_or_insert_default());
+    }
+
+    /// What the client waits for, while it does.
+    pub fn waiter(&self) -> Option<Arc<Waiter>> {
+        self.waiter.lock().clone()
+    }
+
+    /// Says what the client waits for.
+    pub fn set_waiter(&self, waiter: Option<Arc<Waiter>>) {
+        if waiter.is_some() {
+            self.flags.fetch_or(ClientFlags::BLOCKED, Ordering::Relaxed);
+        } else {
+            self.flags.fetch_and(!ClientFlags::BLOCKED, Ordering::Relaxed);
+        }
+        *self.waiter.lock() = waiter;
     }
 
     /// Asks the client's event loop to close it.

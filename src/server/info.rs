@@ -128,14 +128,14 @@ fn clients(server: &Server, _: &InfoContext<'_>, out: &mut String) {
     field(out, "maxclients", server.settings.clients_max.load(Relaxed));
     field(out, "client_recent_max_input_buffer", most(|client| client.query_len.load(Relaxed)));
     field(out, "client_recent_max_output_buffer", most(|client| client.output_len.load(Relaxed)));
+    field(out, "blocked_clients", server.blocked.clients());
+    field(out, "total_blocking_keys", server.blocked.keys());
     for name in [
-        "blocked_clients",
         "tracking_clients",
         "pubsub_clients",
         "watching_clients",
         "clients_in_timeout_table",
         "total_watched_keys",
-        "total_blocking_keys",
         "total_blocking_keys_on_nokey",
     ] {
         field(out, name, 0);

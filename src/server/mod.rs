@@ -4,6 +4,7 @@
 //! INFO's sections. Must not know commands or sockets. Keeps: `propagate` is the only door to the
 //! append-only file and replicas; whatever the hot path reads of the configuration is one atomic load.
 
+mod blocked;
 mod client;
 mod clients;
 mod info;
@@ -20,6 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering}
 
 use parking_lot::{Mutex, RwLock};
 
+pub use blocked::{Blocked, NullKind, Wait, WaitEnd, Waiter};
 pub use client::{Client, ClientFlags, ClientHandle, Identity, Peer};
 pub use clients::Clients;
 pub use info::InfoContext;
@@ -63,6 +65,8 @@ pub struct Server {
     pub pause: Pause,
     /// SHUTDOWN and signals.
     pub shutdown: Shutdown,
+    /// Who waits for which key.
+    pub blocked: Blocked,
     /// The stream of writes.
     pub propagation: Propagation,
     /// Frees what is costly to free.
@@ -94,8 +98,10 @@ impl Server {
     /// A server of `threads` event loops with `ids` commands, configured by `config`.
     pub fn new(config: Config, threads: usize, ids: usize, log: Option<LogHandle>) -> Arc<Self> {
         let databases = usize::try_from(config.int("databases")).expect("the table's least is 1");
+        let keyspace = Keyspace::new(databases, threads, KeyHasher::random());
         let server = Self {
-            keyspace: Keyspace::new(databases, threads, KeyHasher::random()),
+            blocked: Blocked::new(keyspace.shard_count()),
+            keyspace,
             settings: Settings::default(),
             clients: Clients::default(),
             stats: Stats::new(threads, ids),

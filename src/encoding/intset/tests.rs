@@ -1,3 +1,5 @@
+//! The intset against literal bytes, a model, and every truncation.
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;

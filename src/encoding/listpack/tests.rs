@@ -1,3 +1,5 @@
+//! The listpack against literal bytes, a model, and every truncation.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,0 +1,201 @@
+//! Clients that wait for keys: how they begin, how a change serves them, how they end.
+//!
+//! A command that makes a key ready serves those who wait for it before its shards are released, in
+//! the order in which they began to wait: nobody sees the key in between. Only a client whose
+//! command changes a second key (BLMOVE) may need a shard that is not held; it is served right after,
+//! with both shards locked in order, before the command's own client gets its reply.
+
+use std::sync::Arc;
+
+use super::call::{Executor, after_reply, propagate};
+use crate::command::{Args, CmdError, Command, Ctx, Flow};
+use crate::keyspace::{Access, DbView, Key, LockSet, Lookup};
+use crate::resp::{OwnedArgv, ReplyBuf};
+use crate::server::{Client, Server, Wait, WaitEnd, Waiter};
+
+/// A key that clients wait for: its database, name and hash.
+pub(super) type ReadyKey = (usize, Box<[u8]>, u64);
+
+/// The row of a context in which no command runs.
+static NOTHING: Command = Command::new("", 0, |_, _| Ok(Flow::Done));
+
+/// Lets the client of `ctx` wait; the shards of the keys are held.
+#[cold]
+pub(super) fn begin_wait(
+    ctx: &mut Ctx<'_>,
+    command: usize,
+    args: &Args<'_>,
+    wait: Wait,
+) -> Arc<Waiter> {
+    let (handle, db) = (Arc::clone(&ctx.client.handle), ctx.db.db());
+    let request = (command, OwnedArgv::of(args.argv()));
+    let waiter = Arc::new(Waiter::new(handle, db, ctx.out.protocol(), request, wait));
+    for at in &waiter.wait.keys {
+        let key = args.key(*at);
+        ctx.server.blocked.add(ctx.server.keyspace.shard_of(key.hash), key.bytes, &waiter);
+        ctx.db.begin_wait(key);
+    }
+    ctx.server.blocked.begin();
+    ctx.client.handle.set_waiter(Some(Arc::clone(&waiter)));
+    waiter
+}
+
+/// Serves those who wait for keys that became ready, as far as `ctx` holds what that takes; returns
+/// the keys for which it does not.
+#[cold]
+pub(super) fn serve_ready(ctx: &mut Ctx<'_>) -> Vec<ReadyKey> {
+    let (mut deferred, db) = (Vec::new(), ctx.db.db());
+    let mut dirty = std::mem::take(&mut ctx.db.changes().dirty);
+    while !ctx.db.changes().ready.is_empty() {
+        let ready = ctx.db.changes().ready.remove(0);
+        ctx.db.select(ready.0);
+        if !serve_key(ctx, &ready, &mut dirty) {
+            deferred.push(ready);
+        }
+    }
+    ctx.db.select(db);
+    ctx.db.changes().dirty = dirty;
+    deferred
+}
+
+/// Serves those who wait for one key; `false` when a shard is missing.
+fn serve_key(ctx: &mut Ctx<'_>, ready: &ReadyKey, dirty: &mut u64) -> bool {
+    let (server, mut tried) = (ctx.server, Vec::new());
+    let key = Key { bytes: &ready.1, hash: ready.2 };
+    let shard = server.keyspace.shard_of(key.hash);
+    while let Some(held) = ctx.db.lookup(key, Lookup::Silent).map(|entry| entry.type_of()) {
+        let first = server.blocked.first(shard, (ready.0, key.bytes), held, &tried);
+        let Some(waiter) = first else { break };
+        if target_hash(server, &waiter).is_some_and(|hash| !ctx.db.holds(hash)) {
+            return false;
+        }
+        if !waiter.claim() {
+            tried.push(waiter);
+            continue;
+        }
+        if !serve(ctx, &waiter, key.bytes) {
+            waiter.unclaim();
+            tried.push(waiter);
+        }
+        *dirty += std::mem::take(&mut ctx.db.changes().dirty);
+    }
+    true
+}
+
+/// The hash of the second key that serving `waiter` changes.
+fn target_hash(server: &Server, waiter: &Waiter) -> Option<u64> {
+    let at = waiter.wait.target?;
+    Some(server.keyspace.hash(waiter.argv.as_argv().arg(at)))
+}
+
+/// Serves one client from the key `name`; `false` when there was nothing for it.
+fn serve(ctx: &mut Ctx<'_>, waiter: &Waiter, name: &[u8]) -> bool {
+    let (server, argv) = (ctx.server, waiter.argv.as_argv());
+    let row = ctx.commands.by_id(waiter.command).expect("the command was run before").command;
+    let serve = row.serve.expect("only commands that can be served wait");
+    let key_at = waiter.wait.keys.iter().copied().find(|at| argv.arg(*at) == name);
+    let key_at = key_at.expect("a client stands only in the queues of its keys");
+    let mut client = Client::new(Arc::clone(&waiter.handle));
+    client.db = waiter.db;
+    let mut out = ReplyBuf::with_room(Vec::new(), waiter.protocol);
+    let before = std::mem::replace(&mut ctx.command, row);
+    std::mem::swap(ctx.client, &mut client);
+    std::mem::swap(ctx.out, &mut out);
+    let result = serve(ctx, &Args::new(argv, &[], &server.keyspace), key_at);
+    if server.propagation.is_wanted() {
+        propagate(server, ctx.db.changes(), ctx.effects, waiter.db, argv);
+    }
+    std::mem::swap(ctx.out, &mut out);
+    std::mem::swap(ctx.client, &mut client);
+    ctx.command = before;
+    if let Err(error) = &result {
+        out.error(error);
+        server.stats.count_error(&error.to_string());
+    }
+    let served = result.unwrap_or(true);
+    if served {
+        waiter.serve(out.to_vec());
+    }
+    served
+}
+
+impl Executor {
+    /// Serves clients that need more shards than were held when their key became ready.
+    ///
+    /// `client` is whoever made them ready; nothing is replied to it here.
+    #[cold]
+    pub(super) fn serve_deferred(
+        &mut self,
+        mut keys: Vec<ReadyKey>,
+        client: &mut Client,
+        now_ms: i64,
+    ) {
+        let (server, commands) = (Arc::clone(&self.server), Arc::clone(&self.commands));
+        let mut out = ReplyBuf::default();
+        while let Some(ready) = keys.pop() {
+            let mut hashes = vec![ready.2];
+            hashes.extend(self.first_target(&ready, now_ms));
+            let access = Access::take(&server.keyspace, LockSet::Hashes(&hashes));
+            self.changes.ready.push(ready);
+            let mut ctx = Ctx {
+                db: DbView::new(&server.keyspace, access, &mut self.changes, client.db, now_ms),
+                out: &mut out,
+                client,
+                server: &server,
+                commands: &commands,
+                command: &NOTHING,
+                effects: &mut self.effects,
+                now_ms,
+            };
+            keys.extend(serve_ready(&mut ctx));
+            drop(ctx);
+            self.settle();
+        }
+    }
+
+    /// The hash of the second key that serving the first client in the queue of a key changes.
+    fn first_target(&mut self, ready: &ReadyKey, now_ms: i64) -> Option<u64> {
+        let (server, hash) = (Arc::clone(&self.server), ready.2);
+        let access = Access::take(&server.keyspace, LockSet::One(hash));
+        let mut db = DbView::new(&server.keyspace, access, &mut self.changes, ready.0, now_ms);
+        let held = db.lookup(Key { bytes: &ready.1, hash }, Lookup::Silent)?.type_of();
+        let shard = server.keyspace.shard_of(hash);
+        let first = server.blocked.first(shard, (ready.0, &ready.1), held, &[])?;
+        target_hash(&server, &first)
+    }
+
+    /// Takes a client whose wait has ended out of all queues and appends its reply.
+    pub fn end_wait(
+        &mut self,
+        waiter: &Arc<Waiter>,
+        end: WaitEnd,
+        client: &mut Client,
+        out: &mut ReplyBuf,
+    ) {
+        let mark = out.mark();
+        let (server, argv) = (Arc::clone(&self.server), waiter.argv.as_argv());
+        let keys: Vec<Key<'_>> = waiter
+            .wait
+            .keys
+            .iter()
+            .map(|at| Key { bytes: argv.arg(*at), hash: server.keyspace.hash(argv.arg(*at)) })
+            .collect();
+        let hashes: Vec<u64> = keys.iter().map(|key| key.hash).collect();
+        let access = Access::take(&server.keyspace, LockSet::Hashes(&hashes));
+        let mut db = DbView::new(&server.keyspace, access, &mut self.changes, waiter.db, 0);
+        for key in keys {
+            server.blocked.remove(server.keyspace.shard_of(key.hash), key.bytes, waiter);
+            db.end_wait(key);
+        }
+        drop(db);
+        server.blocked.finish();
+        waiter.handle.set_waiter(None);
+        match end {
+            WaitEnd::Served => out.raw(&waiter.take_reply()),
+            WaitEnd::TimedOut => waiter.wait.null.reply(out),
+            WaitEnd::Unblocked => out.error(&CmdError::Unblocked),
+            WaitEnd::Gone => {}
+        }
+        after_reply(client, out, mark);
+    }
+}
