@@ -20,13 +20,13 @@
 //! as they were. Places in a body are byte offsets of entries. A body is made by this module or
 //! has passed [`check`]; offsets come from the same body. Otherwise reading panics, never more.
 
-use super::Corrupt;
+use super::{Corrupt, End};
 
 mod entry;
 #[cfg(test)]
 mod tests;
 
-use entry::{BACKLEN_MAX, backlen_size, decode, write_backlen};
+use entry::{BACKLEN_MAX, backlen, backlen_size, decode};
 pub use entry::{Encoded, Item, Needle, encode, encode_int, encoded_len};
 
 /// The byte after the last entry of a whole listpack.
@@ -180,6 +180,28 @@ impl<'a> Listpack<'a> {
         None
     }
 
+    /// The body without the entries that are `needle`, or without the `limit` nearest to `end` of
+    /// them, and how many those were; nothing when there are none.
+    pub fn without(&self, needle: &Needle<'_>, limit: usize, end: End) -> Option<(Vec<u8>, usize)> {
+        let found = |(at, item)| needle.is(item).then_some(at);
+        let mut places: Vec<usize> = match end {
+            End::Head => self.iter().filter_map(found).take(limit).collect(),
+            End::Tail => self.iter().rev().filter_map(found).take(limit).collect(),
+        };
+        if places.is_empty() {
+            return None;
+        }
+        places.sort_unstable();
+        let mut rest = Vec::with_capacity(self.body.len());
+        let mut kept = 0;
+        for at in &places {
+            rest.extend_from_slice(&self.body[kept..*at]);
+            kept = at + self.entry_len(*at);
+        }
+        rest.extend_from_slice(&self.body[kept..]);
+        Some((rest, places.len()))
+    }
+
     /// The item at `at`, and the length of its entry without the backward length.
     #[inline]
     fn read(&self, at: usize) -> (Item<'a>, usize) {
@@ -264,17 +286,15 @@ pub fn check(whole: &[u8]) -> Result<(&[u8], usize), Corrupt> {
         return wrong("missing end of listpack", whole.len());
     };
     let (mut at, mut count) = (0, 0);
-    let mut backlen = Vec::with_capacity(BACKLEN_MAX);
     while at < body.len() {
         let Some((_, len)) = decode(&body[at..]) else {
             return wrong("broken listpack entry", HEADER_LEN + at);
         };
-        backlen.clear();
-        write_backlen(len, &mut backlen);
-        if !body[at + len..].starts_with(&backlen) {
+        let (bytes, size) = backlen(len);
+        if !body[at + len..].starts_with(&bytes[..size]) {
             return wrong("wrong backward length in listpack", HEADER_LEN + at + len);
         }
-        at += len + backlen.len();
+        at += len + size;
         count += 1;
     }
     let counted = u16::from_le_bytes([header[4], header[5]]);

@@ -1,13 +1,24 @@
 //! Byte-level and pointer-level structures that values and the keyspace are built from.
 //!
-//! Owns the segment table, and the two formats of Redis in which small collections lie in one run
-//! of bytes: the listpack and the intset. Must not know keys' meaning, clocks or replies. Keeps:
+//! Owns the segment table, the two formats of Redis in which small collections lie in one run of
+//! bytes, the listpack and the intset, and the large list made of listpacks, the quicklist. Must not know keys' meaning, clocks or replies. Keeps:
 //! each structure has a model test; memory is freed by dropping, never by convention; bytes of
 //! foreign origin are checked whole before anything reads them.
 
 pub mod intset;
 pub mod listpack;
+pub mod lzf;
+pub mod quicklist;
 pub mod table;
+
+/// The end of a sequence that an operation begins at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum End {
+    /// Where the first item is.
+    Head,
+    /// Where the last item is.
+    Tail,
+}
 
 /// Why bytes that came from elsewhere are not what they claim to be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]

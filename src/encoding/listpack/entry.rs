@@ -176,7 +176,19 @@ impl<'a> Encoded<'a> {
         out.reserve(len + BACKLEN_MAX);
         out.extend_from_slice(&self.head[..self.head_len]);
         out.extend_from_slice(self.text);
-        write_backlen(len, out);
+        let (bytes, size) = backlen(len);
+        out.extend_from_slice(&bytes[..size]);
+    }
+
+    /// Writes the entry to `out`, which has exactly its length.
+    #[inline]
+    pub fn write_to(&self, out: &mut [u8]) {
+        let (head, rest) = out.split_at_mut(self.head_len);
+        let (text, tail) = rest.split_at_mut(self.text.len());
+        head.copy_from_slice(&self.head[..self.head_len]);
+        text.copy_from_slice(self.text);
+        let (bytes, size) = backlen(head.len() + text.len());
+        tail.copy_from_slice(&bytes[..size]);
     }
 }
 
@@ -243,14 +255,14 @@ pub(super) fn backlen_size(len: usize) -> usize {
     }
 }
 
+/// The backward length `len`, and how many bytes it takes.
 #[inline]
-pub(super) fn write_backlen(len: usize, out: &mut Vec<u8>) {
+pub(super) fn backlen(len: usize) -> ([u8; BACKLEN_MAX], usize) {
     let size = backlen_size(len);
-    if size == 1 {
-        return out.push(len as u8);
+    let mut bytes = [0; BACKLEN_MAX];
+    bytes[0] = (len >> (7 * (size - 1))) as u8;
+    for (at, byte) in bytes[..size].iter_mut().enumerate().skip(1) {
+        *byte = (len >> (7 * (size - 1 - at))) as u8 | 0x80;
     }
-    out.push((len >> (7 * (size - 1))) as u8);
-    for group in (0..size - 1).rev() {
-        out.push((len >> (7 * group)) as u8 | 0x80);
-    }
+    (bytes, size)
 }

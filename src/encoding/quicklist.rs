@@ -1,0 +1,535 @@
+//! The quicklist: a long list as a row of listpacks.
+//!
+//! ```text
+//! nodes   | count, -> node | count, -> node | ... | count, -> node |
+//!                  |                |                     |
+//!               listpack     LZF of a listpack        one long text
+//! ```
+//!
+//! A node takes what [`Fill`] allows, by the same arithmetic as Redis's, and the counts stand
+//! beside each other, so that an index is found without touching the nodes. Texts too long for a
+//! listpack have nodes of their own. With a compression depth, all nodes but so many at either end
+//! are kept compressed, and opened one at a time while they are read or edited.
+//!
+//! Nodes are shared: a copy of a list costs a row of pointers, and either copy takes a node for
+//! itself when it changes it.
+//!
+//! Kept: no node is empty; `len` is the sum of the counts; with a depth, the nodes within it are
+//! not compressed.
+
+use std::collections::VecDeque;
+use std::mem::size_of;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::End;
+use super::listpack::{END as END_MARK, Encoded, HEADER_LEN, Item, Needle, encode};
+use node::{Content, Node};
+
+mod node;
+mod run;
+#[cfg(test)]
+mod tests;
+
+/// What a listpack that stands alone takes beside its body, which Redis counts in.
+const FRAME_LEN: usize = HEADER_LEN + size_of_val(&END_MARK);
+
+/// What Redis expects an entry to take beside its text (SIZE_ESTIMATE_OVERHEAD).
+const ENTRY_OVERHEAD: usize = 8;
+
+/// Most bytes of a listpack that is limited by the number of its items (SIZE_SAFETY_LIMIT).
+const FRAMED_LEN_MAX: usize = 8192;
+
+/// How much a listpack may hold: the directive `list-max-listpack-size`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fill {
+    /// So many bytes, with header and end mark.
+    Bytes(usize),
+    /// So many items, at most 8 KiB of them.
+    Items(usize),
+    /// Everything, in one node.
+    Whole,
+}
+
+impl Fill {
+    /// What the directive says: items, or -1 to -5 for 4 to 64 KiB.
+    pub fn from_directive(value: i64) -> Self {
+        match usize::try_from(value) {
+            Ok(items) => Fill::Items(items.max(1)),
+            Err(_) => Fill::Bytes(4096 << (value.unsigned_abs().min(5) - 1)),
+        }
+    }
+
+    /// Whether a listpack with a body of so many bytes is too large.
+    #[inline]
+    pub fn is_exceeded(self, body_len: usize, items: usize) -> bool {
+        let len = body_len + FRAME_LEN;
+        match self {
+            Fill::Bytes(max) => len > max,
+            Fill::Items(max) => len > FRAMED_LEN_MAX || items > max,
+            Fill::Whole => false,
+        }
+    }
+
+    /// Whether a listpack is so small that a list which has shrunk to it should become one again.
+    #[inline]
+    pub fn is_half_empty(self, body_len: usize, items: usize) -> bool {
+        match self {
+            Fill::Bytes(max) => body_len + FRAME_LEN <= max / 2,
+            Fill::Items(max) => items <= max / 2,
+            Fill::Whole => true,
+        }
+    }
+
+    /// Whether a text of so many bytes needs a node of its own.
+    #[inline]
+    fn is_too_long(self, text_len: usize) -> bool {
+        match self {
+            Fill::Bytes(max) => text_len > max,
+            Fill::Items(_) => text_len > FRAMED_LEN_MAX,
+            Fill::Whole => false,
+        }
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Quicklist {
+    nodes: VecDeque<Link>,
+    len: usize,
+    fill: Fill,
+    /// How many nodes at either end are never compressed; 0 for all.
+    depth: usize,
+}
+
+/// A node and the number of its items.
+#[derive(Clone, Debug)]
+struct Link {
+    count: usize,
+    node: Arc<Node>,
+}
+
+impl Link {
+    fn new(count: usize, node: Node) -> Self {
+        Self { count, node: Arc::new(node) }
+    }
+
+    /// Whether a text of `text_len` bytes, not too long for any listpack, fits in.
+    #[inline]
+    fn has_room(&self, fill: Fill, text_len: usize) -> bool {
+        let len = self.node.len() + text_len + ENTRY_OVERHEAD;
+        !self.node.is_plain() && !fill.is_exceeded(len, self.count + 1)
+    }
+}
+
+impl Quicklist {
+    /// An empty list.
+    pub fn new(fill: Fill, depth: usize) -> Self {
+        Self { nodes: VecDeque::new(), len: 0, fill, depth }
+    }
+
+    /// The list of the `count` entries of a listpack.
+    pub fn from_listpack(body: Vec<u8>, count: usize, fill: Fill, depth: usize) -> Self {
+        let mut list = Self::new(fill, depth);
+        if count > 0 {
+            list.nodes.push_back(Link::new(count, Node::packed(body)));
+            list.len = count;
+        }
+        list
+    }
+
+    /// How many items there are.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// How many nodes there are.
+    pub fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// What its nodes may hold.
+    pub fn fill(&self) -> Fill {
+        self.fill
+    }
+
+    /// Changes what its nodes may hold from now on.
+    pub fn set_fill(&mut self, fill: Fill) {
+        self.fill = fill;
+    }
+
+    /// The body of the listpack that is the whole list, if it is one.
+    pub fn as_listpack(&self) -> Option<&[u8]> {
+        match self.nodes.front().map(|link| &*link.node) {
+            Some(Node::Packed { run, .. }) if self.nodes.len() == 1 => Some(run.as_slice()),
+            _ => None,
+        }
+    }
+
+    /// The bytes that are allocated for it.
+    pub fn memory(&self) -> usize {
+        let shared = size_of::<Node>() + 2 * size_of::<usize>();
+        let nodes: usize = self.nodes.iter().map(|link| link.node.memory() + shared).sum();
+        nodes + self.nodes.capacity() * size_of::<Link>()
+    }
+
+    /// Calls `visit` with the items at `range`, the one nearest to `end` first, until it returns
+    /// false.
+    ///
+    /// # Panics
+    ///
+    /// When the range reaches beyond the list.
+    pub fn walk(&self, range: Range<usize>, end: End, mut visit: impl FnMut(Item<'_>) -> bool) {
+        assert!(range.end <= self.len);
+        let mut left = range.len();
+        let Some(start) = (left > 0).then(|| match end {
+            End::Head => range.start,
+            End::Tail => range.end - 1,
+        }) else {
+            return;
+        };
+        let mut counting = |item: Item<'_>| {
+            left -= 1;
+            visit(item) && left > 0
+        };
+        let mut scratch = Vec::new();
+        let (mut n, mut index) = self.locate(start);
+        loop {
+            let Link { count, node } = &self.nodes[n];
+            let content = node.open(&mut scratch);
+            let more = match end {
+                End::Head => content.forward(index, *count, &mut counting),
+                End::Tail => content.backward(index, *count, &mut counting),
+            };
+            if !more {
+                return;
+            }
+            (n, index) = match end {
+                End::Head => (n + 1, 0),
+                End::Tail => (n - 1, self.nodes[n - 1].count - 1),
+            };
+        }
+    }
+
+    /// Adds an item at an end.
+    #[inline]
+    pub fn push(&mut self, end: End, text: &[u8]) {
+        let too_long = self.fill.is_too_long(text.len());
+        let last = match end {
+            End::Head => self.nodes.front_mut(),
+            End::Tail => self.nodes.back_mut(),
+        };
+        self.len += 1;
+        match last {
+            Some(link) if !too_long && link.has_room(self.fill, text.len()) => {
+                let run = Arc::make_mut(&mut link.node).edit();
+                match end {
+                    End::Head => run.push_front(&Encoded::new(text)),
+                    End::Tail => run.push_back(&Encoded::new(text)),
+                }
+                link.count += 1;
+            }
+            _ => self.push_node(end, Link::new(1, Node::of(text, too_long))),
+        }
+    }
+
+    /// Adds a node at an end; its items are counted already.
+    #[cold]
+    fn push_node(&mut self, end: End, link: Link) {
+        let old = match end {
+            End::Head => self.nodes.front_mut(),
+            End::Tail => self.nodes.back_mut(),
+        };
+        if let Some(node) = old.and_then(|link| Arc::get_mut(&mut link.node)) {
+            node.fit();
+        }
+        match end {
+            End::Head => self.nodes.push_front(link),
+            End::Tail => self.nodes.push_back(link),
+        }
+        self.settle(0..0);
+    }
+
+    /// Adds an item that will be at `index`.
+    ///
+    /// # Panics
+    ///
+    /// When `index` is above the length.
+    pub fn insert(&mut self, index: usize, text: &[u8]) {
+        assert!(index <= self.len);
+        if index == 0 || index == self.len {
+            return self.push(if index == 0 { End::Head } else { End::Tail }, text);
+        }
+        let (n, within) = self.locate(index);
+        self.len += 1;
+        let too_long = self.fill.is_too_long(text.len());
+        if !too_long && self.nodes[n].has_room(self.fill, text.len()) {
+            return self.insert_into(n, within, text);
+        }
+        if !too_long && within == 0 && self.nodes[n - 1].has_room(self.fill, text.len()) {
+            return self.insert_into(n - 1, self.nodes[n - 1].count, text);
+        }
+        if within > 0 {
+            self.split(n, within);
+            if !too_long {
+                self.insert_into(n, within, text);
+                return self.merge_around(n);
+            }
+        }
+        let at = if within > 0 { n + 1 } else { n };
+        self.nodes.insert(at, Link::new(1, Node::of(text, too_long)));
+        self.settle(at - 1..at + 2);
+    }
+
+    /// Adds an item to a node, where item `within` of it is, or at its end.
+    fn insert_into(&mut self, n: usize, within: usize, text: &[u8]) {
+        let mut entry = Vec::new();
+        encode(text, &mut entry);
+        let (run, count) = self.edit(n);
+        let at = place(run, within, *count);
+        run.splice(at..at, &entry);
+        *count += 1;
+        self.settle(n..n + 1);
+    }
+
+    /// Replaces the item at `index`.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    pub fn set(&mut self, index: usize, text: &[u8]) {
+        assert!(index < self.len);
+        let (n, within) = self.locate(index);
+        let too_long = self.fill.is_too_long(text.len());
+        let Link { count, node } = &self.nodes[n];
+        if node.is_plain() && !too_long {
+            self.replace_plain(n, text);
+        } else if *count == 1 {
+            self.nodes[n] = Link::new(1, Node::of(text, too_long));
+        } else if !too_long {
+            self.replace_in(n, within, text);
+        } else {
+            let at = if within > 0 { self.split(n, within) } else { n };
+            self.cut(at, 0, 1);
+            self.nodes.insert(at, Link::new(1, Node::of(text, true)));
+            if self.nodes[at + 1].count == 0 {
+                self.nodes.remove(at + 1);
+            }
+            return self.merge_around(at);
+        }
+        self.settle(n..n + 1);
+    }
+
+    /// Replaces a node of one long text by a short text, which goes to the next node if it can.
+    fn replace_plain(&mut self, n: usize, text: &[u8]) {
+        match self.nodes.get(n + 1) {
+            Some(next) if next.has_room(self.fill, text.len()) => {
+                self.nodes.remove(n);
+                self.insert_into(n, 0, text);
+            }
+            _ => self.nodes[n] = Link::new(1, Node::of(text, false)),
+        }
+    }
+
+    /// Replaces an item of a packed node, even if that makes it larger than it should be.
+    fn replace_in(&mut self, n: usize, within: usize, text: &[u8]) {
+        let mut entry = Vec::new();
+        encode(text, &mut entry);
+        let (run, count) = self.edit(n);
+        let at = place(run, within, *count);
+        run.splice(at..at + run.entry_len(at), &entry);
+    }
+
+    /// Removes the items at `range`.
+    ///
+    /// # Panics
+    ///
+    /// When the range reaches beyond the list.
+    pub fn remove(&mut self, range: Range<usize>) {
+        assert!(range.end <= self.len);
+        let mut left = range.len();
+        if left == 0 {
+            return;
+        }
+        let (first, within) = self.locate(range.start);
+        self.len -= left;
+        let mut whole = first;
+        if within > 0 {
+            let count = left.min(self.nodes[first].count - within);
+            self.cut(first, within, count);
+            left -= count;
+            whole += 1;
+        }
+        let mut end = whole;
+        while left > 0 && self.nodes[end].count <= left {
+            left -= self.nodes[end].count;
+            end += 1;
+        }
+        if end > whole {
+            self.nodes.drain(whole..end);
+        }
+        if left > 0 {
+            self.cut(whole, 0, left);
+        }
+        self.settle(first..whole + 1);
+    }
+
+    /// Removes the items that are `text`, or the `limit` nearest to `end` of them, and says how
+    /// many those were.
+    pub fn remove_equal(&mut self, text: &[u8], limit: usize, end: End) -> usize {
+        let needle = Needle::new(text);
+        let (mut removed, mut scratch) = (0, Vec::new());
+        let nodes = self.nodes.len();
+        for step in 0..nodes {
+            let n = if end == End::Head { step } else { nodes - 1 - step };
+            let rest = match self.nodes[n].node.open(&mut scratch) {
+                Content::Packed(list) => list.without(&needle, limit - removed, end),
+                Content::Plain(own) => (own == text).then(|| (Vec::new(), 1)),
+            };
+            let Some((mut body, count)) = rest else { continue };
+            body.shrink_to_fit();
+            self.nodes[n] = Link::new(self.nodes[n].count - count, Node::packed(body));
+            self.compress(n);
+            removed += count;
+            if removed == limit {
+                break;
+            }
+        }
+        if removed > 0 {
+            self.nodes.retain(|link| link.count > 0);
+            self.len -= removed;
+            self.settle(0..0);
+        }
+        removed
+    }
+
+    /// The node of item `index`, and its index therein.
+    #[inline]
+    fn locate(&self, index: usize) -> (usize, usize) {
+        debug_assert!(index < self.len);
+        if index <= self.len / 2 {
+            let (mut n, mut within) = (0, index);
+            while within >= self.nodes[n].count {
+                within -= self.nodes[n].count;
+                n += 1;
+            }
+            (n, within)
+        } else {
+            // Counted from the end, where the last is 1.
+            let (mut n, mut back) = (self.nodes.len() - 1, self.len - index);
+            while back > self.nodes[n].count {
+                back -= self.nodes[n].count;
+                n -= 1;
+            }
+            (n, self.nodes[n].count - back)
+        }
+    }
+
+    /// A packed node to be changed, and its count.
+    fn edit(&mut self, n: usize) -> (&mut run::Run, &mut usize) {
+        let Link { count, node } = &mut self.nodes[n];
+        (Arc::make_mut(node).edit(), count)
+    }
+
+    /// Removes `take` items of node `n`, from `within` on.
+    fn cut(&mut self, n: usize, within: usize, take: usize) {
+        let (run, count) = self.edit(n);
+        let from = place(run, within, *count);
+        let to = place(run, within + take, *count);
+        run.remove(from..to);
+        *count -= take;
+    }
+
+    /// Makes two nodes of one, and returns the second, which begins with item `within`.
+    fn split(&mut self, n: usize, within: usize) -> usize {
+        let (run, count) = self.edit(n);
+        let tail = run.split_off(place(run, within, *count));
+        run.fit();
+        let tail = Link::new(*count - within, Node::Packed { run: tail, dense: false });
+        *count = within;
+        self.nodes.insert(n + 1, tail);
+        n + 1
+    }
+
+    /// Joins neighbours around node `n`, which has been split, where one node can take both; in the
+    /// order of Redis, on which the number of nodes depends.
+    fn merge_around(&mut self, mut n: usize) {
+        if n >= 2 && self.merge_with_next(n - 2) {
+            n -= 1;
+        }
+        self.merge_with_next(n + 1);
+        if n >= 1 && self.merge_with_next(n - 1) {
+            n -= 1;
+        }
+        self.merge_with_next(n);
+        self.settle(n.saturating_sub(2)..n + 3);
+    }
+
+    /// Joins node `n` with the one after it, if there are both and they are not too large.
+    fn merge_with_next(&mut self, n: usize) -> bool {
+        let (Some(one), Some(other)) = (self.nodes.get(n), self.nodes.get(n + 1)) else {
+            return false;
+        };
+        let (len, count) = (one.node.len() + other.node.len(), one.count + other.count);
+        let plain = one.node.is_plain() || other.node.is_plain();
+        if plain || self.fill.is_exceeded(len, count) {
+            return false;
+        }
+        let mut scratch = Vec::new();
+        if let Some(other) = self.nodes.remove(n + 1)
+            && let Content::Packed(list) = other.node.open(&mut scratch)
+        {
+            let (run, own) = self.edit(n);
+            run.splice(run.len()..run.len(), list.body());
+            *own = count;
+        }
+        true
+    }
+
+    /// Compresses those of the nodes `changed` that are inner ones, and those that have become
+    /// inner ones as the list grew by a node; decompresses those that are within the depth now.
+    #[inline]
+    fn settle(&mut self, changed: Range<usize>) {
+        if self.depth > 0 {
+            self.settle_depth(changed);
+        }
+    }
+
+    fn settle_depth(&mut self, changed: Range<usize>) {
+        let len = self.nodes.len();
+        for from_end in 0..self.depth.min(len) {
+            for n in [from_end, len - 1 - from_end] {
+                let node = &mut self.nodes[n].node;
+                if node.is_compressed() {
+                    Arc::make_mut(node).decompress();
+                }
+            }
+        }
+        self.compress(self.depth);
+        self.compress(len.saturating_sub(self.depth + 1));
+        for n in changed {
+            self.compress(n);
+        }
+    }
+
+    /// Compresses a node if it is an inner one.
+    fn compress(&mut self, n: usize) {
+        let inner = self.depth..self.nodes.len().saturating_sub(self.depth);
+        if self.depth > 0 && inner.contains(&n) && self.nodes[n].node.is_compressible() {
+            Arc::make_mut(&mut self.nodes[n].node).compress();
+        }
+    }
+}
+
+/// Where item `within` of `count` begins; the end for the one after the last.
+#[inline]
+fn place(run: &run::Run, within: usize, count: usize) -> usize {
+    run.list().seek_counted(within, count).unwrap_or(run.len())
+}
