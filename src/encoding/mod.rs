@@ -1,14 +1,17 @@
 //! Byte-level and pointer-level structures that values and the keyspace are built from.
 //!
-//! Owns the segment table, the two formats of Redis in which small collections lie in one run of
-//! bytes, the listpack and the intset, and the large list made of listpacks, the quicklist. Must not know keys' meaning, clocks or replies. Keeps:
-//! each structure has a model test; memory is freed by dropping, never by convention; bytes of
-//! foreign origin are checked whole before anything reads them.
+//! Owns the segment table with its thin items, the two formats of Redis in which small collections
+//! lie in one run of bytes (the listpack and the intset), and what large collections are made of.
+//! Must not know keys' meaning, clocks or replies. Keeps: each structure has a model test; memory is
+//! freed by dropping, never by convention; bytes of foreign origin are checked whole before anything
+//! reads them.
 
+pub mod field;
 pub mod intset;
 pub mod listpack;
 pub mod lzf;
 pub mod quicklist;
+pub mod size_class;
 pub mod table;
 
 /// The end of a sequence that an operation begins at.

@@ -24,6 +24,7 @@ use std::ops::Range;
 use std::ptr::{self, NonNull};
 
 use super::Db;
+use crate::encoding::size_class::size_class;
 use crate::encoding::table::{Position, Thin};
 use crate::value::packed::{PACKED_COUNT_MAX, PACKED_LEN_MAX, Packed, PackedForm};
 use crate::value::{NewStr, StrView, Type, Value, ValueView};
@@ -157,18 +158,6 @@ unsafe impl Send for Entry {}
 pub struct EntryView<'a> {
     raw: NonNull<u8>,
     lifetime: PhantomData<&'a u8>,
-}
-
-/// The allocation size for `len` bytes: multiples of 8 up to 64, then four classes per doubling.
-///
-/// These are the allocator's own classes (see `observe::allocator`); with any other allocator they
-/// only decide which overwrites happen in place.
-pub(super) fn size_class(len: usize) -> usize {
-    if len <= 64 {
-        return len.next_multiple_of(8);
-    }
-    let spacing = 1 << (usize::BITS - 1 - (len - 1).leading_zeros() - 2);
-    len.next_multiple_of(spacing)
 }
 
 /// The payload of a new entry, ready to be laid out.
@@ -650,13 +639,6 @@ mod tests {
 
     fn new_str(bytes: &[u8]) -> NewValue<'_> {
         NewValue::Str(NewStr::from_bytes(bytes))
-    }
-
-    #[test]
-    fn size_classes_have_four_steps_per_doubling() {
-        let steps: Vec<usize> =
-            [1, 8, 9, 56, 64, 65, 81, 128, 129, 161, 1025].map(size_class).into();
-        assert_eq!(steps, [8, 8, 16, 56, 64, 80, 96, 128, 160, 192, 1280]);
     }
 
     #[test]
