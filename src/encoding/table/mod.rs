@@ -129,6 +129,18 @@ impl<T: Thin> Table<T> {
         self.min_expire
     }
 
+    /// Bytes of memory behind the table, without those of its items.
+    pub fn overhead(&self) -> usize {
+        self.segments.len() * (size_of::<Segment<T>>() + size_of::<Box<Segment<T>>>())
+            + self.metas.len() * size_of::<Meta>()
+            + self.directory.len() * size_of::<Pointer>()
+    }
+
+    /// Visits every item.
+    pub fn for_each<'a>(&'a self, mut visit: impl FnMut(T::View<'a>)) {
+        self.segments.iter().for_each(|segment| segment.visit_all(&mut visit));
+    }
+
     /// How many slots there are, filled or not.
     pub fn slots(&self) -> usize {
         self.segments.len() * SEGMENT_SLOTS

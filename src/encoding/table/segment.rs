@@ -225,6 +225,12 @@ impl<T: Thin> Segment<T> {
         }
     }
 
+    /// Calls `visit` for every item.
+    pub(super) fn visit_all<'a>(&'a self, visit: &mut impl FnMut(T::View<'a>)) {
+        self.prefetch_items();
+        self.places().filter_map(|place| self.slot(place).view()).for_each(visit);
+    }
+
     /// Empties the segment into `out`.
     pub(super) fn drain_into(&mut self, out: &mut Vec<T>) {
         for bucket in &mut self.buckets {
