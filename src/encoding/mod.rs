@@ -11,7 +11,9 @@ pub mod field;
 pub mod intset;
 pub mod listpack;
 pub mod lzf;
+pub mod member;
 pub mod quicklist;
+pub mod set_table;
 pub mod size_class;
 pub mod table;
 

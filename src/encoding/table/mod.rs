@@ -432,18 +432,48 @@ impl<T: Thin> Table<T> {
     }
 
     /// An item chosen with equal chance among all, or `None` when there is none.
+    #[inline]
     pub fn random(&self, random: &mut Random) -> Option<T::View<'_>> {
+        Some(self.view(self.random_position(random)?))
+    }
+
+    /// Takes an item out that is chosen with equal chance among all.
+    pub fn take_random(&mut self, random: &mut Random, hasher: &KeyHasher) -> Option<T> {
+        let position = self.random_position(random)?;
+        let item = self.take(position);
+        if usize::from(self.metas[position.segment as usize].len) <= MERGE_LEN / 2 {
+            let hash = hasher.hash(T::key(item.as_view()));
+            self.merge_around(self.local(hash), hasher);
+        }
+        Some(item)
+    }
+
+    fn random_position(&self, random: &mut Random) -> Option<Position> {
         if self.len == 0 {
             return None;
         }
         loop {
-            // Every slot has the same chance, so every item has, however full its segment is.
-            let draw = random.below(self.slots() as u64) as usize;
-            let (segment, index) = (draw / SEGMENT_SLOTS, draw % SEGMENT_SLOTS);
-            if let Some(place) = self.segments[segment].nth_place(index) {
-                return Some(self.view(Position { segment: segment as u32, place }));
+            // A lone segment may be nearly empty. Otherwise every slot has the same chance, so every
+            // item has, however full its segment is; most draws hit, and each reads one line.
+            let (segment, place) = if let [only] = &self.segments[..] {
+                (0, only.nth_place(random.below(self.len as u64) as usize))
+            } else {
+                let draw = random.below(self.slots() as u64) as usize;
+                let segment = draw / SEGMENT_SLOTS;
+                (segment, self.segments[segment].place_at(draw % SEGMENT_SLOTS))
+            };
+            if let Some(place) = place {
+                return Some(Position { segment: segment as u32, place });
             }
         }
+    }
+
+    /// All items, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = T::View<'_>> {
+        self.segments.iter().flat_map(|segment| {
+            segment.prefetch_items();
+            segment.places().filter_map(|place| segment.slot(place).view())
+        })
     }
 
     /// Takes the items that expired at or before `now_ms` out of one segment and hands them to

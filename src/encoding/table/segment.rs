@@ -198,6 +198,14 @@ impl<T: Thin> Segment<T> {
         None
     }
 
+    /// The place of slot number `index` of the segment, if there is an item in it.
+    #[inline]
+    pub(super) fn place_at(&self, index: usize) -> Option<Place> {
+        let (bucket, slot) = (index / SLOTS, index % SLOTS);
+        let present = self.buckets[bucket].presence() & 1 << slot != 0;
+        present.then_some(Place { bucket: bucket as u8, slot: slot as u8 })
+    }
+
     /// Calls `visit` for every item whose home is `home`; `home_of` finds the home of a stashed key.
     pub(super) fn visit_home<'a>(
         &'a self,

@@ -141,7 +141,24 @@ fn random_items_are_evenly_spread() {
         counts[model.table.random(&mut random).expect("there are items").1 as usize] += 1;
     }
     let (min, max) = (counts.iter().min(), counts.iter().max());
+    assert!(model.table.segments.len() > 1, "several segments are drawn from");
     assert!(min > Some(&50) && max < Some(&170), "{min:?} {max:?}");
+}
+
+#[test]
+fn random_items_can_be_taken_until_none_is_left() {
+    let mut model = Model::new(0);
+    (0..3000).for_each(|n| model.set(n, n, (n % 2 == 0).then_some(1)));
+    let (mut random, hasher) = (Random::seeded(5), model.hasher);
+    let mut seen: HashSet<u32> = model.table.iter().map(|view| view.1).collect();
+    assert_eq!(seen.len(), 3000);
+    while let Some(item) = model.table.take_random(&mut random, &hasher) {
+        assert!(seen.remove(&item.0.1) && model.expected.remove(&item.0.1).is_some());
+        if seen.len().is_multiple_of(500) {
+            model.check();
+        }
+    }
+    assert_eq!((seen.len(), model.table.slots()), (0, 0));
 }
 
 #[test]

@@ -1,0 +1,230 @@
+//! The large set: a table of members.
+//!
+//! All sets use the process's one hasher, so the hash of a member that is looked for in several sets
+//! is computed once: [`SetTable::hash`] and [`SetTable::contains_hashed`].
+//!
+//! A scan's cursor is a place in hash order, as SCAN's is (see `table`): members that stay are
+//! visited at least once however the set grows and shrinks meanwhile.
+
+use std::fmt;
+
+use super::member::Member;
+use super::table::{CURSOR_BITS, Table};
+use crate::base::hash::KeyHasher;
+use crate::base::random::Random;
+
+/// Empty buckets a scan may pass over per member it was asked for.
+const SKIPS_PER_COUNT: usize = 10;
+
+/// 4 KiB for 448 slots.
+const TABLE_BYTES_PER_SLOT: usize = 9;
+
+/// Members whose sizes stand for all in [`SetTable::memory`].
+const MEMORY_SAMPLES: usize = 64;
+
+/// A set of any size. See the module's documentation.
+pub struct SetTable {
+    table: Table<Member>,
+    hasher: KeyHasher,
+}
+
+impl SetTable {
+    /// An empty set.
+    pub fn new(hasher: KeyHasher) -> Self {
+        Self { table: Table::new(0), hasher }
+    }
+
+    /// How many members there are.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there is no member.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// The hash of a member, the same for all sets of one hasher.
+    #[inline]
+    pub fn hash(&self, member: &[u8]) -> u64 {
+        self.hasher.hash(member)
+    }
+
+    /// Whether `member` is in the set.
+    #[inline]
+    pub fn contains(&self, member: &[u8]) -> bool {
+        self.contains_hashed(self.hash(member), member)
+    }
+
+    /// Whether `member`, whose hash is `hash`, is in the set.
+    #[inline]
+    pub fn contains_hashed(&self, hash: u64, member: &[u8]) -> bool {
+        self.table.find(hash, member).is_some()
+    }
+
+    /// Adds `member`; `false` if it was there.
+    pub fn insert(&mut self, member: &[u8]) -> bool {
+        let hash = self.hash(member);
+        if self.contains_hashed(hash, member) {
+            return false;
+        }
+        self.table.insert(hash, Member::new(member), &self.hasher);
+        true
+    }
+
+    /// Removes `member`; `false` if it was not there.
+    pub fn remove(&mut self, member: &[u8]) -> bool {
+        let hash = self.hash(member);
+        let Some(position) = self.table.find(hash, member) else { return false };
+        drop(self.table.remove(hash, position, &self.hasher));
+        true
+    }
+
+    /// A member chosen with equal chance among all.
+    #[inline]
+    pub fn random(&self, random: &mut Random) -> Option<&[u8]> {
+        Some(self.table.random(random)?.bytes())
+    }
+
+    /// Takes a member out that is chosen with equal chance among all.
+    pub fn take_random(&mut self, random: &mut Random) -> Option<Member> {
+        self.table.take_random(random, &self.hasher)
+    }
+
+    /// All members, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.table.iter().map(|view| view.bytes())
+    }
+
+    /// Visits members from `cursor` on until at least `count` were visited or much was empty, and
+    /// returns the cursor to go on with: 0 when all was visited. Any cursor is valid.
+    pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(&[u8])) -> u64 {
+        const SHIFT: u32 = u64::BITS - CURSOR_BITS;
+        let (mut left, mut skips) = (count.max(1), count.saturating_mul(SKIPS_PER_COUNT));
+        let mut next = Some(cursor << SHIFT);
+        while let (Some(at), 1..) = (next, left) {
+            next = self.table.scan(at, &mut skips, &self.hasher, |view| {
+                left = left.saturating_sub(1);
+                visit(view.bytes());
+            });
+            if skips == 0 {
+                break;
+            }
+        }
+        next.map_or(0, |at| at >> SHIFT)
+    }
+
+    /// Bytes of memory the set takes, estimated from some of its members.
+    pub fn memory(&self) -> usize {
+        let mut sampled = 0;
+        let sizes = self.table.iter().take(MEMORY_SAMPLES).inspect(|_| sampled += 1);
+        let sum: usize = sizes.map(|view| view.memory()).sum();
+        let members = if sampled == 0 { 0 } else { sum * self.len() / sampled };
+        size_of::<Self>() + self.table.slots() * TABLE_BYTES_PER_SLOT + members
+    }
+}
+
+impl fmt::Debug for SetTable {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "a set of {}", self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn set_of(members: impl IntoIterator<Item = u32>) -> SetTable {
+        let mut set = SetTable::new(KeyHasher::seeded(1));
+        members.into_iter().for_each(|n| assert!(set.insert(text(n).as_bytes())));
+        set
+    }
+
+    fn text(n: u32) -> String {
+        format!("member:{n}")
+    }
+
+    #[test]
+    fn a_big_set_takes_at_most_40_bytes_a_member() {
+        let mut set = SetTable::new(KeyHasher::seeded(1));
+        for n in 0..100_000 {
+            set.insert(format!("member:{n:08}").as_bytes());
+        }
+        let per_member = set.memory() as f64 / set.len() as f64;
+        assert!((30.0..40.0).contains(&per_member), "{per_member} bytes");
+    }
+
+    #[test]
+    fn a_scan_visits_about_as_many_as_it_is_asked_for() {
+        let (set, mut cursor, mut seen) = (set_of(0..50_000), 0, 0);
+        loop {
+            let mut visited = 0;
+            cursor = set.scan(cursor, 10, |_| visited += 1);
+            assert!(visited < 60, "{visited} at once");
+            seen += visited;
+            if cursor == 0 {
+                break;
+            }
+        }
+        assert_eq!(seen, 50_000);
+    }
+
+    #[test]
+    fn any_cursor_is_valid() {
+        for set in [set_of(0..0), set_of(0..3), set_of(0..5000)] {
+            for cursor in [1, 12345, u64::MAX >> 16, u64::MAX] {
+                assert!(set.scan(cursor, usize::MAX, |_| {}) == 0);
+            }
+        }
+    }
+
+    #[test]
+    fn members_are_taken_with_equal_chance() {
+        let (mut random, mut firsts) = (Random::seeded(9), vec![0u32; 600]);
+        for _ in 0..6000 {
+            let mut set = set_of(0..600);
+            let taken = set.take_random(&mut random).expect("there are members");
+            let number = str::from_utf8(&taken.bytes()[7..]).expect("a number");
+            firsts[number.parse::<usize>().expect("a number")] += 1;
+        }
+        let max = firsts.iter().max();
+        assert!(max < Some(&35), "{max:?}");
+        assert!(firsts.iter().filter(|count| **count == 0).count() < 6);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn agrees_with_a_hash_set(
+            ops in prop::collection::vec((0..4u8, 0..2000u32, 1..600u32), 1..40),
+            seed in any::<u64>(),
+        ) {
+            let (mut set, mut model) = (set_of(0..0), HashSet::new());
+            let mut random = Random::seeded(seed);
+            for (op, first, many) in ops {
+                for n in first..first + many {
+                    let member = text(n).into_bytes();
+                    match op {
+                        0 | 1 => prop_assert_eq!(set.insert(&member), model.insert(member)),
+                        2 => prop_assert_eq!(set.remove(&member), model.remove(&member)),
+                        _ => match set.take_random(&mut random) {
+                            Some(taken) => prop_assert!(model.remove(taken.bytes())),
+                            None => prop_assert!(model.is_empty()),
+                        },
+                    }
+                }
+                prop_assert_eq!(set.len(), model.len());
+            }
+            let all: HashSet<Vec<u8>> = set.iter().map(<[u8]>::to_vec).collect();
+            prop_assert_eq!(set.iter().count(), all.len());
+            prop_assert!(all.iter().all(|member| set.contains(member)));
+            prop_assert_eq!(all, model);
+        }
+    }
+}
