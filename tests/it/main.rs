@@ -14,6 +14,7 @@ mod listening;
 mod notation;
 mod pauses;
 mod protocol;
+mod scan_guarantee;
 mod script;
 mod scripts;
 mod shutdown;
