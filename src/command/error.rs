@@ -91,6 +91,25 @@ pub enum CmdError {
     IncrexOverflow,
     #[error("ERR applied increment would be Infinity")]
     IncrexInfinity,
+    #[error("ERR bit offset is not an integer or out of range")]
+    BitOffset,
+    #[error("ERR bit is not an integer or out of range")]
+    BitValue,
+    #[error("ERR The bit argument must be 1 or 0.")]
+    BitArgument,
+    #[error("ERR BITOP NOT must be called with a single source key.")]
+    BitopNot,
+    #[error("ERR BITOP {0} must be called with at least two source keys.")]
+    BitopSources(String),
+    #[error(
+        "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but \
+         i64 is."
+    )]
+    BitfieldType,
+    #[error("ERR Invalid OVERFLOW type specified")]
+    BitfieldOverflow,
+    #[error("ERR BITFIELD_RO only supports the GET subcommand")]
+    BitfieldReadOnly,
     #[error("NOAUTH Authentication required.")]
     NoAuth,
     #[error(

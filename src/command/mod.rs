@@ -10,6 +10,7 @@
 //! no clock and no lock.
 
 mod args;
+mod bitmap;
 mod client;
 mod client_filter;
 mod config;

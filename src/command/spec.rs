@@ -212,6 +212,11 @@ impl KeySpec {
         Self::new(access, uses, FindKeys::Range { first: 1, last: -1, step })
     }
 
+    /// All arguments from `first` on.
+    pub const fn from(first: usize, access: &'static str, uses: &'static [&'static str]) -> Self {
+        Self::new(access, uses, FindKeys::Range { first, last: -1, step: 1 })
+    }
+
     /// As many as the argument at `count_at` says, after it.
     pub const fn counted(
         count_at: usize,

@@ -3,8 +3,8 @@
 use super::error::CmdError;
 use super::spec::Command;
 use super::{
-    client, config, connection, debug, expire, function, introspect, key, memory, scan, server,
-    string, string_numbers, string_ranges,
+    bitmap, client, config, connection, debug, expire, function, introspect, key, memory, scan,
+    server, string, string_numbers, string_ranges,
 };
 use crate::base::bytes;
 use crate::base::limits::ERROR_PREVIEW_MAX;
@@ -15,6 +15,7 @@ static FAMILIES: &[&[Command]] = &[
     string::COMMANDS,
     string_numbers::COMMANDS,
     string_ranges::COMMANDS,
+    bitmap::COMMANDS,
     key::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,

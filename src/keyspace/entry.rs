@@ -378,6 +378,21 @@ impl Entry {
         Some(unsafe { &mut *raw })
     }
 
+    /// The bytes of a string that lies in the entry, for changing them in place; it is `raw` then.
+    pub fn inline_mut(&mut self) -> Option<&mut [u8]> {
+        let view = self.view();
+        let mut head = view.head();
+        if head.form() != Form::Inline {
+            return None;
+        }
+        head.tag |= RAW;
+        let (at, len) = (view.payload_at(), usize::from(head.payload_len));
+        // SAFETY: only the RAW flag changes, which the layout does not depend on.
+        unsafe { self.raw.cast::<Head>().write(head) };
+        // SAFETY: an Inline payload has that length, and the entry is exclusively borrowed.
+        Some(unsafe { std::slice::from_raw_parts_mut(self.raw.as_ptr().add(at), len) })
+    }
+
     /// Lays the entry out anew with `deadline` and, if given, another payload.
     #[cold]
     fn rebuild(&mut self, deadline: Option<i64>, payload: Option<Payload<'_>>) {
@@ -669,6 +684,16 @@ mod tests {
         assert_eq!((Arc::strong_count(&long), entry.view().deadline()), (2, Some(9)));
         entry.set_value(new_str(b"short"));
         assert_eq!((Arc::strong_count(&long), text(&entry)), (1, b"short".to_vec()));
+    }
+
+    #[test]
+    fn inline_strings_change_in_place() {
+        let mut entry = Entry::new(b"key", new_str(b"abc"), Some(5), 3);
+        entry.inline_mut().expect("short strings are inline")[1] = b'x';
+        assert_eq!((text(&entry), entry.view().deadline()), (b"axc".to_vec(), Some(5)));
+        assert_eq!(entry.view().value().encoding(), "raw");
+        entry.set_value(new_str(b"12"));
+        assert!(entry.inline_mut().is_none());
     }
 
     fn packed(entry: &Entry) -> (Option<usize>, Vec<u8>) {

@@ -72,6 +72,8 @@ impl Event {
     pub const DECRBY: Self = Self::string("decrby");
     /// A floating-point number was added.
     pub const INCRBYFLOAT: Self = Self::string("incrbyfloat");
+    /// Bits of a string were set or cleared.
+    pub const SETBIT: Self = Self::string("setbit");
     /// A key was deleted.
     pub const DEL: Self = Self::generic("del");
     /// A key got a deadline.

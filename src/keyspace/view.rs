@@ -283,6 +283,19 @@ impl<'a> DbView<'a> {
         self.set(key, NewValue::Str(value), deadline)
     }
 
+    /// Sets `key` to bytes that a command made, whatever it held; long ones are not copied.
+    pub fn set_bytes<'s>(
+        &'s mut self,
+        key: Key<'s>,
+        bytes: Vec<u8>,
+        deadline: Deadline,
+    ) -> Written<'s> {
+        if bytes.len() > INLINE_VALUE_MAX {
+            return self.set_string(key, NewStr::Shared(Arc::new(bytes)), deadline);
+        }
+        self.set_string(key, NewStr::modified(&bytes), deadline)
+    }
+
     /// Sets `key` to a value, whatever it held.
     #[inline]
     pub fn set<'s>(
@@ -569,6 +582,42 @@ impl<'a> StrMut<'a> {
             };
             entry.set_value(NewValue::Str(new));
         });
+    }
+
+    /// Changes the bytes in place after zero bytes have lengthened them to `len_min`.
+    ///
+    /// Copies the value only where it outgrows its place, is an integer, or a reply references it.
+    pub fn patch<R>(&mut self, len_min: usize, change: impl FnOnce(&mut [u8]) -> R) -> R {
+        self.table.update(self.position, |entry| {
+            if let Some(Value::Str(bytes)) = entry.object_mut() {
+                let bytes = Arc::make_mut(bytes);
+                if bytes.len() < len_min {
+                    bytes.resize(len_min, 0);
+                }
+                return change(bytes);
+            }
+            if let Some(bytes) = entry.inline_mut()
+                && bytes.len() >= len_min
+            {
+                return change(bytes);
+            }
+            let value = string_of(entry.view());
+            let mut digits = [0; 20];
+            let old = value.bytes(&mut digits);
+            let len = old.len().max(len_min);
+            if len > INLINE_VALUE_MAX {
+                let mut bytes = vec![0; len];
+                bytes[..old.len()].copy_from_slice(old);
+                let result = change(&mut bytes);
+                entry.set_value(NewValue::Str(NewStr::Shared(Arc::new(bytes))));
+                return result;
+            }
+            let mut bytes = [0; INLINE_VALUE_MAX];
+            bytes[..old.len()].copy_from_slice(old);
+            let result = change(&mut bytes[..len]);
+            entry.set_value(NewValue::Str(NewStr::modified(&bytes[..len])));
+            result
+        })
     }
 
     /// Ends the change.

@@ -10,6 +10,7 @@
 //! A collection's file holds its view, which reads both forms, and its editor, which changes a
 //! [`packed::Place`] and converts it from one form to the other.
 
+pub mod bitmap;
 pub mod limits;
 pub mod packed;
 mod string;

@@ -39,6 +39,11 @@ fn run_family(family: &str) {
 }
 
 #[test]
+fn bitmap() {
+    run_family("bitmap");
+}
+
+#[test]
 fn client() {
     run_family("client");
 }

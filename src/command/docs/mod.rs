@@ -13,6 +13,7 @@
 //! Invariants (tested below): names are unique and lower-case, an argument of kind `Key` and no
 //! other names a key spec, groups have members, leaves have none, a pure token has a token.
 
+pub mod bitmap;
 pub mod connection;
 pub mod key;
 pub mod server;
@@ -313,7 +314,8 @@ impl ArgKind {
 }
 
 /// The families, in no order that clients see.
-static FAMILIES: &[&[Docs]] = &[string::DOCS, key::DOCS, connection::DOCS, server::DOCS];
+static FAMILIES: &[&[Docs]] =
+    &[string::DOCS, bitmap::DOCS, key::DOCS, connection::DOCS, server::DOCS];
 
 /// The row of a command, by its full lower-case name.
 #[must_use]
