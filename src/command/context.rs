@@ -1,6 +1,7 @@
 //! What a handler has at hand, and what it asks the executor to do next.
 
 use super::effects::Effects;
+use super::error::CmdError;
 use super::spec::Command;
 use super::table::CommandTable;
 use crate::keyspace::DbView;
@@ -27,8 +28,20 @@ pub struct Ctx<'a> {
     pub now_ms: i64,
 }
 
+/// What is left of a command that is carried out in steps, so that other clients run in between.
+///
+/// Its client's next request waits until it is done. A step takes its locks anew, so what it knows
+/// of the keyspace may be out of date.
+pub trait Job: Send + std::fmt::Debug {
+    /// The key whose shard a step needs; `None` where a step visits shards one after the other.
+    fn key(&self) -> Option<&[u8]>;
+
+    /// Goes on for about [`crate::base::limits::BACKGROUND_SLICE`]; `true` when all is replied.
+    fn step(&mut self, ctx: &mut Ctx<'_>) -> Result<bool, CmdError>;
+}
+
 /// What is to happen after a handler returned.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Flow {
     /// Nothing more.
     Done,
@@ -38,6 +51,8 @@ pub enum Flow {
     Shutdown(ShutdownOptions),
     /// The client waits until a command serves it; nothing was replied.
     Block(Box<Wait>),
+    /// The rest is done in steps.
+    Work(Box<dyn Job>),
     /// The event loop does nothing else for that many milliseconds (DEBUG SLEEP).
     Sleep(u64),
 }

@@ -36,7 +36,7 @@ mod string_ranges;
 mod table;
 
 pub use args::{Args, KeyHash};
-pub use context::{Ctx, Flow, ShutdownOptions};
+pub use context::{Ctx, Flow, Job, ShutdownOptions};
 pub use effects::Effects;
 pub use error::CmdError;
 pub use keys::{KeyUse, key_uses, keys_of};

@@ -1,15 +1,19 @@
 //! Commands that walk the keyspace.
 
+use std::sync::Arc;
+
 use super::args::Args;
-use super::context::{Ctx, Flow};
+use super::context::{Ctx, Flow, Job};
 use super::error::CmdError;
 use super::spec::{Command, Flags, Locks};
+use crate::base::limits::BACKGROUND_SLICE;
 use crate::base::{bytes, glob};
+use crate::resp::ReplyBuf;
 
 /// How many keys SCAN visits unless COUNT says otherwise.
 const COUNT_DEFAULT: usize = 10;
 /// How many keys KEYS visits at a time.
-const KEYS_STEP: usize = 1024;
+const KEYS_STEP: usize = 256;
 
 pub(super) static COMMANDS: &[Command] = &[
     Command::new("scan", -2, scan).read().flags(Flags::KEYSPACE).locks(Locks::Each).tips(&[
@@ -64,21 +68,52 @@ fn parse_cursor(text: &[u8]) -> Result<u64, CmdError> {
 }
 
 fn keys(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
-    let pattern = args.get(1);
-    let all = pattern == b"*";
-    let (mark, mut found, mut cursor) = (ctx.out.mark(), 0, 0);
-    loop {
-        let out = &mut *ctx.out;
-        cursor = ctx.db.scan(cursor, KEYS_STEP, |entry| {
-            if all || glob::matches(pattern, entry.key(), false) {
-                out.bulk(entry.key());
-                found += 1;
+    let pattern = args.get(1).to_vec();
+    let found = ReplyBuf::with_room(Vec::new(), ctx.out.protocol());
+    let mut walk = KeysWalk { db: ctx.db.db(), pattern, cursor: 0, found, count: 0 };
+    // Most keyspaces on which somebody dares to use KEYS are done in one step.
+    Ok(if walk.step(ctx)? { Flow::Done } else { Flow::Work(Box::new(walk)) })
+}
+
+/// KEYS on its way through the keyspace; the number of keys, which comes first, is known at the end.
+struct KeysWalk {
+    db: usize,
+    pattern: Vec<u8>,
+    cursor: u64,
+    found: ReplyBuf,
+    count: usize,
+}
+
+impl std::fmt::Debug for KeysWalk {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "KEYS at {}, {} found", self.cursor, self.count)
+    }
+}
+
+impl Job for KeysWalk {
+    fn key(&self) -> Option<&[u8]> {
+        None
+    }
+
+    fn step(&mut self, ctx: &mut Ctx<'_>) -> Result<bool, CmdError> {
+        let (pattern, found, count) = (&self.pattern, &mut self.found, &mut self.count);
+        let (all, start) = (**pattern == *b"*", std::time::Instant::now());
+        ctx.db.select(self.db);
+        loop {
+            self.cursor = ctx.db.scan(self.cursor, KEYS_STEP, |entry| {
+                if all || glob::matches(pattern, entry.key(), false) {
+                    found.bulk(entry.key());
+                    *count += 1;
+                }
+            });
+            if self.cursor == 0 {
+                ctx.out.array(*count);
+                ctx.out.raw_shared(Arc::new(found.take_room()));
+                return Ok(true);
             }
-        });
-        if cursor == 0 {
-            break;
+            if start.elapsed() >= BACKGROUND_SLICE {
+                return Ok(false);
+            }
         }
     }
-    ctx.out.array_at(mark, found);
-    Ok(Flow::Done)
 }

@@ -121,7 +121,7 @@ impl SetTable {
         let mut sampled = 0;
         let sizes = self.table.iter().take(MEMORY_SAMPLES).inspect(|_| sampled += 1);
         let sum: usize = sizes.map(|view| view.memory()).sum();
-        let members = if sampled == 0 { 0 } else { sum * self.len() / sampled };
+        let members = (sum * self.len()).checked_div(sampled).unwrap_or(0);
         size_of::<Self>() + self.table.slots() * TABLE_BYTES_PER_SLOT + members
     }
 }

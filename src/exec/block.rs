@@ -8,16 +8,14 @@
 use std::sync::Arc;
 
 use super::call::{Executor, after_reply, propagate};
-use crate::command::{Args, CmdError, Command, Ctx, Flow};
+use super::work::NOTHING;
+use crate::command::{Args, CmdError, Ctx};
 use crate::keyspace::{Access, DbView, Key, LockSet, Lookup};
 use crate::resp::{OwnedArgv, ReplyBuf};
 use crate::server::{Client, Server, Wait, WaitEnd, Waiter};
 
 /// A key that clients wait for: its database, name and hash.
 pub(super) type ReadyKey = (usize, Box<[u8]>, u64);
-
-/// The row of a context in which no command runs.
-static NOTHING: Command = Command::new("", 0, |_, _| Ok(Flow::Done));
 
 /// Lets the client of `ctx` wait; the shards of the keys are held.
 #[cold]

@@ -10,8 +10,8 @@ use super::batch::Batch;
 use super::block::{begin_wait, serve_ready};
 use crate::base::clock;
 use crate::command::{
-    Args, CmdError, CommandTable, Ctx, Effects, Flow, KeyHash, Locks, Registered, ShutdownOptions,
-    keys_of,
+    Args, CmdError, CommandTable, Ctx, Effects, Flow, Job, KeyHash, Locks, Registered,
+    ShutdownOptions, keys_of,
 };
 use crate::keyspace::{Access, Changes, DbView, LockSet, Trash};
 use crate::observe::stats::LoopCounters;
@@ -37,6 +37,8 @@ pub enum Stop {
     Sleep(u64),
     /// The client waits for a key.
     Blocked(Arc<Waiter>),
+    /// The rest of the request is done in steps.
+    Work(Box<dyn Job>),
 }
 
 /// How far a batch came.
@@ -223,7 +225,7 @@ impl Executor {
             }
         }
         let stop = match self.call(registered, argv, keys, client, out, now_ms) {
-            Ok(Some(stop @ Stop::Blocked(_))) => Some(stop),
+            Ok(Some(stop @ (Stop::Blocked(_) | Stop::Work(_)))) => Some(stop),
             Ok(stop) => {
                 after_reply(client, out, mark);
                 stop
@@ -425,6 +427,7 @@ fn slept_ticks(stop: Option<&Stop>) -> u64 {
 fn stop_of(flow: Flow) -> Option<Stop> {
     match flow {
         Flow::Done | Flow::Block(_) => None,
+        Flow::Work(job) => Some(Stop::Work(job)),
         Flow::Close => Some(Stop::Close),
         Flow::Shutdown(options) => Some(Stop::Shutdown(options)),
         Flow::Sleep(ms) => Some(Stop::Sleep(ms)),

@@ -11,6 +11,7 @@ mod call;
 mod expire;
 #[cfg(test)]
 mod tests;
+mod work;
 
 pub use batch::Batch;
 pub use call::{Executor, Progress, Stop};

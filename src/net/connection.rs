@@ -14,6 +14,7 @@ use super::reactor::Reactor;
 use super::sink::{Flushed, Sink};
 use super::stream::{Reader, Stream};
 use crate::base::limits::{READ_LEN, UNAUTHENTICATED_QUERY_MAX};
+use crate::command::Job;
 use crate::exec::{Batch, Stop};
 use crate::resp::{ParseLimits, ProtocolError, RequestParser};
 use crate::server::{Client, ClientFlags, ClientHandle, ShutdownMode, WaitEnd, Waiter};
@@ -31,6 +32,8 @@ enum Turn {
     Sleep(Duration),
     /// Its client waits for a key.
     Blocked(Arc<Waiter>),
+    /// Its request is carried out in steps.
+    Work(Box<dyn Job>),
     /// It closes after its replies are sent.
     Close,
     /// It closes now.
@@ -105,6 +108,7 @@ impl Connection {
                 }
                 Turn::Sleep(time) => self.wait(tokio::time::sleep(time)).await,
                 Turn::Blocked(waiter) => Box::pin(self.wait_for(&waiter)).await,
+                Turn::Work(job) => Box::pin(self.carry_out(job)).await,
                 end => Some(end),
             };
             match end {
@@ -133,6 +137,39 @@ impl Connection {
             end.as_mut().poll(cx).map(|()| None)
         })
         .await
+    }
+
+    /// Carries a request out in steps, no faster than its client reads the reply.
+    async fn carry_out(&mut self, mut job: Box<dyn Job>) -> Option<Turn> {
+        loop {
+            let done = self.reactor.executor.borrow_mut().work(
+                &mut *job,
+                &mut self.client,
+                &mut self.sink.out.borrow_mut(),
+            );
+            self.queue_output();
+            if let Some(turn) = self.check_output_limit() {
+                return Some(turn);
+            }
+            if done {
+                return None;
+            }
+            // The flusher runs behind this task, so after this it has had its turn.
+            tokio::task::yield_now().await;
+            let blocked = std::future::poll_fn(|cx| {
+                self.client.handle.register(cx.waker());
+                if self.client.handle.is_killed() {
+                    return Poll::Ready(Some(Turn::Drop));
+                }
+                match self.unblock_output(cx) {
+                    None if self.sink.trouble.get().is_some() => Poll::Pending,
+                    turn => Poll::Ready(turn),
+                }
+            });
+            if let Some(turn) = blocked.await {
+                return Some(turn);
+            }
+        }
     }
 
     /// Waits until a command serves the client or the wait ends otherwise; something if the
@@ -340,7 +377,7 @@ impl Connection {
                 let (ran, stopped) = self.run_batch(data, &batch, from);
                 let done = ran == batch.len() && !batch.is_full() && parsed.is_ok();
                 let holds = match stopped {
-                    Some(Turn::Blocked(_)) => !done,
+                    Some(Turn::Blocked(_) | Turn::Work(_)) => !done,
                     Some(Turn::Paused | Turn::Sleep(_)) => true,
                     _ => false,
                 };
@@ -361,7 +398,7 @@ impl Connection {
             }
             (from, parsed) = (0, self.fill(&mut batch, data));
         }
-        if !matches!(turn, None | Some(Turn::Blocked(_))) {
+        if !matches!(turn, None | Some(Turn::Blocked(_) | Turn::Work(_))) {
             self.parser.restart(keep_from);
         }
         if !self.parser.is_inside() {
@@ -396,6 +433,7 @@ impl Connection {
             Stop::Paused => Turn::Paused,
             Stop::Sleep(ms) => Turn::Sleep(Duration::from_millis(ms)),
             Stop::Blocked(waiter) => Turn::Blocked(waiter),
+            Stop::Work(job) => Turn::Work(job),
             Stop::Shutdown(_) => {
                 self.reactor.server().shutdown.request(ShutdownMode::Graceful);
                 Turn::Close

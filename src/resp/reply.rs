@@ -315,6 +315,15 @@ impl ReplyBuf {
         self.bytes.extend_from_slice(encoded);
     }
 
+    /// Appends replies that are encoded already, without copying where they are long.
+    pub fn raw_shared(&mut self, encoded: Arc<Vec<u8>>) {
+        if encoded.len() < SHARED_REPLY_LEN {
+            return self.raw(&encoded);
+        }
+        self.shared_len += encoded.len();
+        self.shared.push((self.bytes.len(), encoded));
+    }
+
     #[inline]
     fn header(&mut self, kind: u8, value: i64) {
         if (0..10).contains(&value) {

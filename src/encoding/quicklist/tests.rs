@@ -1,3 +1,5 @@
+//! The quicklist against a model.
+
 use std::collections::VecDeque;
 
 use proptest::prelude::*;

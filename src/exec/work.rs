@@ -1,0 +1,50 @@
+//! Commands that are carried out in steps.
+
+use std::sync::Arc;
+
+use super::call::{Executor, after_reply};
+use crate::command::{Command, Ctx, Flow, Job};
+use crate::keyspace::{Access, DbView, LockSet};
+use crate::resp::ReplyBuf;
+use crate::server::{Client, ClientFlags};
+
+/// The row of a context in which no command runs.
+pub(super) static NOTHING: Command = Command::new("", 0, |_, _| Ok(Flow::Done));
+
+impl Executor {
+    /// Lets `job` make one step with the locks it needs; `true` when it is done.
+    pub fn work(&mut self, job: &mut dyn Job, client: &mut Client, out: &mut ReplyBuf) -> bool {
+        let (server, commands) = (Arc::clone(&self.server), Arc::clone(&self.commands));
+        let (mark, now_ms) = (out.mark(), server.now_ms());
+        let locks = match job.key() {
+            Some(key) => LockSet::One(server.keyspace.hash(key)),
+            None => LockSet::Each,
+        };
+        let access = Access::take(&server.keyspace, locks);
+        let mut ctx = Ctx {
+            db: DbView::new(&server.keyspace, access, &mut self.changes, client.db, now_ms),
+            out,
+            client,
+            server: &server,
+            commands: &commands,
+            effects: &mut self.effects,
+            command: &NOTHING,
+            now_ms,
+        };
+        let result = job.step(&mut ctx);
+        drop(ctx);
+        self.settle();
+        if let Err(error) = &result {
+            out.error(error);
+            self.counters.errors.add(1);
+            server.stats.count_error(&error.to_string());
+        }
+        let done = result.unwrap_or(true);
+        if done {
+            after_reply(client, out, mark);
+        } else if client.flags.has(ClientFlags::REPLY_OFF | ClientFlags::REPLY_SKIP) {
+            out.rewind(mark);
+        }
+        done
+    }
+}
