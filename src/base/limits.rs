@@ -49,3 +49,6 @@ pub const ERROR_PREVIEW_MAX: usize = 128;
 
 /// Longest stretch of work on behalf of nobody (expiry) between two looks at the sockets.
 pub const BACKGROUND_SLICE: std::time::Duration = std::time::Duration::from_micros(500);
+
+/// Fields of hashes that are removed at a time because their deadlines have passed.
+pub const EXPIRE_FIELDS_MAX: usize = 1024;

@@ -50,12 +50,23 @@ struct Head {
 }
 
 /// A value to be stored in a field.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum NewFieldValue<'a> {
     /// Bytes to be copied.
     Bytes(&'a [u8]),
     /// A buffer that may be kept as it is.
     Shared(&'a Arc<Vec<u8>>),
+}
+
+impl<'a> NewFieldValue<'a> {
+    /// The bytes.
+    #[inline]
+    pub fn bytes(self) -> &'a [u8] {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
 }
 
 /// A value as it is laid out.
@@ -296,6 +307,12 @@ impl<'a> FieldView<'a> {
         unsafe { Arc::increment_strong_count(pointer) };
         // SAFETY: the share just added is the one taken here.
         Some(unsafe { Arc::from_raw(pointer) })
+    }
+
+    /// A field of its own with the same content; a long value is shared.
+    pub fn to_field(self) -> Field {
+        let payload = self.shared().map_or(Payload::Inline(self.value()), Payload::Shared);
+        Field::lay_out(self.name(), payload, self.deadline())
     }
 
     /// Bytes of memory behind the field's pointer, its value included.

@@ -6,7 +6,6 @@
 //! freed by dropping, never by convention; bytes of foreign origin are checked whole before anything
 //! reads them.
 
-pub mod bag;
 pub mod field;
 pub mod intset;
 pub mod listpack;

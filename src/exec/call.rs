@@ -13,7 +13,7 @@ use crate::command::{
     Args, CmdError, CommandTable, Ctx, Effects, Flow, Job, KeyHash, Locks, Registered,
     ShutdownOptions, keys_of,
 };
-use crate::keyspace::{Access, Changes, DbView, LockSet, Trash};
+use crate::keyspace::{Access, Changes, DbView, Expired, ExpiredFields, LockSet, Trash};
 use crate::observe::stats::LoopCounters;
 use crate::resp::{Argv, Mark, ReplyBuf};
 use crate::server::{Client, ClientFlags, Propagated, Server, Waiter, gate};
@@ -387,11 +387,11 @@ pub(super) fn propagate(
     db: usize,
     argv: Argv<'_>,
 ) {
-    let mut commands: Vec<Propagated> = changes
-        .expired
-        .drain(..)
-        .map(|(db, key)| Propagated { db, argv: vec![b"DEL".to_vec(), key.into()] })
-        .collect();
+    let expired = changes.expired.drain(..).map(|expired| match expired {
+        Expired::Key(db, key) => Propagated { db, argv: vec![b"DEL".to_vec(), key.into()] },
+        Expired::Fields(fields) => deletion_of(fields),
+    });
+    let mut commands: Vec<Propagated> = expired.collect();
     let replaced = effects.take();
     if changes.dirty > 0 {
         let own = replaced.unwrap_or_else(|| vec![argv.iter().map(<[u8]>::to_vec).collect()]);
@@ -401,6 +401,13 @@ pub(super) fn propagate(
     if !commands.is_empty() {
         server.propagation.append(commands);
     }
+}
+
+/// The command that removes fields because their deadlines have passed.
+pub(super) fn deletion_of(expired: ExpiredFields) -> Propagated {
+    let mut argv = vec![b"HDEL".to_vec(), expired.key.into()];
+    argv.extend(expired.fields.into_iter().map(Vec::from));
+    Propagated { db: expired.db, argv }
 }
 
 /// Takes the reply back where CLIENT REPLY says so, and moves SKIP on to the next command.

@@ -1,11 +1,12 @@
 //! The active expiry cycle: removes what nobody asks for any more, a little at a time.
 //!
-//! Not by sampling: each segment of each table knows a bound of its deadlines, so the cycle goes
-//! straight to segments in which something is due. A shard is locked for one segment at a time.
+//! Not by sampling: each segment of each table knows a bound of its deadlines and of those of the
+//! fields inside it, so the cycle goes straight to segments in which something is due. A shard is
+//! locked for one segment at a time, and for a bounded number of fields.
 
 use std::time::Instant;
 
-use super::call::Executor;
+use super::call::{Executor, deletion_of};
 use crate::base::limits::BACKGROUND_SLICE;
 use crate::keyspace::{Removed, Trash};
 use crate::server::Propagated;
@@ -44,7 +45,7 @@ impl Executor {
             return false;
         }
         let wanted = server.propagation.is_wanted();
-        let mut removed: Vec<Removed> = Vec::new();
+        let mut removed = Removed::default();
         while cursor.shard < server.keyspace.shard_count() {
             let due_ms = now_ms - BATCHING_MS;
             let more = {
@@ -52,15 +53,18 @@ impl Executor {
                 let more = shard.min_expire_ms() <= due_ms
                     && shard.expire_some(due_ms, now_ms, server.keyspace.hasher(), &mut removed);
                 if wanted {
-                    server.propagation.append(removed.iter().map(|gone| Propagated {
-                        db: gone.db,
-                        argv: vec![b"DEL".to_vec(), gone.entry.view().key().to_vec()],
+                    server.propagation.append(removed.keys.iter().map(|(db, entry)| Propagated {
+                        db: *db,
+                        argv: vec![b"DEL".to_vec(), entry.view().key().to_vec()],
                     }));
+                    server.propagation.append(removed.fields.drain(..).map(deletion_of));
                 }
                 more
             };
-            for mut gone in removed.drain(..) {
-                self.changes.trash.extend(gone.entry.take_boxed().map(Trash::Value));
+            let Removed { keys, fields, emptied } = std::mem::take(&mut removed);
+            drop(fields);
+            for mut entry in keys.into_iter().map(|(_, entry)| entry).chain(emptied) {
+                self.changes.trash.extend(entry.take_boxed().map(Trash::Value));
             }
             self.settle();
             if !more {

@@ -603,6 +603,15 @@ unsafe impl Thin for Entry {
     fn expire_at_ms(view: EntryView<'_>) -> Option<i64> {
         view.deadline()
     }
+
+    #[inline]
+    fn due_at_ms(view: EntryView<'_>) -> Option<i64> {
+        let (deadline, part) = (view.deadline(), view.object().and_then(Value::due_at_ms));
+        match (deadline, part) {
+            (Some(deadline), Some(part)) => Some(deadline.min(part)),
+            _ => deadline.or(part),
+        }
+    }
 }
 
 /// The boxed value of the entry at `position`, for changing it in place.

@@ -74,6 +74,8 @@ impl Event {
     pub const INCRBYFLOAT: Self = Self::string("incrbyfloat");
     /// Bits of a string were set or cleared.
     pub const SETBIT: Self = Self::string("setbit");
+    /// Fields of a hash were removed because their deadlines passed.
+    pub const HEXPIRED: Self = Self::hash("hexpired");
     /// A key was deleted.
     pub const DEL: Self = Self::generic("del");
     /// A key got a deadline.

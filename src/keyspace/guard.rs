@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use super::entry::{NewValue, object_mut};
 use super::event::Event;
-use super::view::{Changes, Key};
-use super::{Db, Keyspace};
+use super::view::{Changes, Expired, Key};
+use super::{Db, ExpiredFields, Keyspace, Stats};
 use crate::encoding::table::Position;
 use crate::value::packed::{Packed, PackedForm, Place};
 use crate::value::{Collection, EditContext, Value, ValueView};
@@ -60,10 +60,11 @@ impl Place for EntryPlace<'_> {
 /// A collection that is being changed.
 ///
 /// When the guard goes and nothing is left in the collection, its key goes too, with a `del` event
-/// if the command announced a change.
+/// if the command announced a change. Deadlines that elements got become known to the active cycle.
 pub struct Guard<'a, K: Collection> {
     place: EntryPlace<'a>,
     changes: &'a mut Changes,
+    stats: &'a mut Stats,
     keyspace: &'a Keyspace,
     now_ms: i64,
     /// Database, key, and whether clients wait for it.
@@ -75,12 +76,12 @@ pub struct Guard<'a, K: Collection> {
 impl<'a, K: Collection> Guard<'a, K> {
     pub(super) fn new(
         place: EntryPlace<'a>,
-        changes: &'a mut Changes,
+        (changes, stats): (&'a mut Changes, &'a mut Stats),
         keyspace: &'a Keyspace,
         now_ms: i64,
         what: (usize, Key<'a>, bool),
     ) -> Self {
-        Self { place, changes, keyspace, now_ms, what, changed: false, kind: PhantomData }
+        Self { place, changes, stats, keyspace, now_ms, what, changed: false, kind: PhantomData }
     }
 
     /// The collection as it is.
@@ -115,6 +116,20 @@ impl<'a, K: Collection> Guard<'a, K> {
         }
     }
 
+    /// Announces that elements were removed because their deadlines had passed.
+    pub fn expired(&mut self, fields: Vec<Box<[u8]>>) {
+        if fields.is_empty() {
+            return;
+        }
+        self.changed = true;
+        self.stats.expired_fields += fields.len() as u64;
+        if self.changes.observed {
+            let fields = ExpiredFields { db: self.what.0, key: self.what.1.bytes.into(), fields };
+            self.changes.expired.push(Expired::Fields(fields));
+            self.also(Event::HEXPIRED);
+        }
+    }
+
     /// Announces a further event of a change that is counted already.
     pub fn also(&mut self, event: Event) {
         self.changes.note_also(self.what, event);
@@ -123,7 +138,11 @@ impl<'a, K: Collection> Guard<'a, K> {
 
 impl<K: Collection> Drop for Guard<'_, K> {
     fn drop(&mut self) {
-        if !self.place.value().is_empty() {
+        let value = self.place.value();
+        if !value.is_empty() {
+            if matches!(value, ValueView::Object(_)) {
+                self.place.table.note_due_at(self.place.position);
+            }
             return;
         }
         let EntryPlace { table, position } = &mut self.place;

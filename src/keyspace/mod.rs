@@ -29,8 +29,8 @@ pub use entry::{Entry, EntryView, NewValue};
 pub use event::{Event, EventClass};
 pub use guard::Guard;
 pub use recency::AccessPolicy;
-pub use shard::{Removed, Shard, Stats};
-pub use view::{Change, Changes, DbView, Deadline, Key, Lookup, StrMut, Trash, Written};
+pub use shard::{ExpiredFields, Removed, Shard, Stats};
+pub use view::{Change, Changes, DbView, Deadline, Expired, Key, Lookup, StrMut, Trash, Written};
 
 use crate::base::hash::KeyHasher;
 use crate::encoding::table::Table;

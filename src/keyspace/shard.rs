@@ -4,15 +4,29 @@ use std::collections::HashMap;
 
 use super::entry::Entry;
 use super::{Db, KeyHasher};
+use crate::base::limits::EXPIRE_FIELDS_MAX;
 use crate::base::random::Random;
 
-/// Why and where an entry was removed without a command asking for it.
-#[derive(Debug)]
+/// What was removed without a command asking for it.
+#[derive(Debug, Default)]
 pub struct Removed {
+    /// Entries whose deadlines passed, with their databases.
+    pub keys: Vec<(usize, Entry)>,
+    /// Fields whose deadlines passed.
+    pub fields: Vec<ExpiredFields>,
+    /// Entries of hashes that lost their last field that way.
+    pub emptied: Vec<Entry>,
+}
+
+/// Fields of one hash that were removed because their deadlines passed.
+#[derive(Clone, Debug)]
+pub struct ExpiredFields {
     /// The database.
     pub db: usize,
-    /// The removed entry.
-    pub entry: Entry,
+    /// The key of the hash.
+    pub key: Box<[u8]>,
+    /// The names of the fields.
+    pub fields: Vec<Box<[u8]>>,
 }
 
 /// What happened to the keys of a shard since the start or the last CONFIG RESETSTAT.
@@ -24,6 +38,8 @@ pub struct Stats {
     pub misses: u64,
     /// Keys removed because their deadline passed.
     pub expired: u64,
+    /// Fields removed because their deadline passed.
+    pub expired_fields: u64,
 }
 
 impl Stats {
@@ -32,6 +48,7 @@ impl Stats {
         self.hits += other.hits;
         self.misses += other.misses;
         self.expired += other.expired;
+        self.expired_fields += other.expired_fields;
     }
 }
 
@@ -137,19 +154,49 @@ impl Shard {
 
     /// Removes what expired by `now_ms` from one segment that had something due by `due_ms`;
     /// `false` when there was none.
+    ///
+    /// At most about [`EXPIRE_FIELDS_MAX`] fields of hashes are removed; what is left is due still.
     pub fn expire_some(
         &mut self,
         due_ms: i64,
         now_ms: i64,
         hasher: &KeyHasher,
-        removed: &mut Vec<Removed>,
+        removed: &mut Removed,
     ) -> bool {
-        let before = removed.len();
-        let found = self.dbs.iter_mut().enumerate().any(|(db, table)| {
-            table
-                .expire_segment(due_ms, now_ms, hasher, |entry| removed.push(Removed { db, entry }))
-        });
-        self.stats.expired += (removed.len() - before) as u64;
+        (0..self.dbs.len()).any(|db| self.expire_in(db, due_ms, now_ms, hasher, removed))
+    }
+
+    fn expire_in(
+        &mut self,
+        db: usize,
+        due_ms: i64,
+        now_ms: i64,
+        hasher: &KeyHasher,
+        removed: &mut Removed,
+    ) -> bool {
+        let before = removed.keys.len();
+        let (mut budget, stats) = (EXPIRE_FIELDS_MAX, &mut self.stats);
+        let Removed { keys, fields: parts, emptied } = removed;
+        let tend = |entry: &mut Entry| {
+            let mut fields = Vec::new();
+            let Some(object) = entry.object_mut() else { return false };
+            object.expire_parts(now_ms, &mut budget, &mut fields);
+            let is_empty = object.is_empty();
+            if !fields.is_empty() {
+                stats.expired_fields += fields.len() as u64;
+                parts.push(ExpiredFields { db, key: entry.view().key().into(), fields });
+            }
+            is_empty
+        };
+        let expired = |entry: Entry| {
+            if entry.view().deadline().is_some_and(|at_ms| at_ms <= now_ms) {
+                keys.push((db, entry));
+            } else {
+                emptied.push(entry);
+            }
+        };
+        let found = self.dbs[db].expire_segment(due_ms, now_ms, hasher, tend, expired);
+        self.stats.expired += (removed.keys.len() - before) as u64;
         found
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::entry::{Entry, EntryView, NewValue};
 use super::event::Event;
 use super::guard::{EntryPlace, Guard};
-use super::{Access, AccessPolicy, Db, Keyspace, Shard};
+use super::{Access, AccessPolicy, Db, ExpiredFields, Keyspace, Shard};
 use crate::base::limits::INLINE_VALUE_MAX;
 use crate::encoding::table::Position;
 use crate::value::packed::Packed;
@@ -70,12 +70,21 @@ pub struct Changes {
     pub observed: bool,
     /// The changes in order, if `observed`.
     pub log: Vec<Change>,
-    /// Keys that lookups found expired and removed, if `observed`.
-    pub expired: Vec<(usize, Box<[u8]>)>,
+    /// What lookups found expired and removed, if `observed`.
+    pub expired: Vec<Expired>,
     /// Memory to be freed when the locks are released.
     pub trash: Vec<Trash>,
     /// Keys that changed while clients wait for them, with their hashes.
     pub ready: Vec<(usize, Box<[u8]>, u64)>,
+}
+
+/// What was found expired and removed.
+#[derive(Clone, Debug)]
+pub enum Expired {
+    /// A key of a database.
+    Key(usize, Box<[u8]>),
+    /// Fields of a hash.
+    Fields(ExpiredFields),
 }
 
 /// Memory that is costly to free.
@@ -169,6 +178,11 @@ impl<'a> DbView<'a> {
         self.db = db;
     }
 
+    /// Whether what has expired is removed when it is found.
+    pub fn expires(&self) -> bool {
+        self.expires
+    }
+
     /// The time at which the command runs, in Unix milliseconds.
     pub fn now_ms(&self) -> i64 {
         self.now_ms
@@ -213,7 +227,7 @@ impl<'a> DbView<'a> {
         stats.expired += 1;
         self.changes.discard(entry);
         if self.changes.observed {
-            self.changes.expired.push((db, key.bytes.into()));
+            self.changes.expired.push(Expired::Key(db, key.bytes.into()));
         }
     }
 
@@ -379,10 +393,10 @@ impl<'a> DbView<'a> {
         let (db, now_ms, keyspace) = (self.db, self.now_ms, self.keyspace);
         let shard = self.access.shard(keyspace.shard_of(key.hash));
         let awaited = shard.is_awaited(key.hash);
-        let table = shard.db_mut(db);
+        let (table, stats, _) = shard.parts(db);
         let position = table.find(key.hash, key.bytes).expect("it was just looked up");
         let place = EntryPlace { table, position };
-        Guard::new(place, self.changes, keyspace, now_ms, (db, key, awaited))
+        Guard::new(place, (self.changes, stats), keyspace, now_ms, (db, key, awaited))
     }
 
     /// Lets changes of `key` be noticed on behalf of a client that waits for it.

@@ -232,6 +232,7 @@ fn stats(server: &Server, _: &InfoContext<'_>, out: &mut String) {
     field(out, "sync_full", 0);
     field(out, "sync_partial_ok", 0);
     field(out, "sync_partial_err", 0);
+    field(out, "expired_subkeys", keys.expired_fields);
     field(out, "expired_keys", keys.expired);
     field(out, "evicted_keys", 0);
     field(out, "evicted_clients", 0);

@@ -11,6 +11,7 @@
 //! [`packed::Place`] and converts it from one form to the other.
 
 pub mod bitmap;
+mod hash;
 pub mod limits;
 pub mod packed;
 mod string;
@@ -18,6 +19,7 @@ mod string;
 use std::sync::Arc;
 
 use crate::base::hash::KeyHasher;
+pub use hash::{FieldTtl, Hash, HashMut, HashTable, HashValue, HashView, reply_item};
 use limits::Limits;
 use packed::{Packed, PackedForm, Place};
 pub use string::{NewStr, Str, StrView};
@@ -61,6 +63,8 @@ impl Type {
 pub enum Value {
     /// A string too long to lie in its entry. Replies share it.
     Str(Arc<Vec<u8>>),
+    /// A large hash, or one with deadlines.
+    Hash(HashTable),
 }
 
 impl Value {
@@ -68,6 +72,7 @@ impl Value {
     pub fn type_of(&self) -> Type {
         match self {
             Self::Str(_) => Type::String,
+            Self::Hash(_) => Type::Hash,
         }
     }
 
@@ -75,6 +80,7 @@ impl Value {
     pub fn encoding(&self) -> &'static str {
         match self {
             Self::Str(_) => "raw",
+            Self::Hash(_) => "hashtable",
         }
     }
 
@@ -84,6 +90,7 @@ impl Value {
         const SHARED_HEAD: usize = 40;
         match self {
             Self::Str(bytes) => size_of::<Self>() + SHARED_HEAD + bytes.capacity(),
+            Self::Hash(table) => size_of::<Self>() + table.memory(),
         }
     }
 
@@ -91,6 +98,7 @@ impl Value {
     pub fn is_costly_to_free(&self) -> bool {
         match self {
             Self::Str(bytes) => bytes.len() > FREE_AT_ONCE_LEN,
+            Self::Hash(table) => table.len() > FREE_AT_ONCE_ELEMENTS,
         }
     }
 
@@ -98,6 +106,7 @@ impl Value {
     pub fn view(&self) -> ValueView<'_> {
         match self {
             Self::Str(bytes) => ValueView::Str(StrView::Shared(bytes)),
+            Self::Hash(_) => ValueView::Object(self),
         }
     }
 
@@ -105,6 +114,24 @@ impl Value {
     pub fn is_empty(&self) -> bool {
         match self {
             Self::Str(_) => false,
+            Self::Hash(table) => table.is_empty(),
+        }
+    }
+
+    /// Removes parts that expired at or before `now_ms`, within `budget`, which is reduced; adds
+    /// their names to `removed`.
+    pub fn expire_parts(&mut self, now_ms: i64, budget: &mut usize, removed: &mut Vec<Box<[u8]>>) {
+        match self {
+            Self::Str(_) => {}
+            Self::Hash(table) => table.expire(now_ms, budget, removed),
+        }
+    }
+
+    /// No part of the value expires before this, in Unix milliseconds; `None` when none ever does.
+    pub fn due_at_ms(&self) -> Option<i64> {
+        match self {
+            Self::Str(_) => None,
+            Self::Hash(table) => table.min_expire_ms(),
         }
     }
 }

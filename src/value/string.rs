@@ -24,7 +24,7 @@ impl Kind for Str {
         match value {
             ValueView::Str(value) => Some(value),
             ValueView::Object(Value::Str(bytes)) => Some(StrView::Shared(bytes)),
-            ValueView::Packed(_) => None,
+            _ => None,
         }
     }
 }

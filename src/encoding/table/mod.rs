@@ -8,16 +8,18 @@
 //! cursor: a split or merge refines or coarsens ranges but never reorders them, so an item that stays
 //! throughout a full scan is visited at least once.
 //!
-//! Each segment keeps a lower bound of its items' deadlines, so that expiry visits only segments in
-//! which something is due.
+//! Each segment keeps a lower bound of its items' deadlines and of those inside its items, so that
+//! expiry visits only segments in which something is due.
 //!
 //! The table knows no hash function: callers pass hashes, and a [`KeyHasher`] where keys move. The
 //! same hash may have been used above the table already (to choose a shard); `base_bits` says how
 //! many of its top bits that took.
 
+mod bag;
 mod segment;
 mod slot;
 
+pub use bag::Bag;
 use segment::{HOME_BUCKETS, Place, SEGMENT_SLOTS, Segment};
 pub use slot::{Lent, Thin};
 
@@ -74,7 +76,7 @@ impl Pointer {
 /// What is known of a segment besides its buckets.
 #[derive(Clone, Copy)]
 struct Meta {
-    /// No item of the segment expires before this, in Unix milliseconds.
+    /// No item of the segment is due before this, in Unix milliseconds.
     min_expire: i64,
     len: u16,
 }
@@ -90,7 +92,7 @@ pub struct Table<T: Thin> {
     len: usize,
     /// Items that have a deadline.
     volatile: usize,
-    /// No item of the table expires before this.
+    /// No item of the table is due before this.
     min_expire: i64,
 }
 
@@ -124,7 +126,7 @@ impl<T: Thin> Table<T> {
         self.volatile
     }
 
-    /// No item expires before this, in Unix milliseconds.
+    /// No item is due before this, in Unix milliseconds.
     pub fn min_expire_ms(&self) -> i64 {
         self.min_expire
     }
@@ -211,20 +213,29 @@ impl<T: Thin> Table<T> {
         let before = T::expire_at_ms(self.view(position));
         let slot = self.segments[segment].slot_mut(position.place);
         let result = change(&mut slot.lend().expect("a position names an item"));
-        let after = T::expire_at_ms(self.view(position));
+        let view = self.view(position);
+        let (after, due) = (T::expire_at_ms(view), T::due_at_ms(view));
         if before != after {
             self.volatile -= usize::from(before.is_some());
-            self.note_deadline(segment, after);
+            self.volatile += usize::from(after.is_some());
+            self.note_due(segment, due);
+        } else if due != after {
+            self.note_due(segment, due);
         }
         result
     }
 
-    fn note_deadline(&mut self, segment: usize, deadline: Option<i64>) {
-        if let Some(at_ms) = deadline {
-            self.volatile += 1;
+    fn note_due(&mut self, segment: usize, due: Option<i64>) {
+        if let Some(at_ms) = due {
             self.metas[segment].min_expire = self.metas[segment].min_expire.min(at_ms);
             self.min_expire = self.min_expire.min(at_ms);
         }
+    }
+
+    /// Notes that a part of the item at `position` may have got another deadline.
+    pub fn note_due_at(&mut self, position: Position) {
+        let due = T::due_at_ms(self.view(position));
+        self.note_due(position.segment as usize, due);
     }
 
     /// Puts `item` in the place of the one at `position`, which has the same key and is returned.
@@ -248,8 +259,10 @@ impl<T: Thin> Table<T> {
                     let position = Position { segment: segment as u32, place };
                     self.len += 1;
                     self.metas[segment].len += 1;
-                    let deadline = T::expire_at_ms(self.view(position));
-                    self.note_deadline(segment, deadline);
+                    let view = self.view(position);
+                    let (deadline, due) = (T::expire_at_ms(view), T::due_at_ms(view));
+                    self.volatile += usize::from(deadline.is_some());
+                    self.note_due(segment, due);
                     return position;
                 }
                 Err(back) => item = back,
@@ -477,7 +490,10 @@ impl<T: Thin> Table<T> {
     }
 
     /// Takes the items that expired at or before `now_ms` out of one segment and hands them to
-    /// `expired`; `false` when there is no segment with an item that expired before `due_ms`.
+    /// `expired`; `false` when there is no segment with an item that was due before `due_ms`.
+    ///
+    /// An item of which only a part is due is handed to `tend`, which says whether the item has to
+    /// go too; what `tend` leaves due is due again at once.
     ///
     /// Visiting a segment costs about 15 us however few of its items have expired; a `due_ms` that
     /// lies behind `now_ms` lets several come due before the visit.
@@ -486,6 +502,7 @@ impl<T: Thin> Table<T> {
         due_ms: i64,
         now_ms: i64,
         hasher: &KeyHasher,
+        mut tend: impl FnMut(&mut T) -> bool,
         mut expired: impl FnMut(T),
     ) -> bool {
         if self.min_expire > due_ms {
@@ -500,9 +517,19 @@ impl<T: Thin> Table<T> {
         let (mut min_expire, mut hash) = (NEVER, None);
         for place in places {
             let position = Position { segment: due as u32, place };
-            let Some(at_ms) = T::expire_at_ms(self.view(position)) else { continue };
-            if at_ms > now_ms {
-                min_expire = min_expire.min(at_ms);
+            let view = self.view(position);
+            let (expire, Some(at_ms)) = (T::expire_at_ms(view), T::due_at_ms(view)) else {
+                continue;
+            };
+            let is_past = |at_ms: i64| at_ms <= now_ms;
+            let goes = expire.is_some_and(is_past)
+                || is_past(at_ms) && {
+                    let slot = self.segments[due].slot_mut(place);
+                    tend(&mut slot.lend().expect("a place names an item"))
+                };
+            if !goes {
+                let due_again = T::due_at_ms(self.view(position));
+                min_expire = min_expire.min(due_again.unwrap_or(NEVER));
                 continue;
             }
             hash.get_or_insert_with(|| hasher.hash(T::key(self.view(position))));

@@ -54,6 +54,12 @@ pub unsafe trait Thin: Sized {
 
     /// When the item expires, in Unix milliseconds.
     fn expire_at_ms(view: Self::View<'_>) -> Option<i64>;
+
+    /// When the item expires or a part of it does; a bound that may be too early.
+    #[inline]
+    fn due_at_ms(view: Self::View<'_>) -> Option<i64> {
+        Self::expire_at_ms(view)
+    }
 }
 
 /// An item or nothing.

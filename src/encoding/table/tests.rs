@@ -166,10 +166,16 @@ fn expiry_takes_exactly_what_is_due() {
     let mut model = Model::new(0);
     (0..5_000).for_each(|n| model.set(n, n, (n % 2 == 0).then_some(i64::from(n))));
     let mut expired = 0;
-    while model.table.expire_segment(2_000, 2_000, &model.hasher, |item| {
-        assert!(item.0.2.is_some_and(|at| at <= 2_000));
-        expired += 1;
-    }) {}
+    while model.table.expire_segment(
+        2_000,
+        2_000,
+        &model.hasher,
+        |_| false,
+        |item| {
+            assert!(item.0.2.is_some_and(|at| at <= 2_000));
+            expired += 1;
+        },
+    ) {}
     assert_eq!(expired, 1001);
     model.expected.retain(|_, (_, deadline)| deadline.is_none_or(|at| at > 2_000));
     model.check();
@@ -190,10 +196,10 @@ fn emptied_ranges_merge_and_crowded_ones_do_not() {
     model.check();
     let left = model.expected.len();
     assert!(model.table.slots() < 4 * left, "{} slots for {left}", model.table.slots());
-    while model.table.expire_segment(0, 0, &hasher, |_| last += 1) {}
+    while model.table.expire_segment(0, 0, &hasher, |_| false, |_| last += 1) {}
     model.expected.retain(|n, _| n % 2 == 1);
     model.check();
-    while model.table.expire_segment(1, 1, &hasher, |_| last += 1) {}
+    while model.table.expire_segment(1, 1, &hasher, |_| false, |_| last += 1) {}
     assert_eq!((last, model.table.slots()), (left, 0));
 }
 

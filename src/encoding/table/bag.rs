@@ -2,15 +2,16 @@
 //!
 //! A [`Table`] begins with a segment of 4 KiB. That suits a keyspace and a large collection, but not
 //! the many collections of a few items that only became objects because one item is long or has a
-//! deadline. Up to [`FEW_MAX`] items therefore lie in a list with a byte of their keys' hashes each,
-//! which is compared before an item is looked at. A table does not become a list again.
+//! deadline. Up to [`FEW_MAX`] items therefore lie in a list of slots, whose bits of the keys' hashes
+//! are compared before an item is looked at. A table does not become a list again.
 //!
 //! Must not know what the items are. Keeps: both forms look alike to callers; a full scan meets every
 //! item that stays, also across the change of form.
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::table::{CURSOR_BITS, Table, Thin};
+use super::slot::Slot;
+use super::{CURSOR_BITS, NEVER, Table, Thin};
 use crate::base::bytes;
 use crate::base::hash::KeyHasher;
 use crate::base::random::Random;
@@ -20,9 +21,6 @@ const FEW_MAX: usize = 64;
 
 /// Empty buckets that one step of a scan may pass over.
 const SKIPS_MAX: usize = 4096;
-
-/// A deadline that nothing has.
-const NEVER: i64 = i64::MAX;
 
 /// A collection of thin items with different keys.
 pub struct Bag<T: Thin> {
@@ -44,7 +42,7 @@ impl<T: Thin> Bag<T> {
     /// How many items there are.
     pub fn len(&self) -> usize {
         match &self.form {
-            Form::Few(few) => few.items.len(),
+            Form::Few(few) => few.slots.len(),
             Form::Many(many) => many.table.len(),
         }
     }
@@ -76,7 +74,7 @@ impl<T: Thin> Bag<T> {
     #[inline]
     pub fn get(&self, key: &[u8]) -> Option<T::View<'_>> {
         match &self.form {
-            Form::Few(few) => few.find(key).map(|at| few.items[at].as_view()),
+            Form::Few(few) => few.find(key).map(|at| few.view(at)),
             Form::Many(many) => {
                 let position = many.table.find(many.hasher.hash(key), key)?;
                 Some(many.table.view(position))
@@ -111,7 +109,7 @@ impl<T: Thin> Bag<T> {
         match &mut self.form {
             Form::Few(few) => match few.find(key) {
                 Some(at) => few.update(at, |item| change(item, value)),
-                None if before < FEW_MAX => few.push(tag(key), make(value)),
+                None if before < FEW_MAX => few.push(short_hash(key), make(value)),
                 None => self.grow(hasher).insert(make(value)),
             },
             Form::Many(many) => {
@@ -130,7 +128,7 @@ impl<T: Thin> Bag<T> {
     fn grow(&mut self, hasher: &KeyHasher) -> &mut Many<T> {
         let mut many = Box::new(Many { table: Table::new(0), hasher: *hasher });
         if let Form::Few(few) = &mut self.form {
-            few.items.drain(..).for_each(|item| many.insert(item));
+            few.slots.iter_mut().filter_map(Slot::take).for_each(|item| many.insert(item));
         }
         self.form = Form::Many(many);
         match &mut self.form {
@@ -152,9 +150,9 @@ impl<T: Thin> Bag<T> {
     }
 
     /// Visits every item.
-    pub fn for_each<'a>(&'a self, mut visit: impl FnMut(T::View<'a>)) {
+    pub fn for_each<'a>(&'a self, visit: impl FnMut(T::View<'a>)) {
         match &self.form {
-            Form::Few(few) => few.items.iter().for_each(|item| visit(item.as_view())),
+            Form::Few(few) => few.slots.iter().filter_map(Slot::view).for_each(visit),
             Form::Many(many) => many.table.for_each(visit),
         }
     }
@@ -188,10 +186,8 @@ impl<T: Thin> Bag<T> {
     /// An item chosen with equal chance among all, or `None` when there is none.
     pub fn random(&self, random: &mut Random) -> Option<T::View<'_>> {
         match &self.form {
-            Form::Few(few) if few.items.is_empty() => None,
-            Form::Few(few) => {
-                Some(few.items[random.below(few.items.len() as u64) as usize].as_view())
-            }
+            Form::Few(few) if few.slots.is_empty() => None,
+            Form::Few(few) => Some(few.view(random.below(few.slots.len() as u64) as usize)),
             Form::Many(many) => many.table.random(random),
         }
     }
@@ -204,23 +200,39 @@ impl<T: Thin> Bag<T> {
                 few.expire(now_ms, expired);
                 false
             }
-            Form::Many(many) => many.table.expire_segment(now_ms, now_ms, &many.hasher, expired),
+            Form::Many(many) => {
+                many.table.expire_segment(now_ms, now_ms, &many.hasher, |_| false, expired)
+            }
         }
+    }
+
+    /// A bag of copies, which `copy` makes.
+    pub fn duplicate(&self, copy: impl Fn(T::View<'_>) -> T) -> Self {
+        let mut form = match &self.form {
+            Form::Few(_) => Form::Few(Few::default()),
+            Form::Many(many) => {
+                Form::Many(Box::new(Many { table: Table::new(0), hasher: many.hasher }))
+            }
+        };
+        self.for_each(|view| match &mut form {
+            Form::Few(few) => few.push(short_hash(T::key(view)), copy(view)),
+            Form::Many(many) => many.insert(copy(view)),
+        });
+        Self { form }
     }
 
     /// Bytes of memory behind the bag, without those of the items.
     pub fn overhead(&self) -> usize {
         match &self.form {
-            Form::Few(few) => few.tags.capacity() + few.items.capacity() * size_of::<T>(),
+            Form::Few(few) => few.slots.capacity() * size_of::<Slot<T>>(),
             Form::Many(many) => size_of::<Many<T>>() + many.table.overhead(),
         }
     }
 }
 
-/// The short form: item `i` has tag `i`.
+/// The short form; no slot is empty.
 struct Few<T: Thin> {
-    tags: Vec<u8>,
-    items: Vec<T>,
+    slots: Vec<Slot<T>>,
     /// Items that have a deadline.
     volatile: u32,
     /// No item expires before this.
@@ -229,25 +241,26 @@ struct Few<T: Thin> {
 
 impl<T: Thin> Default for Few<T> {
     fn default() -> Self {
-        Self { tags: Vec::new(), items: Vec::new(), volatile: 0, min_expire: NEVER }
+        Self { slots: Vec::new(), volatile: 0, min_expire: NEVER }
     }
 }
 
 impl<T: Thin> Few<T> {
     #[inline]
     fn find(&self, key: &[u8]) -> Option<usize> {
-        let wanted = tag(key);
-        self.tags
-            .iter()
-            .enumerate()
-            .filter(|(_, tag)| **tag == wanted)
-            .find_map(|(at, _)| bytes::equal(T::key(self.items[at].as_view()), key).then_some(at))
+        let hash = short_hash(key);
+        let is = |at: usize| self.slots[at].suits(hash) && bytes::equal(T::key(self.view(at)), key);
+        (0..self.slots.len()).find(|at| is(*at))
     }
 
-    fn push(&mut self, tag: u8, item: T) {
+    #[inline]
+    fn view(&self, at: usize) -> T::View<'_> {
+        self.slots[at].view().expect("no slot is empty")
+    }
+
+    fn push(&mut self, hash: u64, item: T) {
         self.note_deadline(T::expire_at_ms(item.as_view()));
-        self.tags.push(tag);
-        self.items.push(item);
+        self.slots.push(Slot::new(item, hash, false));
     }
 
     fn note_deadline(&mut self, deadline: Option<i64>) {
@@ -259,9 +272,9 @@ impl<T: Thin> Few<T> {
 
     #[inline]
     fn update<R>(&mut self, at: usize, change: impl FnOnce(&mut T) -> R) -> R {
-        let before = T::expire_at_ms(self.items[at].as_view());
-        let result = change(&mut self.items[at]);
-        let after = T::expire_at_ms(self.items[at].as_view());
+        let before = T::expire_at_ms(self.view(at));
+        let result = change(&mut self.slots[at].lend().expect("no slot is empty"));
+        let after = T::expire_at_ms(self.view(at));
         if before != after {
             self.volatile -= u32::from(before.is_some());
             self.note_deadline(after);
@@ -270,8 +283,7 @@ impl<T: Thin> Few<T> {
     }
 
     fn take(&mut self, at: usize) -> T {
-        self.tags.swap_remove(at);
-        let item = self.items.swap_remove(at);
+        let item = self.slots.swap_remove(at).take().expect("no slot is empty");
         self.volatile -= u32::from(T::expire_at_ms(item.as_view()).is_some());
         item
     }
@@ -279,8 +291,8 @@ impl<T: Thin> Few<T> {
     fn expire(&mut self, now_ms: i64, mut expired: impl FnMut(T)) {
         self.min_expire = NEVER;
         let mut at = 0;
-        while at < self.items.len() {
-            match T::expire_at_ms(self.items[at].as_view()) {
+        while at < self.slots.len() {
+            match T::expire_at_ms(self.view(at)) {
                 Some(at_ms) if at_ms <= now_ms => {
                     expired(self.take(at));
                     continue;
@@ -306,12 +318,12 @@ impl<T: Thin> Many<T> {
     }
 }
 
-/// A byte that most unequal keys differ in.
+/// A hash for telling a few keys apart.
 ///
-/// Whoever makes all tags equal gains [`FEW_MAX`] comparisons, so the hash needs no secret.
+/// Whoever makes many alike gains [`FEW_MAX`] comparisons, so it needs no secret.
 #[inline]
-fn tag(key: &[u8]) -> u8 {
-    xxh3_64(key) as u8
+fn short_hash(key: &[u8]) -> u64 {
+    xxh3_64(key)
 }
 
 #[cfg(test)]
@@ -320,8 +332,8 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::field::{Field, NewFieldValue};
     use super::*;
+    use crate::encoding::field::{Field, NewFieldValue};
 
     fn name(number: u16) -> Vec<u8> {
         format!("field:{number}").into_bytes()
