@@ -15,6 +15,7 @@ use fastrand::Rng;
 use redstart::base::hash::KeyHasher;
 use redstart::command::CommandTable;
 use redstart::config::Config;
+use redstart::encoding::scored_set::ScoredSet;
 use redstart::encoding::table::Table;
 use redstart::exec::{Batch, Executor};
 use redstart::keyspace::{Entry, NewValue};
@@ -142,6 +143,43 @@ fn table(c: &mut Criterion) {
     });
 }
 
+/// A sorted set of a million members.
+fn scored_set(c: &mut Criterion) {
+    let mut rng = Rng::with_seed(4);
+    let members: Vec<String> = (0..KEYS).map(|number| format!("member:{number:08}")).collect();
+    let fill = |score: &mut dyn FnMut(usize) -> f64| {
+        let mut set = ScoredSet::new(KeyHasher::seeded(1));
+        for (at, member) in members.iter().enumerate() {
+            set.update(member.as_bytes(), |_| Some(score(at)));
+        }
+        set
+    };
+    let mut group = c.benchmark_group("scored set");
+    group.sample_size(10).throughput(Throughput::Elements(KEYS));
+    group.bench_function("add, random scores", |bench| {
+        bench.iter_with_large_drop(|| fill(&mut |_| rng.f64()));
+    });
+    group.bench_function("add, rising scores", |bench| {
+        bench.iter_with_large_drop(|| fill(&mut |at| at as f64));
+    });
+    let mut set = fill(&mut |_| rng.f64());
+    group.sample_size(100).throughput(Throughput::Elements(1));
+    group.bench_function("new score", |bench| {
+        bench.iter(|| {
+            set.update(members[rng.usize(..members.len())].as_bytes(), |_| Some(rng.f64()))
+        });
+    });
+    group.bench_function("rank", |bench| {
+        bench.iter(|| set.rank(members[rng.usize(..members.len())].as_bytes()));
+    });
+    group.bench_function("range of 10", |bench| {
+        bench.iter(|| {
+            let start = rng.usize(..members.len() - 10);
+            set.range(start..start + 10).map(|(member, _)| member.len()).sum::<usize>()
+        });
+    });
+}
+
 /// One event loop without its sockets.
 struct Loop {
     executor: Executor,
@@ -240,5 +278,5 @@ fn contention(c: &mut Criterion) {
     }
 }
 
-criterion_group!(hot, parser, lookup, table, executor, contention);
+criterion_group!(hot, parser, lookup, table, scored_set, executor, contention);
 criterion_main!(hot);

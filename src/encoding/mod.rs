@@ -12,6 +12,8 @@ pub mod listpack;
 pub mod lzf;
 pub mod member;
 pub mod quicklist;
+pub mod rank_tree;
+pub mod scored_set;
 pub mod set_table;
 pub mod size_class;
 pub mod table;

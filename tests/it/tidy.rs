@@ -22,6 +22,8 @@ const UNSAFE_MODULES: &[&str] = &[
     "src/base/clock.rs",
     "src/encoding/field.rs",
     "src/encoding/member.rs",
+    "src/encoding/scored_set/member.rs",
+    "src/encoding/scored_set/mod.rs",
     "src/encoding/table/slot.rs",
     "src/encoding/table/tests.rs",
     "src/keyspace/entry.rs",
