@@ -15,6 +15,7 @@ mod hash;
 pub mod limits;
 pub mod packed;
 mod string;
+pub mod zset;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ pub use hash::{FieldTtl, Hash, HashMut, HashTable, HashValue, HashView, reply_it
 use limits::Limits;
 use packed::{Packed, PackedForm, Place};
 pub use string::{NewStr, Str, StrView};
+use zset::ScoredSet;
 
 /// Strings up to this length are freed at once, in bytes.
 const FREE_AT_ONCE_LEN: usize = 64 * 1024;
@@ -65,6 +67,8 @@ pub enum Value {
     Str(Arc<Vec<u8>>),
     /// A large hash, or one with deadlines.
     Hash(HashTable),
+    /// A large sorted set.
+    ZSet(Box<ScoredSet>),
 }
 
 impl Value {
@@ -73,6 +77,7 @@ impl Value {
         match self {
             Self::Str(_) => Type::String,
             Self::Hash(_) => Type::Hash,
+            Self::ZSet(_) => Type::ZSet,
         }
     }
 
@@ -81,6 +86,7 @@ impl Value {
         match self {
             Self::Str(_) => "raw",
             Self::Hash(_) => "hashtable",
+            Self::ZSet(_) => "skiplist",
         }
     }
 
@@ -91,6 +97,7 @@ impl Value {
         match self {
             Self::Str(bytes) => size_of::<Self>() + SHARED_HEAD + bytes.capacity(),
             Self::Hash(table) => size_of::<Self>() + table.memory(),
+            Self::ZSet(set) => size_of::<Self>() + set.memory(),
         }
     }
 
@@ -99,6 +106,7 @@ impl Value {
         match self {
             Self::Str(bytes) => bytes.len() > FREE_AT_ONCE_LEN,
             Self::Hash(table) => table.len() > FREE_AT_ONCE_ELEMENTS,
+            Self::ZSet(set) => set.len() > FREE_AT_ONCE_ELEMENTS,
         }
     }
 
@@ -106,7 +114,7 @@ impl Value {
     pub fn view(&self) -> ValueView<'_> {
         match self {
             Self::Str(bytes) => ValueView::Str(StrView::Shared(bytes)),
-            Self::Hash(_) => ValueView::Object(self),
+            Self::Hash(_) | Self::ZSet(_) => ValueView::Object(self),
         }
     }
 
@@ -115,6 +123,7 @@ impl Value {
         match self {
             Self::Str(_) => false,
             Self::Hash(table) => table.is_empty(),
+            Self::ZSet(set) => set.is_empty(),
         }
     }
 
@@ -122,7 +131,7 @@ impl Value {
     /// their names to `removed`.
     pub fn expire_parts(&mut self, now_ms: i64, budget: &mut usize, removed: &mut Vec<Box<[u8]>>) {
         match self {
-            Self::Str(_) => {}
+            Self::Str(_) | Self::ZSet(_) => {}
             Self::Hash(table) => table.expire(now_ms, budget, removed),
         }
     }
@@ -130,7 +139,7 @@ impl Value {
     /// No part of the value expires before this, in Unix milliseconds; `None` when none ever does.
     pub fn due_at_ms(&self) -> Option<i64> {
         match self {
-            Self::Str(_) => None,
+            Self::Str(_) | Self::ZSet(_) => None,
             Self::Hash(table) => table.min_expire_ms(),
         }
     }
