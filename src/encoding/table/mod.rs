@@ -16,10 +16,13 @@
 //! many of its top bits that took.
 
 mod bag;
+mod reading;
 mod segment;
 mod slot;
 
 pub use bag::Bag;
+use reading::Readers;
+pub use reading::{Encode, Reading, SharedReading};
 use segment::{HOME_BUCKETS, Place, SEGMENT_SLOTS, Segment};
 pub use slot::{Lent, Thin};
 
@@ -94,6 +97,7 @@ pub struct Table<T: Thin> {
     volatile: usize,
     /// No item of the table is due before this.
     min_expire: i64,
+    readers: Option<Box<Readers<T>>>,
 }
 
 impl<T: Thin> Table<T> {
@@ -108,6 +112,7 @@ impl<T: Thin> Table<T> {
             len: 0,
             volatile: 0,
             min_expire: NEVER,
+            readers: None,
         }
     }
 
@@ -209,6 +214,7 @@ impl<T: Thin> Table<T> {
     /// Changes the item at `position` in place; its key must stay.
     #[inline]
     pub fn update<R>(&mut self, position: Position, change: impl FnOnce(&mut T) -> R) -> R {
+        self.before_change_at(position);
         let segment = position.segment as usize;
         let before = T::expire_at_ms(self.view(position));
         let slot = self.segments[segment].slot_mut(position.place);
@@ -244,7 +250,12 @@ impl<T: Thin> Table<T> {
     }
 
     /// Adds an item whose key is not in the table.
-    pub fn insert(&mut self, hash: u64, mut item: T, hasher: &KeyHasher) -> Position {
+    pub fn insert(&mut self, hash: u64, item: T, hasher: &KeyHasher) -> Position {
+        self.before_change(|_| hash);
+        self.place(hash, item, hasher)
+    }
+
+    fn place(&mut self, hash: u64, mut item: T, hasher: &KeyHasher) -> Position {
         if self.segments.is_empty() {
             self.push_segment();
             self.directory.push(Pointer::new(0, 0));
@@ -308,7 +319,7 @@ impl<T: Thin> Table<T> {
             let view = item.as_view();
             let hash = hasher.hash(T::key(view));
             self.volatile -= usize::from(T::expire_at_ms(view).is_some());
-            self.insert(hash, item, hasher);
+            self.place(hash, item, hasher);
         }
     }
 
@@ -322,6 +333,7 @@ impl<T: Thin> Table<T> {
     }
 
     fn take(&mut self, position: Position) -> T {
+        self.before_change_at(position);
         let segment = position.segment as usize;
         let deadline = T::expire_at_ms(self.view(position));
         self.volatile -= usize::from(deadline.is_some());
@@ -521,6 +533,9 @@ impl<T: Thin> Table<T> {
             let (expire, Some(at_ms)) = (T::expire_at_ms(view), T::due_at_ms(view)) else {
                 continue;
             };
+            if at_ms <= now_ms {
+                self.before_change_at(position);
+            }
             let is_past = |at_ms: i64| at_ms <= now_ms;
             let goes = expire.is_some_and(is_past)
                 || is_past(at_ms) && {

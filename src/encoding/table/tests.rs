@@ -262,3 +262,57 @@ proptest! {
         prop_assert!((10_000..10_400).all(|n| seen.contains(&Model::key(n))));
     }
 }
+
+/// What an item is read as.
+fn encode(view: &(Vec<u8>, u32, Option<i64>), out: &mut Vec<u8>) {
+    out.extend_from_slice(&view.0);
+    out.extend_from_slice(format!("={}\n", view.1).as_bytes());
+}
+
+fn lines(bytes: &[u8]) -> Vec<String> {
+    let mut lines: Vec<String> =
+        String::from_utf8_lossy(bytes).lines().map(ToOwned::to_owned).collect();
+    lines.sort_unstable();
+    lines
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_reading_yields_the_table_as_it_was(
+        size in 0u32..6_000,
+        steps in prop::collection::vec((0u8..8, any::<u32>(), 1u32..1_500), 0..40),
+        dropped in any::<bool>(),
+    ) {
+        let mut model = Model::new(0);
+        (0..size).for_each(|n| model.set(n, n, None));
+        let mut before = Vec::new();
+        model.table.for_each(|view| encode(view, &mut before));
+        let reading = model.table.begin_reading(&model.hasher, encode);
+        for (kind, start, count) in steps {
+            let numbers = (0..count).map(|n| start.wrapping_add(n) % (2 * size + 1));
+            match kind {
+                0 | 1 => numbers.for_each(|n| model.set(n, start, None)),
+                2 | 3 => numbers.for_each(|n| model.remove(n)),
+                4 => (0..2 * size + 1).for_each(|n| model.remove(n)),
+                _ => {
+                    let left = reading.lock().read_left(count as usize);
+                    prop_assert!(left || model.table.read_on(&reading, count as usize));
+                }
+            }
+        }
+        if dropped {
+            model = Model::new(0);
+            prop_assert!(reading.lock().is_complete() || reading.lock().read_left(1));
+        }
+        let mut rounds = 0;
+        while !reading.lock().is_complete() {
+            let left = reading.lock().read_left(100);
+            prop_assert!(left || model.table.read_on(&reading, 100));
+            rounds += 1;
+            prop_assert!(rounds < 10_000, "a reading comes to its end");
+        }
+        prop_assert_eq!(lines(&reading.lock().take_bytes()), lines(&before));
+    }
+}

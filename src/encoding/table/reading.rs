@@ -1,0 +1,226 @@
+//! Reading a whole table as it was at one instant, a little at a time, while it changes.
+//!
+//! A [`Reading`] goes over the table in hash order. Before an item is added, changed or removed in a
+//! part that the reading has not reached, the bucket of that item is read ahead, as it still is; the
+//! reading passes over it later. Which items belong to what has been read is decided by their hashes
+//! alone, so splits and merges of segments make no difference. What is read comes out as bytes, in no
+//! particular order, each item that was there at the beginning exactly once.
+//!
+//! A table that is dropped while somebody reads it is handed to its readers instead of being freed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::{Position, Table, Thin};
+use crate::base::hash::KeyHasher;
+
+/// Writes one item out.
+pub type Encode<T> = for<'a> fn(<T as Thin>::View<'a>, &mut Vec<u8>);
+
+/// A reading that its reader and its table share.
+pub type SharedReading<T> = Arc<Mutex<Reading<T>>>;
+
+/// How far somebody has read a table.
+pub struct Reading<T: Thin> {
+    encode: Encode<T>,
+    hasher: KeyHasher,
+    /// The local hash from which on nothing was read, apart from `ahead`; `None` when all was.
+    next: Option<u64>,
+    /// Ranges of local hashes at or after `next` that were read ahead: first to last.
+    ahead: BTreeMap<u64, u64>,
+    bytes: Vec<u8>,
+    /// The table, if it was dropped.
+    left: Option<Arc<Mutex<Table<T>>>>,
+}
+
+/// The readings of a table.
+pub(super) struct Readers<T: Thin> {
+    hasher: KeyHasher,
+    readings: Vec<SharedReading<T>>,
+}
+
+impl<T: Thin> Reading<T> {
+    /// Whether everything has been read.
+    pub fn is_complete(&self) -> bool {
+        self.next.is_none()
+    }
+
+    /// Takes out what was read since the last time.
+    pub fn take_bytes(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+
+    /// Goes on for about `count` items if the table was dropped; `false` if it was not.
+    pub fn read_left(&mut self, count: usize) -> bool {
+        let Some(left) = self.left.clone() else { return false };
+        self.read_on(&left.lock(), count);
+        true
+    }
+
+    fn is_ahead(&self, local: u64) -> bool {
+        self.ahead.range(..=local).next_back().is_some_and(|(_, last)| local <= *last)
+    }
+
+    /// Reads the bucket of `local`, what has not been read of it, and says what it spans.
+    fn read_bucket(&mut self, table: &Table<T>, local: u64) -> (u64, u64) {
+        let Some(next) = self.next else { return (local, local) };
+        let Self { encode, hasher, ahead, bytes, .. } = self;
+        let is_ahead =
+            |at: u64| ahead.range(..=at).next_back().is_some_and(|(_, last)| at <= *last);
+        table.bucket_of(local, hasher, |view| {
+            let at = table.local(hasher.hash(T::key(view)));
+            if at >= next && !is_ahead(at) {
+                encode(view, bytes);
+            }
+        })
+    }
+
+    /// Reads what is about to change.
+    fn read_ahead(&mut self, table: &Table<T>, local: u64) {
+        let Some(next) = self.next.filter(|next| *next <= local) else { return };
+        if self.is_ahead(local) {
+            return;
+        }
+        let (first, last) = self.read_bucket(table, local);
+        let (mut first, mut last) = (first.max(next), last);
+        // Segments may have merged since parts of this bucket were read.
+        let within: Vec<u64> = self
+            .ahead
+            .range(..=last)
+            .rev()
+            .map_while(|(start, end)| (*end >= first).then_some(*start))
+            .collect();
+        for start in within {
+            let end = self.ahead.remove(&start).expect("it was just seen");
+            (first, last) = (first.min(start), last.max(end));
+        }
+        self.ahead.insert(first, last);
+    }
+
+    /// Reads about `count` items more, or skips as many empty buckets.
+    fn read_on(&mut self, table: &Table<T>, count: usize) {
+        for _ in 0..count.div_ceil(ITEMS_PER_BUCKET) {
+            let Some(next) = self.next else { return };
+            let read = match self.ahead.first_key_value() {
+                Some((first, last)) if *first <= next => {
+                    let last = *last;
+                    self.ahead.pop_first();
+                    last
+                }
+                _ => self.read_bucket(table, next).1,
+            };
+            self.next = read.max(next).checked_add(1);
+        }
+    }
+}
+
+/// Items of a bucket, about.
+const ITEMS_PER_BUCKET: usize = 5;
+
+impl<T: Thin> Table<T> {
+    /// Begins to read the table as it is now; `hasher` is that of its items.
+    pub fn begin_reading(&mut self, hasher: &KeyHasher, encode: Encode<T>) -> SharedReading<T> {
+        let reading = Reading {
+            encode,
+            hasher: *hasher,
+            next: (!self.is_empty()).then_some(0),
+            ahead: BTreeMap::new(),
+            bytes: Vec::new(),
+            left: None,
+        };
+        let reading = Arc::new(Mutex::new(reading));
+        let new = || Box::new(Readers { hasher: *hasher, readings: Vec::new() });
+        self.readers.get_or_insert_with(new).readings.push(Arc::clone(&reading));
+        reading
+    }
+
+    /// Goes on with a reading of this table for about `count` items; `false` if it is of another.
+    pub fn read_on(&self, reading: &SharedReading<T>, count: usize) -> bool {
+        let Some(readers) = &self.readers else { return false };
+        let known = readers.readings.iter().any(|known| Arc::ptr_eq(known, reading));
+        if known {
+            reading.lock().read_on(self, count);
+        }
+        known
+    }
+
+    /// Reads all that readings have left, because the table goes where they do not find it.
+    pub fn finish_readings(&mut self) {
+        if let Some(readers) = self.readers.take() {
+            for reading in readers.readings {
+                let mut reading = reading.lock();
+                while !reading.is_complete() {
+                    reading.read_on(self, usize::MAX);
+                }
+            }
+        }
+    }
+
+    /// Lets readings keep the bucket of `hash` before it changes.
+    #[inline]
+    pub(super) fn before_change(&mut self, hash: impl FnOnce(&KeyHasher) -> u64) {
+        if let Some(readers) = &self.readers {
+            let local = self.local(hash(&readers.hasher));
+            self.read_ahead(local);
+        }
+    }
+
+    /// Lets readings keep the bucket of the item at `position` before it changes.
+    #[inline]
+    pub(super) fn before_change_at(&mut self, position: Position) {
+        if let Some(readers) = &self.readers {
+            let local = self.local(readers.hasher.hash(T::key(self.view(position))));
+            self.read_ahead(local);
+        }
+    }
+
+    #[cold]
+    fn read_ahead(&mut self, local: u64) {
+        let Some(mut readers) = self.readers.take() else { return };
+        readers.readings.retain(|reading| {
+            // The reader has gone where only the table still knows the reading.
+            let wanted = Arc::strong_count(reading) > 1;
+            if wanted {
+                reading.lock().read_ahead(self, local);
+            }
+            wanted
+        });
+        if !readers.readings.is_empty() {
+            self.readers = Some(readers);
+        }
+    }
+
+    /// Visits the items of the home bucket of `local` and says which local hashes it spans.
+    fn bucket_of<'a>(
+        &'a self,
+        local: u64,
+        hasher: &KeyHasher,
+        mut visit: impl FnMut(T::View<'a>),
+    ) -> (u64, u64) {
+        let Some(pointer) = self.pointer(local) else { return (0, u64::MAX) };
+        let depth = pointer.depth();
+        let start = local >> 1 >> (63 - depth) << 1 << (63 - depth);
+        let home = Self::home(local, depth);
+        let home_of = |key: &[u8]| Self::home(self.local(hasher.hash(key)), depth);
+        self.segments[pointer.segment()].visit_home(home, home_of, &mut visit);
+        let first = Self::bucket_start(start, home, depth).unwrap_or(start);
+        let end = Self::bucket_start(start, home + 1, depth);
+        (first, end.map_or(u64::MAX, |end| end - 1))
+    }
+}
+
+impl<T: Thin> Drop for Table<T> {
+    fn drop(&mut self) {
+        let Some(readers) = self.readers.take().filter(|readers| !readers.readings.is_empty())
+        else {
+            return;
+        };
+        let left = std::mem::replace(self, Self::new(self.base_bits));
+        let left = Arc::new(Mutex::new(left));
+        for reading in readers.readings {
+            reading.lock().left = Some(Arc::clone(&left));
+        }
+    }
+}
