@@ -100,7 +100,7 @@ impl SetTable {
 
     /// Visits members from `cursor` on until at least `count` were visited or much was empty, and
     /// returns the cursor to go on with: 0 when all was visited. Any cursor is valid.
-    pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(&[u8])) -> u64 {
+    pub fn scan<'a>(&'a self, cursor: u64, count: usize, mut visit: impl FnMut(&'a [u8])) -> u64 {
         const SHIFT: u32 = u64::BITS - CURSOR_BITS;
         let (mut left, mut skips) = (count.max(1), count.saturating_mul(SKIPS_PER_COUNT));
         let mut next = Some(cursor << SHIFT);
@@ -123,6 +123,16 @@ impl SetTable {
         let sum: usize = sizes.map(|view| view.memory()).sum();
         let members = (sum * self.len()).checked_div(sampled).unwrap_or(0);
         size_of::<Self>() + self.table.slots() * TABLE_BYTES_PER_SLOT + members
+    }
+}
+
+impl Clone for SetTable {
+    fn clone(&self) -> Self {
+        let mut copy = Self::new(self.hasher);
+        for member in self.iter() {
+            copy.table.insert(self.hash(member), Member::new(member), &self.hasher);
+        }
+        copy
     }
 }
 

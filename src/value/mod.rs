@@ -14,15 +14,18 @@ pub mod bitmap;
 mod hash;
 pub mod limits;
 pub mod packed;
+mod set;
 mod string;
 pub mod zset;
 
 use std::sync::Arc;
 
 use crate::base::hash::KeyHasher;
+use crate::encoding::set_table::SetTable;
 pub use hash::{FieldTtl, Hash, HashMut, HashTable, HashValue, HashView, reply_item};
 use limits::Limits;
 use packed::{Packed, PackedForm, Place};
+pub use set::{Probe, Set, SetMut, SetView};
 pub use string::{NewStr, Str, StrView};
 use zset::ScoredSet;
 
@@ -67,6 +70,8 @@ pub enum Value {
     Str(Arc<Vec<u8>>),
     /// A large hash, or one with deadlines.
     Hash(HashTable),
+    /// A large set.
+    Set(Box<SetTable>),
     /// A large sorted set.
     ZSet(Box<ScoredSet>),
 }
@@ -77,6 +82,7 @@ impl Value {
         match self {
             Self::Str(_) => Type::String,
             Self::Hash(_) => Type::Hash,
+            Self::Set(_) => Type::Set,
             Self::ZSet(_) => Type::ZSet,
         }
     }
@@ -86,6 +92,7 @@ impl Value {
         match self {
             Self::Str(_) => "raw",
             Self::Hash(_) => "hashtable",
+            Self::Set(_) => "hashtable",
             Self::ZSet(_) => "skiplist",
         }
     }
@@ -97,6 +104,7 @@ impl Value {
         match self {
             Self::Str(bytes) => size_of::<Self>() + SHARED_HEAD + bytes.capacity(),
             Self::Hash(table) => size_of::<Self>() + table.memory(),
+            Self::Set(table) => size_of::<Self>() + table.memory(),
             Self::ZSet(set) => size_of::<Self>() + set.memory(),
         }
     }
@@ -106,6 +114,7 @@ impl Value {
         match self {
             Self::Str(bytes) => bytes.len() > FREE_AT_ONCE_LEN,
             Self::Hash(table) => table.len() > FREE_AT_ONCE_ELEMENTS,
+            Self::Set(table) => table.len() > FREE_AT_ONCE_ELEMENTS,
             Self::ZSet(set) => set.len() > FREE_AT_ONCE_ELEMENTS,
         }
     }
@@ -114,7 +123,7 @@ impl Value {
     pub fn view(&self) -> ValueView<'_> {
         match self {
             Self::Str(bytes) => ValueView::Str(StrView::Shared(bytes)),
-            Self::Hash(_) | Self::ZSet(_) => ValueView::Object(self),
+            Self::Hash(_) | Self::Set(_) | Self::ZSet(_) => ValueView::Object(self),
         }
     }
 
@@ -123,6 +132,7 @@ impl Value {
         match self {
             Self::Str(_) => false,
             Self::Hash(table) => table.is_empty(),
+            Self::Set(table) => table.is_empty(),
             Self::ZSet(set) => set.is_empty(),
         }
     }
@@ -131,7 +141,7 @@ impl Value {
     /// their names to `removed`.
     pub fn expire_parts(&mut self, now_ms: i64, budget: &mut usize, removed: &mut Vec<Box<[u8]>>) {
         match self {
-            Self::Str(_) | Self::ZSet(_) => {}
+            Self::Str(_) | Self::Set(_) | Self::ZSet(_) => {}
             Self::Hash(table) => table.expire(now_ms, budget, removed),
         }
     }
@@ -139,7 +149,7 @@ impl Value {
     /// No part of the value expires before this, in Unix milliseconds; `None` when none ever does.
     pub fn due_at_ms(&self) -> Option<i64> {
         match self {
-            Self::Str(_) | Self::ZSet(_) => None,
+            Self::Str(_) | Self::Set(_) | Self::ZSet(_) => None,
             Self::Hash(table) => table.min_expire_ms(),
         }
     }
