@@ -87,10 +87,11 @@ impl<'a> Args<'a> {
         number::parse_i64(self.get(index)).ok_or(CmdError::NotInteger)
     }
 
-    /// The argument at `index` as a count that must not be negative.
+    /// The argument at `index` as a count that must not be negative; what is no number is told the
+    /// same.
     pub fn count(&self, index: usize) -> Result<usize, CmdError> {
-        let value = self.integer(index)?;
-        usize::try_from(value).map_err(|_| CmdError::NotPositive)
+        let value = number::parse_i64(self.get(index)).and_then(|n| usize::try_from(n).ok());
+        value.ok_or(CmdError::NotPositive)
     }
 
     /// Whether the argument at `index` is the word `lower`, in any case.

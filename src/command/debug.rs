@@ -115,7 +115,7 @@ fn object(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), CmdError> {
 
 /// Neither counted as changes nor propagated, as in Redis.
 fn populate(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), CmdError> {
-    let positive = |at| args.count(at).map_err(|_| CmdError::NotPositive);
+    let positive = |at| args.count(at);
     let (count, prefix) = (positive(2)?, if args.len() > 3 { args.get(3) } else { b"key" });
     let size = if args.len() > 4 { positive(4)?.min(STRING_LEN_MAX as usize) } else { 0 };
     for number in 0..count {

@@ -17,6 +17,14 @@ pub enum CmdError {
     NotInteger,
     #[error("ERR value is out of range, value must between {} and {}", i32::MIN, i32::MAX)]
     NotInt32,
+    #[error("ERR value is out of range, value must between {0} and {1}")]
+    NotInRange(i64, i64),
+    #[error("ERR numkeys should be greater than 0")]
+    NumkeysNotPositive,
+    #[error("ERR Number of keys can't be greater than number of args")]
+    TooManyKeys,
+    #[error("ERR LIMIT can't be negative")]
+    LimitNegative,
     #[error("ERR value is not a valid float")]
     NotFloat,
     #[error("ERR value is out of range, must be positive")]
@@ -56,6 +64,8 @@ pub enum CmdError {
     InvalidSecondDb,
     #[error("ERR source and destination objects are the same")]
     SameObject,
+    #[error("ERR NOVALUES option can only be used in HSCAN")]
+    NoValues,
     #[error("ERR invalid cursor")]
     InvalidCursor,
     #[error("ERR NX and XX, GT or LT options at the same time are not compatible")]

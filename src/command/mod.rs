@@ -29,6 +29,8 @@ mod memory;
 mod options;
 mod scan;
 mod server;
+mod set;
+mod set_algebra;
 mod spec;
 mod string;
 mod string_numbers;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::args::Args;
+use super::args::{Args, Options};
 use super::context::{Ctx, Flow, Job};
 use super::error::CmdError;
 use super::spec::{Command, Flags, Locks};
@@ -10,7 +10,7 @@ use crate::base::limits::BACKGROUND_SLICE;
 use crate::base::{bytes, glob};
 use crate::resp::ReplyBuf;
 
-/// How many keys SCAN visits unless COUNT says otherwise.
+/// How many elements a scan visits unless COUNT says otherwise.
 const COUNT_DEFAULT: usize = 10;
 /// How many keys KEYS visits at a time.
 const KEYS_STEP: usize = 256;
@@ -28,25 +28,52 @@ pub(super) static COMMANDS: &[Command] = &[
         .tips(&["request_policy:all_shards", "nondeterministic_output_order"]),
 ];
 
-fn scan(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
-    let cursor = parse_cursor(args.get(1))?;
-    let (mut pattern, mut count, mut type_name) = (None, COUNT_DEFAULT, None);
-    let mut options = args.options(2);
-    while let Some(word) = options.word() {
-        match () {
-            () if bytes::is_word(word, "match") => pattern = Some(options.value()?),
-            () if bytes::is_word(word, "type") => type_name = Some(options.value()?),
-            () if bytes::is_word(word, "count") => {
-                let value = options.integer()?;
-                count = usize::try_from(value).ok().filter(|n| *n > 0).ok_or(CmdError::Syntax)?;
+/// MATCH and COUNT, which all scans take.
+pub(super) struct ScanOptions<'a> {
+    pattern: Option<&'a [u8]>,
+    /// About how many elements to visit.
+    pub(super) count: usize,
+}
+
+impl<'a> ScanOptions<'a> {
+    /// Reads the options; `other` is asked about words that are neither, and says whether it is one.
+    pub(super) fn parse(
+        mut options: Options<'a>,
+        mut other: impl FnMut(&'a [u8], &mut Options<'a>) -> Result<bool, CmdError>,
+    ) -> Result<Self, CmdError> {
+        let mut parsed = Self { pattern: None, count: COUNT_DEFAULT };
+        while let Some(word) = options.word() {
+            if bytes::is_word(word, "match") {
+                parsed.pattern = Some(options.value()?).filter(|pattern| *pattern != b"*");
+            } else if bytes::is_word(word, "count") {
+                let count = usize::try_from(options.integer()?).ok().filter(|count| *count > 0);
+                parsed.count = count.ok_or(CmdError::Syntax)?;
+            } else if !other(word, &mut options)? {
+                let of_hashes = bytes::is_word(word, "novalues");
+                return Err(if of_hashes { CmdError::NoValues } else { CmdError::Syntax });
             }
-            () => return Err(CmdError::Syntax),
         }
+        Ok(parsed)
     }
-    let pattern = pattern.filter(|pattern| *pattern != b"*");
+
+    /// Whether an element of that name is to be returned.
+    pub(super) fn wants(&self, name: &[u8]) -> bool {
+        self.pattern.is_none_or(|pattern| glob::matches(pattern, name, false))
+    }
+}
+
+fn scan(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
+    let (cursor, mut type_name) = (parse_cursor(args.get(1))?, None);
+    let scan = ScanOptions::parse(args.options(2), |word, options| {
+        let is_type = bytes::is_word(word, "type");
+        if is_type {
+            type_name = Some(options.value()?);
+        }
+        Ok(is_type)
+    })?;
     let mut found = Vec::new();
-    let next = ctx.db.scan(cursor, count, |entry| {
-        let wanted = pattern.is_none_or(|p| glob::matches(p, entry.key(), false))
+    let next = ctx.db.scan(cursor, scan.count, |entry| {
+        let wanted = scan.wants(entry.key())
             && type_name.is_none_or(|name| bytes::is_word(name, entry.type_of().name()));
         if wanted {
             found.push(entry.key().to_vec());
@@ -60,7 +87,7 @@ fn scan(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
 }
 
 /// A cursor is an unsigned 64-bit number; any is valid.
-fn parse_cursor(text: &[u8]) -> Result<u64, CmdError> {
+pub(super) fn parse_cursor(text: &[u8]) -> Result<u64, CmdError> {
     std::str::from_utf8(text)
         .ok()
         .and_then(|text| text.parse::<u64>().ok())

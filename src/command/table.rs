@@ -4,7 +4,7 @@ use super::error::CmdError;
 use super::spec::Command;
 use super::{
     bitmap, client, config, connection, debug, expire, function, introspect, key, memory, scan,
-    server, string, string_numbers, string_ranges,
+    server, set, set_algebra, string, string_numbers, string_ranges,
 };
 use crate::base::bytes;
 use crate::base::limits::ERROR_PREVIEW_MAX;
@@ -16,6 +16,8 @@ static FAMILIES: &[&[Command]] = &[
     string_numbers::COMMANDS,
     string_ranges::COMMANDS,
     bitmap::COMMANDS,
+    set::COMMANDS,
+    set_algebra::COMMANDS,
     key::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,

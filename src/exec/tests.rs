@@ -86,6 +86,36 @@ fn conditions_and_results_propagate_as_plain_writes() {
 }
 
 #[test]
+fn popped_members_propagate_as_removals() {
+    let mut bench = Bench::new();
+    assert_eq!(
+        bench.propagated("SADD k a\nSADD k a\nSPOP k\nSPOP k\nSADD n 7\nSPOP n\n"),
+        ["0: SADD k a", "0: SREM k a", "0: SADD n 7", "0: SREM n 7"]
+    );
+    let adds: String = (0..3000).map(|n| format!(" m{n}")).collect();
+    bench.propagated(&format!("SADD k{adds}\n"));
+    for (count, lengths) in [(1500, vec![1024, 476]), (1400, vec![1024, 376])] {
+        let removals = bench.propagated(&format!("SPOP k {count}\n"));
+        let popped: Vec<usize> = removals.iter().map(|r| r.split(' ').count() - 3).collect();
+        assert!(removals.iter().all(|removal| removal.starts_with("0: SREM k m")));
+        assert_eq!(popped, lengths);
+    }
+    assert_eq!(bench.propagated("SPOP k 0\nSRANDMEMBER k\n"), [""; 0]);
+    assert_eq!(bench.propagated("SPOP k 100\nSPOP k 100\n"), ["0: DEL k"]);
+}
+
+#[test]
+fn set_algebra_propagates_as_it_came() {
+    let mut bench = Bench::new();
+    bench.propagated("SADD a 1 2 x\nSADD b 2\n");
+    assert_eq!(
+        bench.propagated("SINTERSTORE d a b\nSDIFFSTORE d b a\nSDIFFSTORE d b a\nSMOVE a b x\n"),
+        ["0: SINTERSTORE d a b", "0: SDIFFSTORE d b a", "0: SMOVE a b x"]
+    );
+    assert_eq!(bench.propagated("SMOVE a b missing\nSREM a missing\n"), [""; 0]);
+}
+
+#[test]
 fn relative_deadlines_propagate_as_absolute_ones() {
     let mut bench = Bench::new();
     let stream = bench.propagated("SET k v EX 100\nEXPIRE k 50\nGETEX k PERSIST\nSETEX k 7 w\n");

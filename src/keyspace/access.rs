@@ -94,6 +94,23 @@ impl<'k> Access<'k> {
         }
     }
 
+    /// The held shard with that number, for reading several at a time.
+    ///
+    /// # Panics
+    /// As [`Self::shard`].
+    pub fn held(&self, shard: usize) -> &Shard {
+        let held = match self {
+            Self::One(number, guard) if *number == shard => Some(&**guard),
+            Self::Many(guards) => guards
+                .binary_search_by_key(&shard, |(number, _)| *number)
+                .ok()
+                .map(|at| &*guards[at].1),
+            Self::All(guards) => guards.get(shard).map(|guard| &**guard),
+            _ => None,
+        };
+        held.expect("a handler uses only keys that its row declares")
+    }
+
     /// Runs `visit` on a shard that is held, or locks it for the visit.
     pub fn visit<R>(
         &mut self,

@@ -11,9 +11,10 @@ use super::event::Event;
 use super::guard::{EntryPlace, Guard};
 use super::{Access, AccessPolicy, Db, ExpiredFields, Keyspace, Shard};
 use crate::base::limits::INLINE_VALUE_MAX;
+use crate::base::random::Random;
 use crate::encoding::table::Position;
 use crate::value::packed::Packed;
-use crate::value::{Collection, Kind, NewStr, Str, StrView, Value, WrongType};
+use crate::value::{Collection, Kind, NewStr, Str, StrView, Value, ValueView, WrongType};
 
 /// A key with its hash, which is computed once per command.
 #[derive(Clone, Copy, Debug)]
@@ -261,6 +262,31 @@ impl<'a> DbView<'a> {
     #[inline]
     pub fn read<K: Kind>(&mut self, key: Key<'_>) -> Result<Option<K::View<'_>>, WrongType> {
         self.typed::<K>(key, Lookup::Read)
+    }
+
+    /// Reads the values of several keys as type `K`, to be looked at side by side.
+    pub fn read_many<'s, K: Kind>(
+        &'s mut self,
+        keys: impl Iterator<Item = Key<'s>> + Clone,
+    ) -> Result<Vec<Option<K::View<'s>>>, WrongType> {
+        for key in keys.clone() {
+            self.read::<K>(key)?;
+        }
+        let this: &'s Self = self;
+        keys.map(|key| this.glance(key).map(ValueView::of::<K>).transpose()).collect()
+    }
+
+    /// The value of `key` without a trace, while others are looked at.
+    fn glance(&self, key: Key<'_>) -> Option<ValueView<'_>> {
+        let table = self.access.held(self.keyspace.shard_of(key.hash)).db(self.db)?;
+        let entry = table.view(table.find(key.hash, key.bytes)?);
+        let is_live = entry.deadline().is_none_or(|at_ms| at_ms > self.now_ms);
+        is_live.then(|| entry.value())
+    }
+
+    /// A generator of random numbers for one command on `key`.
+    pub fn random(&mut self, key: Key<'_>) -> Random {
+        Random::seeded(self.shard(key.hash).random.next_u64())
     }
 
     /// Looks at the value of `key` as type `K` on the way to changing it.

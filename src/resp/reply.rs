@@ -303,7 +303,17 @@ impl ReplyBuf {
     ///
     /// For answers whose length is known only at their end; moves the bytes after `mark` once.
     pub fn array_at(&mut self, mark: Mark, len: usize) {
-        let head = format!("*{len}\r\n");
+        self.head_at(mark, '*', len);
+    }
+
+    /// Puts the head of a set of `len` replies before everything after `mark`, as
+    /// [`Self::array_at`] does that of an array.
+    pub fn set_at(&mut self, mark: Mark, len: usize) {
+        self.head_at(mark, if self.is_resp3() { '~' } else { '*' }, len);
+    }
+
+    fn head_at(&mut self, mark: Mark, kind: char, len: usize) {
+        let head = format!("{kind}{len}\r\n");
         self.bytes.splice(mark.bytes..mark.bytes, head.bytes());
         for (at, _) in &mut self.shared[mark.shared..] {
             *at += head.len();

@@ -148,3 +148,14 @@ fn of_scan() {
         remove: &["DEL"],
     });
 }
+
+#[test]
+fn of_sscan() {
+    keeps_its_promise(&Collection {
+        scan: &["SSCAN", "k"],
+        width: 1,
+        add: &["SADD", "k"],
+        element: |name| vec![name],
+        remove: &["SREM", "k"],
+    });
+}

@@ -84,6 +84,11 @@ fn server() {
 }
 
 #[test]
+fn set() {
+    run_family("set");
+}
+
+#[test]
 fn string() {
     run_family("string");
 }

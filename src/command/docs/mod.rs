@@ -17,6 +17,7 @@ pub mod bitmap;
 pub mod connection;
 pub mod key;
 pub mod server;
+pub mod set;
 pub mod string;
 
 /// Documentation of one command or subcommand.
@@ -315,7 +316,7 @@ impl ArgKind {
 
 /// The families, in no order that clients see.
 static FAMILIES: &[&[Docs]] =
-    &[string::DOCS, bitmap::DOCS, key::DOCS, connection::DOCS, server::DOCS];
+    &[string::DOCS, bitmap::DOCS, set::DOCS, key::DOCS, connection::DOCS, server::DOCS];
 
 /// The row of a command, by its full lower-case name.
 #[must_use]
