@@ -5,22 +5,16 @@
 //! byte            0            1          and an integer's highest bit comes first
 //! ```
 //!
-//! Pure functions of slices; whoever stores the bytes lengthens them first. Whole words are worked
-//! on wherever the compiler can put several of them into a register; counting adds up sixteen of
-//! them bit by bit before it counts once (Harley and Seal; Warren, "Hacker's Delight", 5-1).
+//! Pure functions of slices; whoever stores the bytes lengthens them first. Bytes are worked on as
+//! words, which the compiler puts several into a register. Counting is compiled for several kinds
+//! of processor, because those of today count four to eight words at once and the oldest not one.
 
 use std::ops::Range;
 
-/// 64-bit words that are worked on side by side.
-const LANES: usize = 8;
+use multiversion::multiversion;
 
-/// Bytes of one step of [`count`].
-const BLOCK_LEN: usize = 16 * LANE_LEN;
-
-/// Bytes of one vector of lanes.
-const LANE_LEN: usize = 8 * LANES;
-
-type Lanes = [u64; LANES];
+/// Bytes that [`position`] looks at together.
+const BLOCK_LEN: usize = 64;
 
 /// Whether the bit at `offset` is set; bits behind the end are not.
 pub fn get(bytes: &[u8], offset: u64) -> bool {
@@ -44,14 +38,16 @@ fn mask(offset: u64) -> u8 {
 }
 
 /// How many bits are set.
+#[multiversion(targets(
+    "x86_64+popcnt+avx512f+avx512bw+avx512dq+avx512vl+avx512vpopcntdq",
+    "x86_64+popcnt+avx2",
+    "x86_64+popcnt"
+))]
 pub fn count(bytes: &[u8]) -> u64 {
-    let (blocks, rest) = bytes.as_chunks::<BLOCK_LEN>();
-    let mut sums = Sums::default();
-    let sixteens: u64 = blocks.iter().map(|block| sums.add(block)).sum();
-    let (words, tail) = rest.as_chunks();
-    let words: u64 = words.iter().map(|word| ones(u64::from_ne_bytes(*word))).sum();
-    let tail: u64 = tail.iter().map(|byte| u64::from(byte.count_ones())).sum();
-    16 * sixteens + sums.left() + words + tail
+    let (words, tail) = bytes.as_chunks();
+    let words: u64 =
+        words.iter().map(|word| u64::from(u64::from_ne_bytes(*word).count_ones())).sum();
+    words + tail.iter().map(|byte| u64::from(byte.count_ones())).sum::<u64>()
 }
 
 /// How many bits of a range are set; the range lies within the bytes.
@@ -92,68 +88,10 @@ pub fn position(bytes: &[u8], bit: bool, bits: Range<u64>) -> Option<u64> {
 
 /// How many bytes there are before the first that is not `none`.
 fn skip(bytes: &[u8], none: u8) -> usize {
-    let (blocks, _) = bytes.as_chunks::<LANE_LEN>();
-    let same = |block: &&[u8; LANE_LEN]| block.iter().fold(0, |all, b| all | (b ^ none)) == 0;
-    let skipped = LANE_LEN * blocks.iter().take_while(same).count();
+    let (blocks, _) = bytes.as_chunks::<BLOCK_LEN>();
+    let same = |block: &&[u8; BLOCK_LEN]| block.iter().fold(0, |all, b| all | (b ^ none)) == 0;
+    let skipped = BLOCK_LEN * blocks.iter().take_while(same).count();
     skipped + bytes[skipped..].iter().take_while(|byte| **byte == none).count()
-}
-
-/// Sums of words, bit by bit: the weight of a set bit is 1 in `ones`, 2 in `twos`, and so on.
-#[derive(Default)]
-struct Sums {
-    ones: Lanes,
-    twos: Lanes,
-    fours: Lanes,
-    eights: Lanes,
-}
-
-impl Sums {
-    /// Adds a block; returns the number of bits of weight 16 that it makes.
-    #[inline(always)]
-    fn add(&mut self, block: &[u8; BLOCK_LEN]) -> u64 {
-        let (lanes, _) = block.as_chunks::<LANE_LEN>();
-        let mut eights = [[0; LANES]; 2];
-        for (half, eight) in eights.iter_mut().enumerate() {
-            let mut fours = [[0; LANES]; 2];
-            for (quarter, four) in fours.iter_mut().enumerate() {
-                let at = 8 * half + 4 * quarter;
-                let one = carry(&mut self.ones, load(&lanes[at]), load(&lanes[at + 1]));
-                let other = carry(&mut self.ones, load(&lanes[at + 2]), load(&lanes[at + 3]));
-                *four = carry(&mut self.twos, one, other);
-            }
-            *eight = carry(&mut self.fours, fours[0], fours[1]);
-        }
-        carry(&mut self.eights, eights[0], eights[1]).into_iter().map(ones).sum()
-    }
-
-    /// The bits that are not counted yet, times their weights.
-    fn left(&self) -> u64 {
-        let weigh = |lanes: &Lanes, weight| weight * lanes.iter().map(|w| ones(*w)).sum::<u64>();
-        weigh(&self.ones, 1) + weigh(&self.twos, 2) + weigh(&self.fours, 4) + weigh(&self.eights, 8)
-    }
-}
-
-#[inline(always)]
-fn load(bytes: &[u8; LANE_LEN]) -> Lanes {
-    let (words, _) = bytes.as_chunks();
-    std::array::from_fn(|lane| u64::from_ne_bytes(words[lane]))
-}
-
-/// Adds two words to `sum`, each bit on its own; returns the bits carried.
-#[inline(always)]
-fn carry(sum: &mut Lanes, a: Lanes, b: Lanes) -> Lanes {
-    let mut carried = [0; LANES];
-    for lane in 0..LANES {
-        let half = sum[lane] ^ a[lane];
-        carried[lane] = (sum[lane] & a[lane]) | (half & b[lane]);
-        sum[lane] = half ^ b[lane];
-    }
-    carried
-}
-
-#[inline(always)]
-fn ones(word: u64) -> u64 {
-    u64::from(word.count_ones())
 }
 
 /// How BITOP combines bits.
