@@ -120,6 +120,20 @@ pub enum CmdError {
     BitfieldOverflow,
     #[error("ERR BITFIELD_RO only supports the GET subcommand")]
     BitfieldReadOnly,
+    #[error("WRONGTYPE Key is not a valid HyperLogLog string value.")]
+    NotHll,
+    #[error("INVALIDOBJ Corrupted HLL object detected")]
+    CorruptHll,
+    #[error("ERR The specified key does not exist")]
+    PfdebugNoKey,
+    #[error("ERR HLL encoding is not sparse")]
+    PfdebugDense,
+    #[error("ERR Argument must be ON or OFF")]
+    PfdebugSimd,
+    #[error("ERR Unknown PFDEBUG subcommand '{0}'")]
+    UnknownPfdebug(String),
+    #[error("ERR TESTFAILED {0}")]
+    PfselftestFailed(String),
     #[error("NOAUTH Authentication required.")]
     NoAuth,
     #[error(

@@ -22,6 +22,7 @@ mod effects;
 mod error;
 mod expire;
 mod function;
+mod hyperloglog;
 mod introspect;
 mod key;
 mod keys;

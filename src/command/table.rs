@@ -3,8 +3,8 @@
 use super::error::CmdError;
 use super::spec::Command;
 use super::{
-    bitmap, client, config, connection, debug, expire, function, introspect, key, memory, scan,
-    server, set, set_algebra, string, string_numbers, string_ranges,
+    bitmap, client, config, connection, debug, expire, function, hyperloglog, introspect, key,
+    memory, scan, server, set, set_algebra, string, string_numbers, string_ranges,
 };
 use crate::base::bytes;
 use crate::base::limits::ERROR_PREVIEW_MAX;
@@ -18,6 +18,7 @@ static FAMILIES: &[&[Command]] = &[
     bitmap::COMMANDS,
     set::COMMANDS,
     set_algebra::COMMANDS,
+    hyperloglog::COMMANDS,
     key::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,

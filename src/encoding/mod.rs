@@ -1,12 +1,13 @@
 //! Byte-level and pointer-level structures that values and the keyspace are built from.
 //!
 //! Owns the segment table with its thin items, the two formats of Redis in which small collections
-//! lie in one run of bytes (the listpack and the intset), and what large collections are made of.
-//! Must not know keys' meaning, clocks or replies. Keeps: each structure has a model test; memory is
-//! freed by dropping, never by convention; bytes of foreign origin are checked whole before anything
-//! reads them.
+//! lie in one run of bytes (the listpack and the intset), what large collections are made of, and
+//! the HyperLogLog. Must not know keys' meaning, clocks or replies. Keeps: each structure has a model
+//! test; memory is freed by dropping, never by convention; bytes of foreign origin are checked whole
+//! before anything reads them.
 
 pub mod field;
+pub mod hyperloglog;
 pub mod intset;
 pub mod listpack;
 pub mod lzf;

@@ -19,6 +19,8 @@ pub enum EventClass {
     Expired,
     /// `e`: a key was evicted.
     Evicted,
+    /// No notification: only who watches the key learns of the change.
+    None,
 }
 
 /// What happened to a key.
@@ -76,6 +78,8 @@ impl Event {
     pub const SETBIT: Self = Self::string("setbit");
     /// Fields of a hash were removed because their deadlines passed.
     pub const HEXPIRED: Self = Self::hash("hexpired");
+    /// A value changed in a way that is no event: its encoding, or what it remembers of itself.
+    pub const UNANNOUNCED: Self = Self { class: EventClass::None, name: "" };
     /// A key was deleted.
     pub const DEL: Self = Self::generic("del");
     /// A key got a deadline.

@@ -64,6 +64,11 @@ fn expire() {
 }
 
 #[test]
+fn hyperloglog() {
+    run_family("hyperloglog");
+}
+
+#[test]
 fn introspect() {
     run_family("introspect");
 }

@@ -15,6 +15,7 @@
 
 pub mod bitmap;
 pub mod connection;
+pub mod hyperloglog;
 pub mod key;
 pub mod server;
 pub mod set;
@@ -315,8 +316,15 @@ impl ArgKind {
 }
 
 /// The families, in no order that clients see.
-static FAMILIES: &[&[Docs]] =
-    &[string::DOCS, bitmap::DOCS, set::DOCS, key::DOCS, connection::DOCS, server::DOCS];
+static FAMILIES: &[&[Docs]] = &[
+    string::DOCS,
+    bitmap::DOCS,
+    set::DOCS,
+    key::DOCS,
+    connection::DOCS,
+    server::DOCS,
+    hyperloglog::DOCS,
+];
 
 /// The row of a command, by its full lower-case name.
 #[must_use]
