@@ -52,3 +52,6 @@ pub const BACKGROUND_SLICE: std::time::Duration = std::time::Duration::from_micr
 
 /// Fields of hashes that are removed at a time because their deadlines have passed.
 pub const EXPIRE_FIELDS_MAX: usize = 1024;
+
+/// Collections with more elements are replied in steps, between which other clients are served.
+pub const WHOLE_REPLY_MAX: usize = 4096;

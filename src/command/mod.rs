@@ -28,6 +28,7 @@ mod key;
 mod keys;
 mod memory;
 mod options;
+mod reading;
 mod scan;
 mod server;
 mod set;

@@ -6,14 +6,15 @@ use super::args::Args;
 use super::context::{Ctx, Flow};
 use super::effects::Effects;
 use super::error::CmdError;
+use super::reading::reply_all;
 use super::scan::{ScanOptions, parse_cursor};
 use super::spec::{Command, Group, KeySpec};
-use crate::base::limits::BUFFER_MAX;
+use crate::base::limits::{BUFFER_MAX, WHOLE_REPLY_MAX};
 use crate::base::random::Random;
 use crate::encoding::listpack::Item;
 use crate::keyspace::{Event, Key};
-use crate::resp::ReplyBuf;
-use crate::value::{Set, SetView, reply_item};
+use crate::resp::{ReplyBuf, write_bulk};
+use crate::value::{Set, SetView, Value, reply_item};
 
 /// Members of one propagated SREM, as in Redis.
 const SREM_BATCH: usize = 1024;
@@ -95,14 +96,24 @@ fn scard(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
 }
 
 fn smembers(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
-    match ctx.db.read::<Set>(args.key(1))? {
-        Some(set) => {
-            ctx.out.set(set.len());
-            set.iter().for_each(|member| reply_item(member, ctx.out));
-        }
-        None => ctx.out.set(0),
+    let key = args.key(1);
+    let Some(set) = ctx.db.read::<Set>(key)? else {
+        ctx.out.set(0);
+        return Ok(Flow::Done);
+    };
+    ctx.out.set(set.len());
+    if set.len() <= WHOLE_REPLY_MAX || !matches!(set, SetView::Table(_)) {
+        set.iter().for_each(|member| reply_item(member, ctx.out));
+        return Ok(Flow::Done);
     }
-    Ok(Flow::Done)
+    let Some(Value::Set(members)) = ctx.db.object_mut(key) else { return Ok(Flow::Done) };
+    let reading = members.begin_reading(|member, out| write_bulk(out, member.bytes()));
+    Ok(reply_all(
+        ctx,
+        key,
+        reading,
+        |value, reading, count| matches!(value, Value::Set(members) if members.read_on(reading, count)),
+    ))
 }
 
 fn spop(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {

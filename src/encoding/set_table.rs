@@ -9,7 +9,7 @@
 use std::fmt;
 
 use super::member::Member;
-use super::table::{CURSOR_BITS, Table};
+use super::table::{CURSOR_BITS, Encode, SharedReading, Table};
 use crate::base::hash::KeyHasher;
 use crate::base::random::Random;
 
@@ -114,6 +114,21 @@ impl SetTable {
             }
         }
         next.map_or(0, |at| at >> SHIFT)
+    }
+
+    /// Begins to read all members as they are now; see [`Table::begin_reading`].
+    pub fn begin_reading(&mut self, encode: Encode<Member>) -> SharedReading<Member> {
+        self.table.begin_reading(&self.hasher, encode)
+    }
+
+    /// Goes on with a reading; see [`Table::read_on`].
+    pub fn read_on(&self, reading: &SharedReading<Member>, count: usize) -> bool {
+        self.table.read_on(reading, count)
+    }
+
+    /// Reads all that readings have left; see [`Table::finish_readings`].
+    pub fn finish_readings(&mut self) {
+        self.table.finish_readings();
     }
 
     /// Bytes of memory the set takes, estimated from some of its members.

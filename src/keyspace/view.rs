@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::entry::{Entry, EntryView, NewValue};
+use super::entry::{self, Entry, EntryView, NewValue};
 use super::event::Event;
 use super::guard::{EntryPlace, Guard};
 use super::{Access, AccessPolicy, Db, ExpiredFields, Keyspace, Shard};
@@ -462,17 +462,38 @@ impl<'a> DbView<'a> {
 
     /// Removes `key`; `None` when it is not there.
     pub fn remove<'s>(&'s mut self, key: Key<'s>) -> Option<Written<'s>> {
-        let entry = self.take(key)?;
+        let entry = self.extract(key)?;
         self.changes.discard(entry);
         Some(self.written(key))
     }
 
     /// Takes the entry of `key` out, to be put elsewhere.
     pub fn take(&mut self, key: Key<'_>) -> Option<Entry> {
+        let mut entry = self.extract(key)?;
+        if let Some(object) = entry.object_mut() {
+            object.finish_readings();
+        }
+        Some(entry)
+    }
+
+    fn extract(&mut self, key: Key<'_>) -> Option<Entry> {
         let position = self.find(key)?;
         let (db, hasher) = (self.db, self.keyspace.hasher());
         let table = self.access.shard(self.keyspace.shard_of(key.hash)).db_mut(db);
         Some(table.remove(key.hash, position, hasher))
+    }
+
+    /// The object at `key`, if it holds one, for what does not change it.
+    pub fn object_mut(&mut self, key: Key<'_>) -> Option<&mut Value> {
+        let position = self.find(key)?;
+        let db = self.db;
+        let table = self.access.shard(self.keyspace.shard_of(key.hash)).db_mut(db);
+        entry::object_mut(table, position)
+    }
+
+    /// How many databases there are.
+    pub fn databases(&self) -> usize {
+        self.keyspace.databases()
     }
 
     /// Puts the value and deadline of `entry` under `key`, replacing what was there.

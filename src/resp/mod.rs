@@ -9,5 +9,5 @@ mod reply;
 mod request;
 
 pub use argv::{ArgRange, Argv, OwnedArgv};
-pub use reply::{Mark, Protocol, ReplyBuf};
+pub use reply::{Mark, Protocol, ReplyBuf, write_bulk};
 pub use request::{ParseLimits, ParseState, ProtocolError, RequestParser};

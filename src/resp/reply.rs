@@ -354,6 +354,16 @@ impl ReplyBuf {
     }
 }
 
+/// Appends a bulk string to encoded replies.
+pub fn write_bulk(out: &mut Vec<u8>, value: &[u8]) {
+    let mut digits = [0; 20];
+    out.push(b'$');
+    out.extend_from_slice(number::format_i64(value.len() as i64, &mut digits));
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Lets `write!` append to a byte buffer.
 struct Text<'a>(&'a mut Vec<u8>);
 

@@ -127,6 +127,15 @@ impl Value {
         }
     }
 
+    /// Reads all that readings of the value have left, because it goes where they do not find it.
+    pub fn finish_readings(&mut self) {
+        match self {
+            Self::Set(members) => members.finish_readings(),
+            Self::Hash(fields) => fields.finish_readings(),
+            Self::Str(_) | Self::ZSet(_) => {}
+        }
+    }
+
     /// Whether a collection has no element.
     pub fn is_empty(&self) -> bool {
         match self {

@@ -11,7 +11,7 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::slot::Slot;
-use super::{CURSOR_BITS, NEVER, Table, Thin};
+use super::{CURSOR_BITS, Encode, NEVER, SharedReading, Table, Thin};
 use crate::base::bytes;
 use crate::base::hash::KeyHasher;
 use crate::base::random::Random;
@@ -203,6 +203,30 @@ impl<T: Thin> Bag<T> {
             Form::Many(many) => {
                 many.table.expire_segment(now_ms, now_ms, &many.hasher, |_| false, expired)
             }
+        }
+    }
+
+    /// Begins to read all items as they are now; see [`Table::begin_reading`]. `None` for so few that
+    /// they are read at once.
+    pub fn begin_reading(&mut self, encode: Encode<T>) -> Option<SharedReading<T>> {
+        match &mut self.form {
+            Form::Few(_) => None,
+            Form::Many(many) => Some(many.table.begin_reading(&many.hasher, encode)),
+        }
+    }
+
+    /// Goes on with a reading; see [`Table::read_on`].
+    pub fn read_on(&self, reading: &SharedReading<T>, count: usize) -> bool {
+        match &self.form {
+            Form::Few(_) => false,
+            Form::Many(many) => many.table.read_on(reading, count),
+        }
+    }
+
+    /// Reads all that readings have left; see [`Table::finish_readings`].
+    pub fn finish_readings(&mut self) {
+        if let Form::Many(many) = &mut self.form {
+            many.table.finish_readings();
         }
     }
 

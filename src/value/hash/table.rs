@@ -5,7 +5,7 @@ use std::fmt;
 use crate::base::hash::KeyHasher;
 use crate::base::random::Random;
 use crate::encoding::field::{Field, FieldView, NewFieldValue};
-use crate::encoding::table::Bag;
+use crate::encoding::table::{Bag, Encode, SharedReading};
 
 /// Fields that are looked at for an estimate of all fields' memory.
 const MEMORY_SAMPLES: usize = 256;
@@ -49,6 +49,21 @@ impl HashTable {
     /// Visits fields from `cursor` on; see [`Bag::scan`].
     pub fn scan<'a>(&'a self, cursor: u64, count: usize, visit: impl FnMut(FieldView<'a>)) -> u64 {
         self.fields.scan(cursor, count, visit)
+    }
+
+    /// Begins to read all fields as they are now; see [`Bag::begin_reading`].
+    pub fn begin_reading(&mut self, encode: Encode<Field>) -> Option<SharedReading<Field>> {
+        self.fields.begin_reading(encode)
+    }
+
+    /// Goes on with a reading; see [`Bag::read_on`].
+    pub fn read_on(&self, reading: &SharedReading<Field>, count: usize) -> bool {
+        self.fields.read_on(reading, count)
+    }
+
+    /// Reads all that readings have left; see [`Bag::finish_readings`].
+    pub fn finish_readings(&mut self) {
+        self.fields.finish_readings();
     }
 
     /// A field chosen with equal chance among all.
