@@ -55,3 +55,9 @@ pub const EXPIRE_FIELDS_MAX: usize = 1024;
 
 /// Collections with more elements are replied in steps, between which other clients are served.
 pub const WHOLE_REPLY_MAX: usize = 4096;
+
+/// Most elements that a command which may choose the same one again replies with.
+pub const RANDOM_REPEATS_MAX: usize = 1024 * 1024;
+
+/// Most memory of the fieldsets that one connection prepares for HIMPORT, in bytes.
+pub const FIELDSETS_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::error::CmdError;
 use crate::base::{bytes, number};
+use crate::encoding::field::NewFieldValue;
 use crate::keyspace::{Key, Keyspace};
 use crate::resp::Argv;
 use crate::value::NewStr;
@@ -75,6 +76,15 @@ impl<'a> Args<'a> {
     #[inline]
     pub fn new_str(&self, index: usize) -> NewStr<'a> {
         NewStr::from_arg(self.argv.arg(index), self.argv.shared(index))
+    }
+
+    /// The argument at `index` as the value of a field.
+    #[inline]
+    pub fn field_value(&self, index: usize) -> NewFieldValue<'a> {
+        match self.argv.shared(index) {
+            Some(shared) => NewFieldValue::Shared(shared),
+            None => NewFieldValue::Bytes(self.argv.arg(index)),
+        }
     }
 
     /// The argument's own buffer, where it came in one.

@@ -175,6 +175,7 @@ fn reset(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
     let guarded = ctx.server.settings.password().is_some();
     ctx.client.set_flags(ClientFlags::UNAUTHENTICATED, guarded);
     ctx.client.handle.identify(|identity| identity.name.clear());
+    ctx.client.fieldsets = None;
     ctx.out.simple("RESET");
     Ok(Flow::Done)
 }

@@ -25,6 +25,8 @@ pub enum CmdError {
     TooManyKeys,
     #[error("ERR LIMIT can't be negative")]
     LimitNegative,
+    #[error("ERR value is out of range")]
+    OutOfRange,
     #[error("ERR value is not a valid float")]
     NotFloat,
     #[error("ERR value is out of range, must be positive")]
@@ -90,6 +92,40 @@ pub enum CmdError {
     MsetexCount,
     #[error("ERR wrong number of key-value pairs")]
     MsetexPairs,
+    #[error("ERR hash value is not an integer")]
+    HashNotInteger,
+    #[error("ERR hash value is not a float")]
+    HashNotFloat,
+    #[error("ERR value is NaN or Infinity")]
+    IsNanOrInfinity,
+    #[error("ERR Mandatory argument FIELDS is missing or not at the right position")]
+    FieldsMissing,
+    #[error("ERR Number of fields must be a positive integer")]
+    FieldsNotPositive,
+    #[error("ERR Parameter `numFields` should be greater than 0")]
+    HexpireFields,
+    #[error("ERR invalid number of fields")]
+    HsetexFields,
+    #[error("ERR The `numfields` parameter must match the number of arguments")]
+    FieldsMismatch,
+    #[error("ERR invalid expire time, must be >= 0")]
+    NegativeExpire,
+    #[error("ERR missing expire time")]
+    MissingExpire,
+    #[error("ERR Only one of EX, PX, EXAT, PXAT or KEEPTTL arguments can be specified")]
+    HsetexExpiry,
+    #[error("ERR Only one of FXX or FNX arguments can be specified")]
+    HsetexCondition,
+    #[error("ERR unknown argument: {0}")]
+    UnknownArgument(String),
+    #[error("ERR no such fieldset")]
+    NoSuchFieldset,
+    #[error("ERR duplicate field name in fieldset")]
+    FieldsetDuplicate,
+    #[error("ERR value count does not match fieldset field count")]
+    FieldsetValues,
+    #[error("ERR fieldsets of one connection are limited to {0} bytes")]
+    FieldsetMemory(usize),
     #[error("ERR ENX flag requires an expiration")]
     IncrexEnx,
 

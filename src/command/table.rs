@@ -3,8 +3,9 @@
 use super::error::CmdError;
 use super::spec::Command;
 use super::{
-    bitmap, client, config, connection, debug, expire, function, hyperloglog, introspect, key,
-    memory, scan, server, set, set_algebra, string, string_numbers, string_ranges,
+    bitmap, client, config, connection, debug, expire, function, hash, hash_ex, hash_expire,
+    hash_import, hash_walk, hyperloglog, introspect, key, memory, scan, server, set, set_algebra,
+    string, string_numbers, string_ranges,
 };
 use crate::base::bytes;
 use crate::base::limits::ERROR_PREVIEW_MAX;
@@ -19,6 +20,11 @@ static FAMILIES: &[&[Command]] = &[
     set::COMMANDS,
     set_algebra::COMMANDS,
     hyperloglog::COMMANDS,
+    hash::COMMANDS,
+    hash_walk::COMMANDS,
+    hash_expire::COMMANDS,
+    hash_ex::COMMANDS,
+    hash_import::COMMANDS,
     key::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,

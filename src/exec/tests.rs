@@ -2,10 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::{Batch, Executor, ExpireCursor, Stop};
+use crate::base::limits::EXPIRE_FIELDS_MAX;
 use crate::command::CommandTable;
 use crate::config::Config;
+use crate::keyspace::Removed;
 use crate::resp::{ParseLimits, ReplyBuf, RequestParser};
 use crate::server::{Client, ClientFlags, ClientHandle, PauseKind, Peer, Server, gate};
 
@@ -145,6 +148,92 @@ fn expired_keys_propagate_as_deletions() {
     assert_eq!(taken.len(), 1);
     assert_eq!(taken[0].argv, [b"DEL".to_vec(), b"active".to_vec()]);
     assert_eq!(bench.run("DBSIZE\n").0, ":1\r\n");
+}
+
+#[test]
+fn deadlines_of_fields_propagate_as_absolute_times() {
+    let mut bench = Bench::new();
+    bench.run("HSET h a 1 b 2 c 3\n");
+    let at = "33177117420000";
+    assert_eq!(
+        bench.propagated("HEXPIREAT h 33177117420 FIELDS 2 a none\nHEXPIRE h 10 GT FIELDS 1 a\n"),
+        [format!("0: HPEXPIREAT h {at} FIELDS 1 a")]
+    );
+    assert_eq!(
+        bench.propagated(
+            "HGETEX h EXAT 33177117420 FIELDS 2 b none\nHGETEX h PERSIST FIELDS 2 b c\n"
+        ),
+        [format!("0: HPEXPIREAT h {at} FIELDS 1 b"), "0: HPERSIST h FIELDS 1 b".to_owned()]
+    );
+    assert_eq!(
+        bench.propagated(
+            "HSETEX h XX FXX EXAT 33177117420 FIELDS 1 b 5\nHSETEX h FXX FIELDS 1 x 1\n"
+        ),
+        [format!("0: HSETEX h PXAT {at} FIELDS 1 b 5")]
+    );
+    assert_eq!(
+        bench.propagated("HINCRBYFLOAT h a 0.5\nHINCRBYFLOAT h c 0.5\nHINCRBY h b 1\n"),
+        ["0: HSETEX h KEEPTTL FIELDS 1 a 1.5", "0: HSET h c 3.5", "0: HINCRBY h b 1"]
+    );
+    assert_eq!(
+        bench.propagated(
+            "HGETDEL h FIELDS 2 c none\nHEXPIRE h 0 FIELDS 1 b\nHSETEX h EX 0 FIELDS 1 a 1\n"
+        ),
+        ["0: HDEL h c", "0: HDEL h b", "0: HDEL h a"]
+    );
+    assert_eq!(
+        bench.propagated("HIMPORT PREPARE u x y\nHIMPORT SET k u 1 2\nHIMPORT SET k u 3 4\n"),
+        ["0: HSET k x 1 y 2", "0: DEL k", "0: HSET k x 3 y 4"]
+    );
+}
+
+#[test]
+fn expired_fields_propagate_as_deletions() {
+    let mut bench = Bench::new();
+    let until = Instant::now() + Duration::from_secs(10);
+    bench.run("HSET lazy f v g w\nHPEXPIRE lazy 1 FIELDS 1 f\nHSET active f v g w\n");
+    bench.server.propagation.capture();
+    while bench.run("HGET lazy f\n").0 != "$-1\r\n" && Instant::now() < until {}
+    bench.run("HPEXPIRE active 1 FIELDS 1 f\n");
+    let mut cursor = ExpireCursor::new(0, 1);
+    while bench.run("HLEN active\n").0 != ":1\r\n" && Instant::now() < until {
+        while bench.executor.expire_slice(&mut cursor) {}
+    }
+    let taken = bench.server.propagation.take();
+    let deletion = |key: &[u8]| vec![b"HDEL".to_vec(), key.to_vec(), b"f".to_vec()];
+    assert_eq!(taken[0].argv, deletion(b"lazy"));
+    assert_eq!(taken[2].argv, deletion(b"active"));
+    // With its last field the hash goes, and no DEL is needed.
+    bench.server.propagation.capture();
+    bench.run("HPEXPIRE active 1 FIELDS 1 g\n");
+    while bench.run("EXISTS active\n").0 != ":0\r\n" && Instant::now() < until {
+        while bench.executor.expire_slice(&mut cursor) {}
+    }
+    assert_eq!(bench.server.propagation.take().len(), 2);
+    assert!(bench.run("INFO stats\n").0.contains("expired_subkeys:3\r\n"));
+}
+
+#[test]
+fn many_due_fields_are_removed_a_bounded_number_at_a_time() {
+    const FIELDS: usize = 20_000;
+    let mut bench = Bench::new();
+    for first in (0..FIELDS).step_by(1000) {
+        let names: Vec<String> = (first..first + 1000).map(|n| format!("field:{n}")).collect();
+        let pairs: Vec<String> = names.iter().map(|name| format!("{name} v")).collect();
+        bench.run(&format!("HSET h {}\n", pairs.join(" ")));
+        bench.run(&format!("HPEXPIRE h 1 FIELDS 1000 {}\n", names.join(" ")));
+    }
+    bench.run("HSET h stays v\n");
+    let keyspace = &bench.server.keyspace;
+    let shard = keyspace.shard_of(keyspace.hash(b"h"));
+    let (mut removed, far) = (Removed::default(), bench.server.now_ms() + 10);
+    let mut most = 0;
+    while keyspace.lock(shard).expire_some(far, far, keyspace.hasher(), &mut removed) {
+        most = most.max(removed.fields.drain(..).map(|hash| hash.fields.len()).sum());
+    }
+    assert!((1..2 * EXPIRE_FIELDS_MAX).contains(&most), "{most} at once");
+    assert_eq!(bench.run("HGETALL h\n").0, "*2\r\n$5\r\nstays\r\n$1\r\nv\r\n");
+    assert_eq!(bench.run("HLEN h\n").0, ":1\r\n");
 }
 
 #[test]

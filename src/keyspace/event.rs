@@ -76,6 +76,18 @@ impl Event {
     pub const INCRBYFLOAT: Self = Self::string("incrbyfloat");
     /// Bits of a string were set or cleared.
     pub const SETBIT: Self = Self::string("setbit");
+    /// Fields of a hash were set.
+    pub const HSET: Self = Self::hash("hset");
+    /// Fields of a hash were removed.
+    pub const HDEL: Self = Self::hash("hdel");
+    /// An integer was added to a field.
+    pub const HINCRBY: Self = Self::hash("hincrby");
+    /// A floating-point number was added to a field.
+    pub const HINCRBYFLOAT: Self = Self::hash("hincrbyfloat");
+    /// Fields of a hash got deadlines.
+    pub const HEXPIRE: Self = Self::hash("hexpire");
+    /// Fields of a hash lost their deadlines.
+    pub const HPERSIST: Self = Self::hash("hpersist");
     /// Fields of a hash were removed because their deadlines passed.
     pub const HEXPIRED: Self = Self::hash("hexpired");
     /// A value changed in a way that is no event: its encoding, or what it remembers of itself.

@@ -284,11 +284,6 @@ impl<'a> DbView<'a> {
         is_live.then(|| entry.value())
     }
 
-    /// A generator of random numbers for one command on `key`.
-    pub fn random(&mut self, key: Key<'_>) -> Random {
-        Random::seeded(self.shard(key.hash).random.next_u64())
-    }
-
     /// Looks at the value of `key` as type `K` on the way to changing it.
     #[inline]
     pub fn peek<K: Kind>(&mut self, key: Key<'_>) -> Result<Option<K::View<'_>>, WrongType> {
@@ -535,6 +530,11 @@ impl<'a> DbView<'a> {
                 visit(entry);
             }
         })
+    }
+
+    /// A generator of chance for one command on `key`.
+    pub fn random(&mut self, key: Key<'_>) -> Random {
+        Random::seeded(self.shard(key.hash).random.next_u64())
     }
 
     /// A key chosen with equal chance among those that have not expired.

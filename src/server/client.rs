@@ -10,6 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::blocked::Waiter;
+use super::fieldsets::Fieldsets;
 
 /// Properties of a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -210,13 +211,15 @@ pub struct Client {
     pub db: usize,
     /// Its properties.
     pub flags: ClientFlags,
+    /// What it prepared for HIMPORT.
+    pub fieldsets: Option<Box<Fieldsets>>,
 }
 
 impl Client {
     /// A client in database 0.
     pub fn new(handle: Arc<ClientHandle>) -> Self {
         let flags = ClientFlags(handle.flags.load(Ordering::Relaxed));
-        Self { handle, db: 0, flags }
+        Self { handle, db: 0, flags, fieldsets: None }
     }
 
     /// Changes properties, visibly for others.

@@ -7,6 +7,7 @@
 mod blocked;
 mod client;
 mod clients;
+mod fieldsets;
 mod info;
 mod lazyfree;
 mod pause;
@@ -24,6 +25,7 @@ use parking_lot::{Mutex, RwLock};
 pub use blocked::{Blocked, NullKind, Wait, WaitEnd, Waiter};
 pub use client::{Client, ClientFlags, ClientHandle, Identity, Peer};
 pub use clients::Clients;
+pub use fieldsets::{Fieldset, Fieldsets};
 pub use info::InfoContext;
 pub use lazyfree::LazyFree;
 pub use pause::{Pause, PauseKind};

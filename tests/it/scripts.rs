@@ -69,6 +69,11 @@ fn hyperloglog() {
 }
 
 #[test]
+fn hash() {
+    run_family("hash");
+}
+
+#[test]
 fn introspect() {
     run_family("introspect");
 }

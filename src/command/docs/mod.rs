@@ -15,6 +15,7 @@
 
 pub mod bitmap;
 pub mod connection;
+pub mod hash;
 pub mod hyperloglog;
 pub mod key;
 pub mod server;
@@ -319,11 +320,12 @@ impl ArgKind {
 static FAMILIES: &[&[Docs]] = &[
     string::DOCS,
     bitmap::DOCS,
+    hyperloglog::DOCS,
+    hash::DOCS,
     set::DOCS,
     key::DOCS,
     connection::DOCS,
     server::DOCS,
-    hyperloglog::DOCS,
 ];
 
 /// The row of a command, by its full lower-case name.

@@ -19,6 +19,7 @@ pub use table::HashTable;
 
 use super::packed::{Packed, PackedForm, Place};
 use super::{Collection, EditContext, Kind, Value, ValueView};
+use crate::base::number;
 use crate::base::random::Random;
 use crate::encoding::field::FieldView;
 use crate::encoding::listpack::{Item, Listpack};
@@ -92,6 +93,14 @@ impl<'a> HashValue<'a> {
         match self {
             Self::Item(item) => item.bytes(digits),
             Self::Field(field) => field.value(),
+        }
+    }
+
+    /// The value as an integer, if it is one.
+    pub fn integer(self) -> Option<i64> {
+        match self {
+            Self::Item(item) => item.integer(),
+            Self::Field(field) => number::parse_i64(field.value()),
         }
     }
 
