@@ -5,15 +5,18 @@ use std::collections::HashSet;
 use super::args::Args;
 use super::context::{Ctx, Flow};
 use super::error::CmdError;
+use super::reading::reply_all;
 use super::scan::parse_cursor;
 use super::spec::{Command, Group, KeySpec};
-use crate::base::limits::RANDOM_REPEATS_MAX;
+use crate::base::limits::{RANDOM_REPEATS_MAX, WHOLE_REPLY_MAX};
 use crate::base::random::Random;
 use crate::base::{bytes, glob};
+use crate::encoding::field::Field;
 use crate::encoding::listpack::Item;
+use crate::encoding::table::Encode;
 use crate::keyspace::Key;
-use crate::resp::ReplyBuf;
-use crate::value::{Hash, HashValue, HashView, reply_item};
+use crate::resp::{ReplyBuf, write_bulk};
+use crate::value::{Hash, HashValue, HashView, Value, reply_item};
 
 /// How many fields HSCAN visits unless COUNT says otherwise.
 const COUNT_DEFAULT: usize = 10;
@@ -36,36 +39,67 @@ pub(super) static COMMANDS: &[Command] = &[
 ];
 
 fn hgetall(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
-    let Some(hash) = ctx.db.read::<Hash>(args.key(1))? else {
-        ctx.out.map(0);
+    reply_fields(ctx, args, (true, true), ReplyBuf::map)
+}
+
+fn hkeys(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
+    reply_fields(ctx, args, (true, false), ReplyBuf::array)
+}
+
+fn hvals(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
+    reply_fields(ctx, args, (false, true), ReplyBuf::array)
+}
+
+/// Replies with the names, the values, or both of all fields; those of a large hash in steps.
+fn reply_fields(
+    ctx: &mut Ctx<'_>,
+    args: &Args<'_>,
+    (names, values): (bool, bool),
+    head: fn(&mut ReplyBuf, usize),
+) -> Result<Flow, CmdError> {
+    let (key, now_ms) = (args.key(1), ctx.now_ms);
+    let Some(hash) = ctx.db.read::<Hash>(key)? else {
+        head(ctx.out, 0);
         return Ok(Flow::Done);
     };
-    ctx.out.map(hash.live_len(ctx.now_ms));
-    hash.for_each(ctx.now_ms, |name, value| {
-        reply_item(name, ctx.out);
-        value.reply(ctx.out);
+    let len = hash.live_len(now_ms);
+    head(ctx.out, len);
+    // A reading knows no deadlines, so none may have passed when it begins.
+    let table = matches!(hash, HashView::Table(_)) && len == hash.len();
+    if table
+        && len > WHOLE_REPLY_MAX
+        && let Some(Value::Hash(fields)) = ctx.db.object_mut(key)
+        && let Some(reading) = fields.begin_reading(encoder(names, values))
+    {
+        return Ok(reply_all(
+            ctx,
+            key,
+            reading,
+            |value, reading, count| matches!(value, Value::Hash(fields) if fields.read_on(reading, count)),
+        ));
+    }
+    let Some(hash) = ctx.db.peek::<Hash>(key)? else { return Ok(Flow::Done) };
+    hash.for_each(now_ms, |name, value| {
+        if names {
+            reply_item(name, ctx.out);
+        }
+        if values {
+            value.reply(ctx.out);
+        }
     });
     Ok(Flow::Done)
 }
 
-fn hkeys(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
-    let Some(hash) = ctx.db.read::<Hash>(args.key(1))? else {
-        ctx.out.array(0);
-        return Ok(Flow::Done);
-    };
-    ctx.out.array(hash.live_len(ctx.now_ms));
-    hash.for_each(ctx.now_ms, |name, _| reply_item(name, ctx.out));
-    Ok(Flow::Done)
-}
-
-fn hvals(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
-    let Some(hash) = ctx.db.read::<Hash>(args.key(1))? else {
-        ctx.out.array(0);
-        return Ok(Flow::Done);
-    };
-    ctx.out.array(hash.live_len(ctx.now_ms));
-    hash.for_each(ctx.now_ms, |_, value| value.reply(ctx.out));
-    Ok(Flow::Done)
+/// What writes the name, the value, or both of a field.
+fn encoder(names: bool, values: bool) -> Encode<Field> {
+    match (names, values) {
+        (true, true) => |field, out| {
+            write_bulk(out, field.name());
+            write_bulk(out, field.value());
+        },
+        (true, false) => |field, out| write_bulk(out, field.name()),
+        _ => |field, out| write_bulk(out, field.value()),
+    }
 }
 
 /// What HRANDFIELD was asked for.

@@ -4,6 +4,7 @@
 //! replies `notation` reads, `scripts` holds one test per command family. `REDSTART_TEST_SERVER=/path/to/redis-server` runs the same tests
 //! against another server.
 
+mod big_values;
 mod cli;
 mod clients;
 mod concurrency;
