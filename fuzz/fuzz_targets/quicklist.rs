@@ -15,8 +15,8 @@ enum Op {
     Push { head: bool, text: Vec<u8> },
     PushMany { head: bool, count: u8, number: i32 },
     PushLong { head: bool, len: u16 },
-    Insert { index: u16, text: Vec<u8> },
-    InsertLong { index: u16, len: u16 },
+    Insert { index: u16, after: bool, text: Vec<u8> },
+    InsertLong { index: u16, after: bool, len: u16 },
     Set { index: u16, text: Vec<u8> },
     SetLong { index: u16, len: u16 },
     Remove { index: u16, count: u16 },
@@ -56,10 +56,11 @@ impl Lists {
         }
     }
 
-    fn insert(&mut self, index: u16, text: Vec<u8>) {
-        let index = usize::from(index) % (self.model.len() + 1);
-        self.list.insert(index, &text);
-        self.model.insert(index, text);
+    fn insert(&mut self, index: u16, after: bool, text: Vec<u8>) {
+        if let Some(index) = usize::from(index).checked_rem(self.model.len()) {
+            self.list.insert(index, end(!after), &text);
+            self.model.insert(index + usize::from(after), text);
+        }
     }
 
     fn set(&mut self, index: u16, text: Vec<u8>) {
@@ -95,8 +96,8 @@ impl Lists {
                 }
             }
             Op::PushLong { head, len } => self.push(head, long(len)),
-            Op::Insert { index, text } => self.insert(index, text),
-            Op::InsertLong { index, len } => self.insert(index, long(len)),
+            Op::Insert { index, after, text } => self.insert(index, after, text),
+            Op::InsertLong { index, after, len } => self.insert(index, after, long(len)),
             Op::Set { index, text } => self.set(index, text),
             Op::SetLong { index, len } => self.set(index, long(len)),
             Op::Remove { index, count } => {

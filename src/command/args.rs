@@ -115,7 +115,10 @@ impl<'a> Args<'a> {
     }
 
     /// The arguments from `index` on.
-    pub fn rest(&self, index: usize) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    pub fn rest(
+        &self,
+        index: usize,
+    ) -> impl DoubleEndedIterator<Item = &'a [u8]> + Clone + use<'a> {
         let argv = self.argv;
         (index..argv.len()).map(move |i| argv.arg(i))
     }

@@ -42,6 +42,17 @@ pub enum CmdError {
          HELP."
     )]
     UnknownSubcommandOrArity { subcommand: String, container: &'static str },
+    #[error("ERR count should be greater than 0")]
+    CountNotPositive,
+    #[error("ERR index out of range")]
+    IndexOutOfRange,
+    #[error("ERR {0} can't be negative")]
+    NegativeOption(&'static str),
+    #[error(
+        "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use \
+         negative to start from the end of the list"
+    )]
+    RankZero,
     #[error("ERR no such key")]
     NoSuchKey,
     #[error("ERR invalid expire time in '{0}' command")]

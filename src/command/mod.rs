@@ -31,6 +31,8 @@ mod hyperloglog;
 mod introspect;
 mod key;
 mod keys;
+mod list;
+mod list_move;
 mod memory;
 mod options;
 mod reading;

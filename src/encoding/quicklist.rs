@@ -160,9 +160,11 @@ impl Quicklist {
         self.fill
     }
 
-    /// Changes what its nodes may hold from now on.
-    pub fn set_fill(&mut self, fill: Fill) {
-        self.fill = fill;
+    /// Changes what nodes may hold from now on, and how many at either end are never compressed,
+    /// of a list that has at most one node.
+    pub fn set_options(&mut self, fill: Fill, depth: usize) {
+        debug_assert!(self.nodes.len() <= 1);
+        (self.fill, self.depth) = (fill, depth);
     }
 
     /// The body of the listpack that is the whole list, if it is one.
@@ -257,35 +259,46 @@ impl Quicklist {
         self.settle(0..0);
     }
 
-    /// Adds an item that will be at `index`.
+    /// Adds an item next to the one at `pivot`, on the side of `side`.
     ///
     /// # Panics
     ///
-    /// When `index` is above the length.
-    pub fn insert(&mut self, index: usize, text: &[u8]) {
-        assert!(index <= self.len);
-        if index == 0 || index == self.len {
-            return self.push(if index == 0 { End::Head } else { End::Tail }, text);
-        }
-        let (n, within) = self.locate(index);
+    /// When there is no such item.
+    pub fn insert(&mut self, pivot: usize, side: End, text: &[u8]) {
+        assert!(pivot < self.len);
+        let (n, at) = self.locate(pivot);
         self.len += 1;
         let too_long = self.fill.is_too_long(text.len());
-        if !too_long && self.nodes[n].has_room(self.fill, text.len()) {
+        let room = |link: Option<&Link>| {
+            !too_long && link.is_some_and(|link| link.has_room(self.fill, text.len()))
+        };
+        let (within, edge, center) = match side {
+            End::Head => (at, at == 0, n + 1),
+            End::Tail => (at + 1, at + 1 == self.nodes[n].count, n),
+        };
+        if room(self.nodes.get(n)) {
             return self.insert_into(n, within, text);
         }
-        if !too_long && within == 0 && self.nodes[n - 1].has_room(self.fill, text.len()) {
+        // The neighbour is asked before a node is added, and a node is split at last.
+        if edge && side == End::Tail && room(self.nodes.get(n + 1)) {
+            return self.insert_into(n + 1, 0, text);
+        }
+        if edge && side == End::Head && n > 0 && room(self.nodes.get(n - 1)) {
             return self.insert_into(n - 1, self.nodes[n - 1].count, text);
         }
-        if within > 0 {
+        if !edge {
             self.split(n, within);
-            if !too_long {
-                self.insert_into(n, within, text);
-                return self.merge_around(n);
-            }
         }
-        let at = if within > 0 { n + 1 } else { n };
-        self.nodes.insert(at, Link::new(1, Node::of(text, too_long)));
-        self.settle(at - 1..at + 2);
+        if edge || too_long {
+            let at = if within == 0 { n } else { n + 1 };
+            self.nodes.insert(at, Link::new(1, Node::of(text, too_long)));
+            return self.settle(at.saturating_sub(1)..at + 2);
+        }
+        match side {
+            End::Head => self.insert_into(n, within, text),
+            End::Tail => self.insert_into(n + 1, 0, text),
+        }
+        self.merge_around(center);
     }
 
     /// Adds an item to a node, where item `within` of it is, or at its end.
@@ -316,15 +329,24 @@ impl Quicklist {
         } else if !too_long {
             self.replace_in(n, within, text);
         } else {
-            let at = if within > 0 { self.split(n, within) } else { n };
-            self.cut(at, 0, 1);
-            self.nodes.insert(at, Link::new(1, Node::of(text, true)));
-            if self.nodes[at + 1].count == 0 {
-                self.nodes.remove(at + 1);
-            }
-            return self.merge_around(at);
+            return self.replace_by_plain(n, within, text);
         }
         self.settle(n..n + 1);
+    }
+
+    /// Replaces an item of a packed node of several by a node of its own.
+    fn replace_by_plain(&mut self, n: usize, within: usize, text: &[u8]) {
+        let at = if within > 0 { self.split(n, within) } else { n };
+        self.cut(at, 0, 1);
+        self.nodes.insert(at, Link::new(1, Node::of(text, true)));
+        if self.nodes[at + 1].count == 0 {
+            self.nodes.remove(at + 1);
+        }
+        if within > 0 {
+            self.merge_around(at);
+        } else {
+            self.settle(at..at + 2);
+        }
     }
 
     /// Replaces a node of one long text by a short text, which goes to the next node if it can.

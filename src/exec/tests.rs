@@ -119,6 +119,25 @@ fn set_algebra_propagates_as_it_came() {
 }
 
 #[test]
+fn what_was_popped_of_several_lists_propagates_as_a_pop() {
+    let mut bench = Bench::new();
+    bench.propagated("RPUSH a 1 2 3 4\n");
+    assert_eq!(
+        bench.propagated("LMPOP 2 none a LEFT COUNT 2\nLMPOP 1 a RIGHT\nLMPOP 1 none LEFT\n"),
+        ["0: LPOP a 2", "0: RPOP a 1"]
+    );
+    let verbatim = ["0: LMOVE a b LEFT LEFT", "0: LMOVEM b a LEFT LEFT COUNT 9 OBO"];
+    assert_eq!(
+        bench.propagated(
+            "LMOVE a b LEFT LEFT\nLMOVE a b LEFT LEFT\nLMOVEM b a LEFT LEFT COUNT 9 OBO\n"
+        ),
+        verbatim
+    );
+    // Nothing changes.
+    assert_eq!(bench.propagated("LTRIM a 0 -1\nLREM a 0 x\nLPUSHX none x\nLPOP a 0\n"), [""; 0]);
+}
+
+#[test]
 fn relative_deadlines_propagate_as_absolute_ones() {
     let mut bench = Bench::new();
     let stream = bench.propagated("SET k v EX 100\nEXPIRE k 50\nGETEX k PERSIST\nSETEX k 7 w\n");

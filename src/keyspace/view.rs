@@ -603,6 +603,14 @@ impl Written<'_> {
         self.changes.note(self.what, event);
     }
 
+    /// Announces `count` changes that are one event.
+    pub fn changed_by(self, count: usize, event: Event) {
+        if count > 0 {
+            self.changes.note(self.what, event);
+            self.changes.dirty += count as u64 - 1;
+        }
+    }
+
     /// Announces a further event of a change that is counted already.
     pub fn also(self, event: Event) {
         self.changes.note_also(self.what, event);

@@ -13,6 +13,7 @@
 pub mod bitmap;
 mod hash;
 pub mod limits;
+mod list;
 pub mod packed;
 mod set;
 mod string;
@@ -21,9 +22,11 @@ pub mod zset;
 use std::sync::Arc;
 
 use crate::base::hash::KeyHasher;
+use crate::encoding::quicklist::Quicklist;
 use crate::encoding::set_table::SetTable;
 pub use hash::{FieldTtl, Hash, HashMut, HashTable, HashValue, HashView, reply_item};
 use limits::Limits;
+pub use list::{List, ListMut, ListView};
 use packed::{Packed, PackedForm, Place};
 pub use set::{Probe, Set, SetMut, SetView};
 pub use string::{NewStr, Str, StrView};
@@ -68,6 +71,8 @@ impl Type {
 pub enum Value {
     /// A string too long to lie in its entry. Replies share it.
     Str(Arc<Vec<u8>>),
+    /// A list too long to be packed.
+    List(Box<Quicklist>),
     /// A large hash, or one with deadlines.
     Hash(HashTable),
     /// A large set.
@@ -81,6 +86,7 @@ impl Value {
     pub fn type_of(&self) -> Type {
         match self {
             Self::Str(_) => Type::String,
+            Self::List(_) => Type::List,
             Self::Hash(_) => Type::Hash,
             Self::Set(_) => Type::Set,
             Self::ZSet(_) => Type::ZSet,
@@ -91,6 +97,7 @@ impl Value {
     pub fn encoding(&self) -> &'static str {
         match self {
             Self::Str(_) => "raw",
+            Self::List(items) => list::encoding(items),
             Self::Hash(_) => "hashtable",
             Self::Set(_) => "hashtable",
             Self::ZSet(_) => "skiplist",
@@ -103,6 +110,7 @@ impl Value {
         const SHARED_HEAD: usize = 40;
         match self {
             Self::Str(bytes) => size_of::<Self>() + SHARED_HEAD + bytes.capacity(),
+            Self::List(items) => size_of::<Self>() + size_of_val(&**items) + items.memory(),
             Self::Hash(table) => size_of::<Self>() + table.memory(),
             Self::Set(table) => size_of::<Self>() + table.memory(),
             Self::ZSet(set) => size_of::<Self>() + set.memory(),
@@ -113,6 +121,7 @@ impl Value {
     pub fn is_costly_to_free(&self) -> bool {
         match self {
             Self::Str(bytes) => bytes.len() > FREE_AT_ONCE_LEN,
+            Self::List(items) => items.node_count() > FREE_AT_ONCE_ELEMENTS,
             Self::Hash(table) => table.len() > FREE_AT_ONCE_ELEMENTS,
             Self::Set(table) => table.len() > FREE_AT_ONCE_ELEMENTS,
             Self::ZSet(set) => set.len() > FREE_AT_ONCE_ELEMENTS,
@@ -123,7 +132,7 @@ impl Value {
     pub fn view(&self) -> ValueView<'_> {
         match self {
             Self::Str(bytes) => ValueView::Str(StrView::Shared(bytes)),
-            Self::Hash(_) | Self::Set(_) | Self::ZSet(_) => ValueView::Object(self),
+            Self::List(_) | Self::Hash(_) | Self::Set(_) | Self::ZSet(_) => ValueView::Object(self),
         }
     }
 
@@ -132,7 +141,7 @@ impl Value {
         match self {
             Self::Set(members) => members.finish_readings(),
             Self::Hash(fields) => fields.finish_readings(),
-            Self::Str(_) | Self::ZSet(_) => {}
+            Self::Str(_) | Self::List(_) | Self::ZSet(_) => {}
         }
     }
 
@@ -140,6 +149,7 @@ impl Value {
     pub fn is_empty(&self) -> bool {
         match self {
             Self::Str(_) => false,
+            Self::List(items) => items.is_empty(),
             Self::Hash(table) => table.is_empty(),
             Self::Set(table) => table.is_empty(),
             Self::ZSet(set) => set.is_empty(),
@@ -150,7 +160,7 @@ impl Value {
     /// their names to `removed`.
     pub fn expire_parts(&mut self, now_ms: i64, budget: &mut usize, removed: &mut Vec<Box<[u8]>>) {
         match self {
-            Self::Str(_) | Self::Set(_) | Self::ZSet(_) => {}
+            Self::Str(_) | Self::List(_) | Self::Set(_) | Self::ZSet(_) => {}
             Self::Hash(table) => table.expire(now_ms, budget, removed),
         }
     }
@@ -158,7 +168,7 @@ impl Value {
     /// No part of the value expires before this, in Unix milliseconds; `None` when none ever does.
     pub fn due_at_ms(&self) -> Option<i64> {
         match self {
-            Self::Str(_) | Self::Set(_) | Self::ZSet(_) => None,
+            Self::Str(_) | Self::List(_) | Self::Set(_) | Self::ZSet(_) => None,
             Self::Hash(table) => table.min_expire_ms(),
         }
     }

@@ -84,6 +84,11 @@ fn key() {
 }
 
 #[test]
+fn list() {
+    run_family("list");
+}
+
+#[test]
 fn scan() {
     run_family("scan");
 }

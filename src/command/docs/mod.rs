@@ -18,6 +18,7 @@ pub mod connection;
 pub mod hash;
 pub mod hyperloglog;
 pub mod key;
+pub mod list;
 pub mod server;
 pub mod set;
 pub mod string;
@@ -319,6 +320,7 @@ impl ArgKind {
 /// The families, in no order that clients see.
 static FAMILIES: &[&[Docs]] = &[
     string::DOCS,
+    list::DOCS,
     bitmap::DOCS,
     hyperloglog::DOCS,
     hash::DOCS,

@@ -12,7 +12,7 @@ type Model = VecDeque<Vec<u8>>;
 enum Op {
     Push(End, Vec<u8>),
     PushMany(End, u8),
-    Insert(usize, Vec<u8>),
+    Insert(usize, End, Vec<u8>),
     Set(usize, Vec<u8>),
     Remove(usize, usize),
     Pop(End, usize),
@@ -38,7 +38,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         6 => (end(), text()).prop_map(|(end, text)| Op::Push(end, text)),
         3 => (end(), any::<u8>()).prop_map(|(end, count)| Op::PushMany(end, count)),
-        4 => (index(), text()).prop_map(|(index, text)| Op::Insert(index, text)),
+        4 => (index(), end(), text()).prop_map(|(at, side, text)| Op::Insert(at, side, text)),
         3 => (index(), text()).prop_map(|(index, text)| Op::Set(index, text)),
         2 => (index(), 0..200usize).prop_map(|(index, count)| Op::Remove(index, count)),
         2 => (end(), 0..40usize).prop_map(|(end, count)| Op::Pop(end, count)),
@@ -68,17 +68,17 @@ fn apply(list: &mut Quicklist, model: &mut Model, op: &Op) {
                 push(list, model, *end, number.to_string().as_bytes());
             }
         }
-        Op::Insert(index, text) => {
-            let index = index % (model.len() + 1);
-            list.insert(index, text);
-            model.insert(index, text.clone());
+        Op::Insert(index, side, text) if !model.is_empty() => {
+            let index = index % model.len();
+            list.insert(index, *side, text);
+            model.insert(index + usize::from(*side == End::Tail), text.clone());
         }
         Op::Set(index, text) if !model.is_empty() => {
             let index = index % model.len();
             list.set(index, text);
             model[index] = text.clone();
         }
-        Op::Set(..) => {}
+        Op::Insert(..) | Op::Set(..) => {}
         Op::Remove(index, count) => {
             let start = index % (model.len() + 1);
             let range = start..(start + count).min(model.len());
@@ -218,12 +218,12 @@ fn a_directive_means_items_or_a_class_of_sizes() {
 fn splitting_a_full_node_keeps_the_number_of_nodes_low() {
     let mut list = pushed(4, 0, (0..12u8).map(|number| number.to_string().into_bytes()));
     assert_eq!(nodes(&list), [4, 4, 4]);
-    list.insert(6, b"new");
+    list.insert(6, End::Head, b"new");
     assert_eq!(nodes(&list), [4, 3, 2, 4]);
     list.remove(4..6);
     assert_eq!(nodes(&list), [4, 1, 2, 4]);
-    list.insert(2, b"new");
-    assert_eq!(nodes(&list), [3, 3, 2, 4]);
+    list.insert(2, End::Head, b"new");
+    assert_eq!(nodes(&list), [3, 2, 3, 4]);
 }
 
 #[test]
