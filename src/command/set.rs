@@ -107,7 +107,9 @@ fn smembers(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         return Ok(Flow::Done);
     }
     let Some(Value::Set(members)) = ctx.db.object_mut(key) else { return Ok(Flow::Done) };
-    let reading = members.begin_reading(|member, out| write_bulk(out, member.bytes()));
+    let reading = members
+        .begin_reading(|member, out| write_bulk(out, member.bytes()))
+        .expect("as many members as these are in a table");
     Ok(reply_all(
         ctx,
         key,

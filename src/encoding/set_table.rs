@@ -1,7 +1,7 @@
-//! The large set: a table of members.
+//! The large set: members of their own allocation, found by hash.
 //!
 //! All sets use the process's one hasher, so the hash of a member that is looked for in several sets
-//! is computed once: [`SetTable::hash`] and [`SetTable::contains_hashed`].
+//! is computed at most once: [`SetTable::contains_hashed`].
 //!
 //! A scan's cursor is a place in hash order, as SCAN's is (see `table`): members that stay are
 //! visited at least once however the set grows and shrinks meanwhile.
@@ -9,151 +9,111 @@
 use std::fmt;
 
 use super::member::Member;
-use super::table::{CURSOR_BITS, Encode, SharedReading, Table};
+use super::table::{Bag, Encode, SharedReading, Thin};
 use crate::base::hash::KeyHasher;
 use crate::base::random::Random;
-
-/// Empty buckets a scan may pass over per member it was asked for.
-const SKIPS_PER_COUNT: usize = 10;
-
-/// 4 KiB for 448 slots.
-const TABLE_BYTES_PER_SLOT: usize = 9;
 
 /// Members whose sizes stand for all in [`SetTable::memory`].
 const MEMORY_SAMPLES: usize = 64;
 
 /// A set of any size. See the module's documentation.
+#[derive(Default)]
 pub struct SetTable {
-    table: Table<Member>,
-    hasher: KeyHasher,
+    members: Bag<Member>,
 }
 
 impl SetTable {
-    /// An empty set.
-    pub fn new(hasher: KeyHasher) -> Self {
-        Self { table: Table::new(0), hasher }
-    }
-
     /// How many members there are.
     #[inline]
     pub fn len(&self) -> usize {
-        self.table.len()
+        self.members.len()
     }
 
     /// Whether there is no member.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.table.is_empty()
-    }
-
-    /// The hash of a member, the same for all sets of one hasher.
-    #[inline]
-    pub fn hash(&self, member: &[u8]) -> u64 {
-        self.hasher.hash(member)
+        self.members.is_empty()
     }
 
     /// Whether `member` is in the set.
     #[inline]
     pub fn contains(&self, member: &[u8]) -> bool {
-        self.contains_hashed(self.hash(member), member)
+        self.contains_hashed(member, &mut None)
     }
 
-    /// Whether `member`, whose hash is `hash`, is in the set.
+    /// Whether `member` is in the set; its hash is kept in `hash` for the next set.
     #[inline]
-    pub fn contains_hashed(&self, hash: u64, member: &[u8]) -> bool {
-        self.table.find(hash, member).is_some()
+    pub fn contains_hashed(&self, member: &[u8], hash: &mut Option<u64>) -> bool {
+        self.members.contains(member, hash)
     }
 
     /// Adds `member`; `false` if it was there.
-    pub fn insert(&mut self, member: &[u8]) -> bool {
-        let hash = self.hash(member);
-        if self.contains_hashed(hash, member) {
-            return false;
-        }
-        self.table.insert(hash, Member::new(member), &self.hasher);
-        true
+    #[inline]
+    pub fn insert(&mut self, member: &[u8], hasher: &KeyHasher) -> bool {
+        self.members.upsert(member, (), hasher, |_, ()| {}, |()| Member::new(member))
     }
 
     /// Removes `member`; `false` if it was not there.
+    #[inline]
     pub fn remove(&mut self, member: &[u8]) -> bool {
-        let hash = self.hash(member);
-        let Some(position) = self.table.find(hash, member) else { return false };
-        drop(self.table.remove(hash, position, &self.hasher));
-        true
+        self.members.remove(member).is_some()
     }
 
     /// A member chosen with equal chance among all.
     #[inline]
     pub fn random(&self, random: &mut Random) -> Option<&[u8]> {
-        Some(self.table.random(random)?.bytes())
+        Some(self.members.random(random)?.bytes())
     }
 
     /// Takes a member out that is chosen with equal chance among all.
     pub fn take_random(&mut self, random: &mut Random) -> Option<Member> {
-        self.table.take_random(random, &self.hasher)
+        self.members.take_random(random)
     }
 
     /// All members, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        self.table.iter().map(|view| view.bytes())
+        self.members.iter().map(|view| view.bytes())
     }
 
-    /// Visits members from `cursor` on until at least `count` were visited or much was empty, and
-    /// returns the cursor to go on with: 0 when all was visited. Any cursor is valid.
+    /// Visits members from `cursor` on; see [`Bag::scan`].
     pub fn scan<'a>(&'a self, cursor: u64, count: usize, mut visit: impl FnMut(&'a [u8])) -> u64 {
-        const SHIFT: u32 = u64::BITS - CURSOR_BITS;
-        let (mut left, mut skips) = (count.max(1), count.saturating_mul(SKIPS_PER_COUNT));
-        let mut next = Some(cursor << SHIFT);
-        while let (Some(at), 1..) = (next, left) {
-            next = self.table.scan(at, &mut skips, &self.hasher, |view| {
-                left = left.saturating_sub(1);
-                visit(view.bytes());
-            });
-            if skips == 0 {
-                break;
-            }
-        }
-        next.map_or(0, |at| at >> SHIFT)
+        self.members.scan(cursor, count, |view| visit(view.bytes()))
     }
 
-    /// Begins to read all members as they are now; see [`Table::begin_reading`].
-    pub fn begin_reading(&mut self, encode: Encode<Member>) -> SharedReading<Member> {
-        self.table.begin_reading(&self.hasher, encode)
+    /// Begins to read all members as they are now; see [`Bag::begin_reading`].
+    pub fn begin_reading(&mut self, encode: Encode<Member>) -> Option<SharedReading<Member>> {
+        self.members.begin_reading(encode)
     }
 
-    /// Goes on with a reading; see [`Table::read_on`].
+    /// Goes on with a reading; see [`Bag::read_on`].
     pub fn read_on(&self, reading: &SharedReading<Member>, count: usize) -> bool {
-        self.table.read_on(reading, count)
+        self.members.read_on(reading, count)
     }
 
-    /// Reads all that readings have left; see [`Table::finish_readings`].
+    /// Reads all that readings have left; see [`Bag::finish_readings`].
     pub fn finish_readings(&mut self) {
-        self.table.finish_readings();
+        self.members.finish_readings();
     }
 
-    /// Bytes of memory the set takes, estimated from some of its members.
+    /// Bytes of memory behind the set, estimated from some of its members.
     pub fn memory(&self) -> usize {
         let mut sampled = 0;
-        let sizes = self.table.iter().take(MEMORY_SAMPLES).inspect(|_| sampled += 1);
+        let sizes = self.members.iter().take(MEMORY_SAMPLES).inspect(|_| sampled += 1);
         let sum: usize = sizes.map(|view| view.memory()).sum();
         let members = (sum * self.len()).checked_div(sampled).unwrap_or(0);
-        size_of::<Self>() + self.table.slots() * TABLE_BYTES_PER_SLOT + members
+        self.members.overhead() + members
     }
 }
 
 impl Clone for SetTable {
     fn clone(&self) -> Self {
-        let mut copy = Self::new(self.hasher);
-        for member in self.iter() {
-            copy.table.insert(self.hash(member), Member::new(member), &self.hasher);
-        }
-        copy
+        Self { members: self.members.duplicate(|view| Member::new(Member::key(view))) }
     }
 }
 
 impl fmt::Debug for SetTable {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "a set of {}", self.len())
+        write!(out, "SetTable of {}", self.len())
     }
 }
 
@@ -166,8 +126,9 @@ mod tests {
     use super::*;
 
     fn set_of(members: impl IntoIterator<Item = u32>) -> SetTable {
-        let mut set = SetTable::new(KeyHasher::seeded(1));
-        members.into_iter().for_each(|n| assert!(set.insert(text(n).as_bytes())));
+        let mut set = SetTable::default();
+        let hasher = KeyHasher::seeded(1);
+        members.into_iter().for_each(|n| assert!(set.insert(text(n).as_bytes(), &hasher)));
         set
     }
 
@@ -177,9 +138,9 @@ mod tests {
 
     #[test]
     fn a_big_set_takes_at_most_40_bytes_a_member() {
-        let mut set = SetTable::new(KeyHasher::seeded(1));
+        let mut set = SetTable::default();
         for n in 0..100_000 {
-            set.insert(format!("member:{n:08}").as_bytes());
+            set.insert(format!("member:{n:08}").as_bytes(), &KeyHasher::seeded(1));
         }
         let per_member = set.memory() as f64 / set.len() as f64;
         assert!((30.0..40.0).contains(&per_member), "{per_member} bytes");
@@ -204,7 +165,7 @@ mod tests {
     fn any_cursor_is_valid() {
         for set in [set_of(0..0), set_of(0..3), set_of(0..5000)] {
             for cursor in [1, 12345, u64::MAX >> 16, u64::MAX] {
-                assert!(set.scan(cursor, usize::MAX, |_| {}) == 0);
+                assert_eq!(set.scan(cursor, usize::MAX, |_| {}), 0);
             }
         }
     }
@@ -230,13 +191,14 @@ mod tests {
             ops in prop::collection::vec((0..4u8, 0..2000u32, 1..600u32), 1..40),
             seed in any::<u64>(),
         ) {
-            let (mut set, mut model) = (set_of(0..0), HashSet::new());
+            let (mut set, mut model) = (SetTable::default(), HashSet::new());
+            let hasher = KeyHasher::seeded(1);
             let mut random = Random::seeded(seed);
             for (op, first, many) in ops {
                 for n in first..first + many {
                     let member = text(n).into_bytes();
                     match op {
-                        0 | 1 => prop_assert_eq!(set.insert(&member), model.insert(member)),
+                        0 | 1 => prop_assert_eq!(set.insert(&member, &hasher), model.insert(member)),
                         2 => prop_assert_eq!(set.remove(&member), model.remove(&member)),
                         _ => match set.take_random(&mut random) {
                             Some(taken) => prop_assert!(model.remove(taken.bytes())),

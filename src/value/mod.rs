@@ -76,7 +76,7 @@ pub enum Value {
     /// A large hash, or one with deadlines.
     Hash(HashTable),
     /// A large set.
-    Set(Box<SetTable>),
+    Set(SetTable),
     /// A large sorted set.
     ZSet(Box<ScoredSet>),
 }

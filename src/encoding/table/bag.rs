@@ -82,6 +82,18 @@ impl<T: Thin> Bag<T> {
         }
     }
 
+    /// Whether there is an item of `key`, whose hash is kept in `hash` once it was needed.
+    #[inline]
+    pub fn contains(&self, key: &[u8], hash: &mut Option<u64>) -> bool {
+        match &self.form {
+            Form::Few(few) => few.find(key).is_some(),
+            Form::Many(many) => {
+                let hash = *hash.get_or_insert_with(|| many.hasher.hash(key));
+                many.table.find(hash, key).is_some()
+            }
+        }
+    }
+
     /// Changes the item of `key` in place, its key excepted; `None` when there is none.
     pub fn update<R>(&mut self, key: &[u8], change: impl FnOnce(&mut T) -> R) -> Option<R> {
         match &mut self.form {
@@ -147,6 +159,25 @@ impl<T: Thin> Bag<T> {
                 Some(many.table.remove(hash, position, &many.hasher))
             }
         }
+    }
+
+    /// Takes an item out that is chosen with equal chance among all.
+    pub fn take_random(&mut self, random: &mut Random) -> Option<T> {
+        match &mut self.form {
+            Form::Few(few) if few.slots.is_empty() => None,
+            Form::Few(few) => Some(few.take(random.below(few.slots.len() as u64) as usize)),
+            Form::Many(many) => many.table.take_random(random, &many.hasher),
+        }
+    }
+
+    /// All items, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = T::View<'_>> {
+        let (few, many) = match &self.form {
+            Form::Few(few) => (Some(few), None),
+            Form::Many(many) => (None, Some(many)),
+        };
+        let few = few.into_iter().flat_map(|few| few.slots.iter().filter_map(Slot::view));
+        few.chain(many.into_iter().flat_map(|many| many.table.iter()))
     }
 
     /// Visits every item.

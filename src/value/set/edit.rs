@@ -76,8 +76,9 @@ impl<'a> SetMut<'a> {
     pub fn extend<'m>(&mut self, members: impl Iterator<Item = &'m [u8]>) -> usize {
         let (mut added, mut members) = (0, members);
         loop {
+            let hasher = self.context.hasher;
             if let Some(table) = self.table() {
-                return added + members.filter(|member| table.insert(member)).count();
+                return added + members.filter(|member| table.insert(member, hasher)).count();
             }
             let Some(member) = members.next() else { return added };
             added += usize::from(self.insert(member));
@@ -92,7 +93,10 @@ impl<'a> SetMut<'a> {
                 None => self.insert_text(member),
             },
             SetView::Listpack { list, .. } => list.find(member, 1).is_none() && self.append(member),
-            SetView::Table(_) => self.table().is_some_and(|table| table.insert(member)),
+            SetView::Table(_) => {
+                let hasher = self.context.hasher;
+                self.table().is_some_and(|table| table.insert(member, hasher))
+            }
         }
     }
 
@@ -290,11 +294,11 @@ impl<'a> SetMut<'a> {
     }
 
     fn convert_to_table(&mut self) {
-        let mut table = SetTable::new(*self.context.hasher);
+        let mut table = SetTable::default();
         for item in self.view().iter() {
-            table.insert(item.bytes(&mut [0; 20]));
+            table.insert(item.bytes(&mut [0; 20]), self.context.hasher);
         }
-        self.place.set_object(Value::Set(Box::new(table)));
+        self.place.set_object(Value::Set(table));
     }
 }
 

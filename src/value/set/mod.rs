@@ -111,11 +111,8 @@ impl<'a> SetView<'a> {
             Self::Ints(ints) => probe.item.integer().is_some_and(|value| ints.contains(value)),
             Self::Listpack { list, .. } => list.find(probe.text(), 1).is_some(),
             Self::Table(table) => {
-                let hash = match probe.hash {
-                    Some(hash) => hash,
-                    None => *probe.hash.insert(table.hash(probe.item.bytes(&mut probe.digits))),
-                };
-                table.contains_hashed(hash, probe.text())
+                let Probe { item, digits, hash } = probe;
+                table.contains_hashed(item.bytes(digits), hash)
             }
         }
     }
