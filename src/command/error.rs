@@ -236,6 +236,8 @@ pub enum CmdError {
     TimeoutRange,
     #[error("ERR CLIENT PAUSE mode must be WRITE or ALL")]
     PauseMode,
+    #[error("ERR timeout is not a float or out of range")]
+    TimeoutNotFloat,
     #[error("UNBLOCKED client unblocked via CLIENT UNBLOCK")]
     Unblocked,
     #[error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")]

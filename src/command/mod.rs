@@ -11,6 +11,7 @@
 
 mod args;
 mod bitmap;
+mod blocking;
 mod client;
 mod client_filter;
 mod config;
@@ -32,6 +33,7 @@ mod introspect;
 mod key;
 mod keys;
 mod list;
+mod list_blocking;
 mod list_move;
 mod memory;
 mod options;

@@ -99,6 +99,10 @@ fn swapdb(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let other = number(2).ok_or(CmdError::InvalidSecondDb)?;
     let (one, other) = (database(ctx, one)?, database(ctx, other)?);
     ctx.db.swap(one, other);
+    for name in ctx.server.blocked.awaited(one, other) {
+        let key = args.key_of(&name);
+        [one, other].into_iter().for_each(|db| ctx.db.changes().note_ready(db, key));
+    }
     ctx.db.changes().dirty += 1;
     ctx.out.ok();
     Ok(Flow::Done)

@@ -217,6 +217,16 @@ impl KeySpec {
         Self::new(access, uses, FindKeys::Range { first, last: -1, step: 1 })
     }
 
+    /// The arguments from `first` to `last`, which counts from the end if it is negative.
+    pub const fn range(
+        first: usize,
+        last: i32,
+        access: &'static str,
+        uses: &'static [&'static str],
+    ) -> Self {
+        Self::new(access, uses, FindKeys::Range { first, last, step: 1 })
+    }
+
     /// As many as the argument at `count_at` says, after it.
     pub const fn counted(
         count_at: usize,

@@ -4,8 +4,8 @@ use super::error::CmdError;
 use super::spec::Command;
 use super::{
     bitmap, client, config, connection, debug, expire, function, hash, hash_ex, hash_expire,
-    hash_import, hash_walk, hyperloglog, introspect, key, list, list_move, memory, scan, server,
-    set, set_algebra, string, string_numbers, string_ranges,
+    hash_import, hash_walk, hyperloglog, introspect, key, list, list_blocking, list_move, memory,
+    scan, server, set, set_algebra, string, string_numbers, string_ranges,
 };
 use crate::base::bytes;
 use crate::base::limits::ERROR_PREVIEW_MAX;
@@ -18,6 +18,7 @@ static FAMILIES: &[&[Command]] = &[
     string_ranges::COMMANDS,
     list::COMMANDS,
     list_move::COMMANDS,
+    list_blocking::COMMANDS,
     bitmap::COMMANDS,
     set::COMMANDS,
     set_algebra::COMMANDS,

@@ -190,7 +190,8 @@ impl Executor {
         waiter.handle.set_waiter(None);
         match end {
             WaitEnd::Served => out.raw(&waiter.take_reply()),
-            WaitEnd::TimedOut => waiter.wait.null.reply(out),
+            // A null array also where a served client gets a bulk string, as in Redis.
+            WaitEnd::TimedOut => out.null_array(),
             WaitEnd::Unblocked => out.error(&CmdError::Unblocked),
             WaitEnd::Gone => {}
         }

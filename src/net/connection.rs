@@ -363,6 +363,8 @@ impl Connection {
     /// that was parsed earlier.
     fn process(&mut self, data: &[u8], resumed: Option<Box<Held>>) -> Processed {
         let reactor = Rc::clone(&self.reactor);
+        // More may have been read since the resumed batch was parsed.
+        let mut grown = resumed.is_some();
         let (mut batch, mut from, mut parsed) = match resumed {
             Some(held) => (held.batch, held.from, held.parsed),
             None => {
@@ -375,7 +377,7 @@ impl Connection {
         loop {
             if batch.len() > from {
                 let (ran, stopped) = self.run_batch(data, &batch, from);
-                let done = ran == batch.len() && !batch.is_full() && parsed.is_ok();
+                let done = ran == batch.len() && !batch.is_full() && !grown && parsed.is_ok();
                 let holds = match stopped {
                     Some(Turn::Blocked(_) | Turn::Work(_)) => !done,
                     Some(Turn::Paused | Turn::Sleep(_)) => true,
@@ -393,7 +395,7 @@ impl Connection {
             {
                 turn = Some(self.refuse(error));
             }
-            if turn.is_some() || !batch.is_full() {
+            if turn.is_some() || !(batch.is_full() || std::mem::take(&mut grown)) {
                 break;
             }
             (from, parsed) = (0, self.fill(&mut batch, data));

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use super::client::ClientHandle;
-use crate::resp::{OwnedArgv, Protocol, ReplyBuf};
+use crate::resp::{OwnedArgv, Protocol};
 use crate::value::Type;
 
 const WAITING: u8 = 0;
@@ -44,25 +44,6 @@ pub enum WaitEnd {
     Gone,
 }
 
-/// What is replied when the time is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NullKind {
-    /// A null bulk string.
-    Bulk,
-    /// A null array.
-    Array,
-}
-
-impl NullKind {
-    /// Writes the reply.
-    pub fn reply(self, out: &mut ReplyBuf) {
-        match self {
-            Self::Bulk => out.null(),
-            Self::Array => out.null_array(),
-        }
-    }
-}
-
 /// What a client waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wait {
@@ -74,8 +55,6 @@ pub struct Wait {
     pub target: Option<usize>,
     /// When it has waited long enough, in Unix milliseconds; `None` is never.
     pub until_ms: Option<i64>,
-    /// What it is told then.
-    pub null: NullKind,
 }
 
 /// A client that waits.

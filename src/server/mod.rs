@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering}
 
 use parking_lot::{Mutex, RwLock};
 
-pub use blocked::{Blocked, NullKind, Wait, WaitEnd, Waiter};
+pub use blocked::{Blocked, Wait, WaitEnd, Waiter};
 pub use client::{Client, ClientFlags, ClientHandle, Identity, Peer};
 pub use clients::Clients;
 pub use fieldsets::{Fieldset, Fieldsets};

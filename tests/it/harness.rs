@@ -8,7 +8,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Error, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -227,6 +227,12 @@ impl Conn {
 
     pub(crate) fn set_read_deadline(&mut self, deadline: Duration) {
         self.reader.get_ref().set_read_timeout(Some(deadline)).expect("a deadline above zero");
+    }
+
+    /// Ends one or both directions of the connection.
+    pub(crate) fn shutdown(&mut self, how: Shutdown) {
+        // The server may have ended it already.
+        let _ = self.reader.get_ref().shutdown(how);
     }
 
     pub(crate) fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {

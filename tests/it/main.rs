@@ -5,6 +5,7 @@
 //! against another server.
 
 mod big_values;
+mod blocking;
 mod cli;
 mod clients;
 mod concurrency;

@@ -233,7 +233,7 @@ fn long_pipelines_are_answered_in_order() {
     }
     let mut receiver = sender.try_clone().expect("a second handle");
     let sending = thread::spawn(move || sender.write_all(&input).expect("sent"));
-    let mut expected = Vec::new();
+    let mut expected: Vec<u8> = Vec::new();
     for number in 0..REQUESTS {
         let text = number.to_string();
         expected.extend(format!("${}\r\n{text}\r\n", text.len()).as_bytes());

@@ -13,6 +13,19 @@ const LEFT: Arg = Arg::flag("left", "LEFT");
 const RIGHT: Arg = Arg::flag("right", "RIGHT");
 const WHEREFROM: Arg = Arg::one_of("wherefrom", &[LEFT, RIGHT]);
 const WHERETO: Arg = Arg::one_of("whereto", &[LEFT, RIGHT]);
+const HOW_MANY: Arg = Arg::block(
+    "how-many",
+    &[
+        Arg::one_of(
+            "selector",
+            &[Arg::integer("count").token("COUNT"), Arg::integer("exactly").token("EXACTLY")],
+        ),
+        Arg::one_of("ordering", &[Arg::flag("obo", "OBO"), Arg::flag("bulk", "BULK")]),
+    ],
+)
+.optional();
+const TIMEOUT: Arg = Arg::double("timeout");
+const POP_OR_WAIT: &[Arg] = &[Arg::key("key", 0).multiple(), TIMEOUT];
 const POP: &[Arg] = &[KEY, Arg::integer("count").optional().since("6.2.0")];
 
 const PER_ELEMENT: &str = "O(N), N being the number of elements given.";
@@ -20,10 +33,68 @@ const PER_POPPED: &str = "O(N), N being the number of elements taken.";
 const PER_DISTANCE: &str = "O(N), N being the distance from the nearer end.";
 const SEVERAL_PUSHED: &[(&str, &str)] = &[("2.4.0", "Takes more than one `element`.")];
 const SEVERAL_PUSHED_X: &[(&str, &str)] = &[("4.0.0", "Takes more than one `element`.")];
+const FRACTIONS: &[(&str, &str)] = &[("6.0.0", "`timeout` may have decimals.")];
+const PER_KEY: &str = "O(N), N being the number of keys given.";
 const COUNT_POPPED: &[(&str, &str)] = &[("6.2.0", "`count` takes more than one element.")];
 
 /// The list family, by name.
 pub static DOCS: &[Docs] = &[
+    list(
+        "blmove",
+        "6.2.0",
+        "O(1)",
+        "Takes an element from an end of one list and adds it at an end of another, or of the \
+         same; waits until there is one.",
+    )
+    .args(&[SOURCE, DESTINATION, WHEREFROM, WHERETO, TIMEOUT]),
+    list(
+        "blmovem",
+        "8.10.0",
+        "O(N), N being the number of elements moved.",
+        "Takes up to a number of elements, or exactly that many, from an end of one list and adds \
+         them at an end of another, or of the same; waits until they are there.",
+    )
+    .args(&[SOURCE, DESTINATION, WHEREFROM, WHERETO, TIMEOUT, HOW_MANY]),
+    list(
+        "blmpop",
+        "7.0.0",
+        "O(N+M), N being the number of keys and M the number of elements taken.",
+        "Takes elements from an end of the first of several lists that has any; waits until one \
+         has.",
+    )
+    .args(&[
+        TIMEOUT,
+        Arg::integer("numkeys"),
+        Arg::key("key", 0).multiple(),
+        Arg::one_of("where", &[LEFT, RIGHT]),
+        Arg::integer("count").token("COUNT").optional(),
+    ]),
+    list(
+        "blpop",
+        "2.0.0",
+        PER_KEY,
+        "Takes the first element of the first of several lists that has any; waits until one has.",
+    )
+    .history(FRACTIONS)
+    .args(POP_OR_WAIT),
+    list(
+        "brpop",
+        "2.0.0",
+        PER_KEY,
+        "Takes the last element of the first of several lists that has any; waits until one has.",
+    )
+    .history(FRACTIONS)
+    .args(POP_OR_WAIT),
+    list(
+        "brpoplpush",
+        "2.2.0",
+        "O(1)",
+        "Takes the last element of one list and adds it before the first of another; waits until \
+         there is one.",
+    )
+    .deprecated("6.2.0", "`BLMOVE` with the `RIGHT` and `LEFT` arguments")
+    .history(FRACTIONS)
+    .args(&[SOURCE, DESTINATION, TIMEOUT]),
     list("lindex", "1.0.0", PER_DISTANCE, "Reads the element at an index of a list.")
         .args(&[KEY, Arg::integer("index")]),
     list(
@@ -58,20 +129,7 @@ pub static DOCS: &[Docs] = &[
         DESTINATION,
         WHEREFROM,
         WHERETO,
-        Arg::block(
-            "how-many",
-            &[
-                Arg::one_of(
-                    "selector",
-                    &[
-                        Arg::integer("count").token("COUNT"),
-                        Arg::integer("exactly").token("EXACTLY"),
-                    ],
-                ),
-                Arg::one_of("ordering", &[Arg::flag("obo", "OBO"), Arg::flag("bulk", "BULK")]),
-            ],
-        )
-        .optional(),
+        HOW_MANY,
     ]),
     list(
         "lmpop",
