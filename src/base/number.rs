@@ -277,6 +277,41 @@ fn shortest_digits(text: &[u8]) -> ([u8; 17], usize, i32) {
     (digits, count, exponent + zeros as i32)
 }
 
+/// Appends a double with up to 17 digits, as C's `%.17g` prints it.
+pub fn write_general_f64(out: &mut Vec<u8>, value: f64) {
+    const DIGITS: i32 = 17;
+    if !value.is_finite() {
+        return write_f64(out, value);
+    }
+    let scientific = format!("{:.16e}", value.abs());
+    let (mantissa, exponent) = scientific.split_once('e').expect("the format has an exponent");
+    let exponent: i32 = exponent.parse().expect("the format's exponent is a number");
+    let digits: Vec<u8> = mantissa.bytes().filter(u8::is_ascii_digit).collect();
+    if value.is_sign_negative() {
+        out.push(b'-');
+    }
+    let start = out.len();
+    if !(-4..DIGITS).contains(&exponent) {
+        out.push(digits[0]);
+        out.push(b'.');
+        out.extend_from_slice(&digits[1..]);
+        trim_decimals(out, start);
+        write!(out, "e{exponent:+03}").expect("a vector takes every write");
+        return;
+    }
+    if exponent < 0 {
+        out.extend_from_slice(b"0.");
+        out.resize(out.len() + (-exponent - 1) as usize, b'0');
+        out.extend_from_slice(&digits);
+    } else {
+        let (whole, fraction) = digits.split_at(exponent as usize + 1);
+        out.extend_from_slice(whole);
+        out.push(b'.');
+        out.extend_from_slice(fraction);
+    }
+    trim_decimals(out, start);
+}
+
 /// Appends a double with at most 17 decimals and never an exponent: Redis's `ld2string` in its
 /// human mode, as replies with coordinates show it.
 pub fn write_human_f64(out: &mut Vec<u8>, value: f64) {
@@ -409,6 +444,27 @@ mod tests {
             (f64::NAN, "nan"),
         ] {
             assert_eq!(shown(value), text);
+        }
+    }
+
+    #[test]
+    fn general_doubles_have_at_most_17_digits() {
+        for (value, text) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (3.5, "3.5"),
+            (0.1, "0.10000000000000001"),
+            (-1e-5, "-1.0000000000000001e-05"),
+            (0.0001, "0.0001"),
+            (1e16, "10000000000000000"),
+            (1e17, "1e+17"),
+            (1.5e300, "1.5000000000000001e+300"),
+            (123456789012345680000.0, "1.2345678901234568e+20"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            let mut out = Vec::new();
+            write_general_f64(&mut out, value);
+            assert_eq!(String::from_utf8(out).unwrap(), text);
         }
     }
 

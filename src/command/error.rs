@@ -181,6 +181,28 @@ pub enum CmdError {
     UnknownPfdebug(String),
     #[error("ERR TESTFAILED {0}")]
     PfselftestFailed(String),
+    #[error("ERR resulting score is not a number (NaN)")]
+    ScoreNan,
+    #[error("ERR XX and NX options at the same time are not compatible")]
+    ZaddNxXx,
+    #[error("ERR GT, LT, and/or NX options at the same time are not compatible")]
+    ZaddGtLtNx,
+    #[error("ERR INCR option supports a single increment-element pair")]
+    ZaddIncrPairs,
+    #[error("ERR min or max is not a float")]
+    RangeNotFloat,
+    #[error("ERR min or max not valid string range item")]
+    RangeNotLex,
+    #[error(
+        "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX"
+    )]
+    ZrangeLimit,
+    #[error("ERR syntax error, WITHSCORES not supported in combination with BYLEX")]
+    ZrangeLexScores,
+    #[error("ERR at least 1 input key is needed for '{0}' command")]
+    InputKeys(&'static str),
+    #[error("ERR weight value is not a float")]
+    WeightNotFloat,
     #[error("NOAUTH Authentication required.")]
     NoAuth,
     #[error(

@@ -47,6 +47,7 @@ mod string;
 mod string_numbers;
 mod string_ranges;
 mod table;
+mod zset;
 
 pub use args::{Args, KeyHash};
 pub use context::{Ctx, Flow, Job, ShutdownOptions};

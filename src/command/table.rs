@@ -5,7 +5,7 @@ use super::spec::Command;
 use super::{
     bitmap, client, config, connection, debug, expire, function, hash, hash_ex, hash_expire,
     hash_import, hash_walk, hyperloglog, introspect, key, list, list_blocking, list_move, memory,
-    scan, server, set, set_algebra, string, string_numbers, string_ranges,
+    scan, server, set, set_algebra, string, string_numbers, string_ranges, zset,
 };
 use crate::base::bytes;
 use crate::base::limits::ERROR_PREVIEW_MAX;
@@ -28,6 +28,11 @@ static FAMILIES: &[&[Command]] = &[
     hash_expire::COMMANDS,
     hash_ex::COMMANDS,
     hash_import::COMMANDS,
+    zset::COMMANDS,
+    zset::range::COMMANDS,
+    zset::store::COMMANDS,
+    zset::combine::COMMANDS,
+    zset::draw::COMMANDS,
     key::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,

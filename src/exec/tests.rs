@@ -138,6 +138,24 @@ fn what_was_popped_of_several_lists_propagates_as_a_pop() {
 }
 
 #[test]
+fn members_popped_from_one_of_many_propagate_as_pops_of_that_one() {
+    let mut bench = Bench::new();
+    bench.propagated("ZADD z 1 a 2 b 3 c\n");
+    assert_eq!(
+        bench.propagated("ZMPOP 2 y z MIN\nZMPOP 1 z MAX COUNT 9\nZMPOP 1 z MIN\nZPOPMIN z\n"),
+        ["0: ZPOPMIN z 1", "0: ZPOPMAX z 2"]
+    );
+    assert_eq!(
+        bench.propagated("ZADD z INCR 1 a\nZADD z NX 1 a\nZADD z CH 2 a\nZINCRBY z 0 a\n"),
+        ["0: ZADD z INCR 1 a", "0: ZADD z CH 2 a"]
+    );
+    assert_eq!(
+        bench.propagated("ZUNIONSTORE d 1 z\nZUNIONSTORE d 1 y\nZUNIONSTORE d 1 y\nZREM z x\n"),
+        ["0: ZUNIONSTORE d 1 z", "0: ZUNIONSTORE d 1 y"]
+    );
+}
+
+#[test]
 fn relative_deadlines_propagate_as_absolute_ones() {
     let mut bench = Bench::new();
     let stream = bench.propagated("SET k v EX 100\nEXPIRE k 50\nGETEX k PERSIST\nSETEX k 7 w\n");

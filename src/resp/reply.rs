@@ -15,6 +15,9 @@ use std::sync::Arc;
 use crate::base::limits::SHARED_REPLY_LEN;
 use crate::base::number;
 
+/// Up to here doubles that are whole are written as integers without a detour.
+const DOUBLE_WHOLE_MAX: u64 = 1 << 53;
+
 /// The protocol version a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Protocol {
@@ -275,7 +278,13 @@ impl ReplyBuf {
     }
 
     /// A double; its digits as a bulk string in RESP2.
+    #[inline]
     pub fn double(&mut self, value: f64) {
+        let whole = value as i64;
+        if whole != 0 && whole as f64 == value && whole.unsigned_abs() <= DOUBLE_WHOLE_MAX {
+            let mut digits = [0; 20];
+            return self.double_text(number::format_i64(whole, &mut digits));
+        }
         let mut digits = Vec::with_capacity(24);
         number::write_f64(&mut digits, value);
         self.double_text(&digits);

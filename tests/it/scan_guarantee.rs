@@ -159,3 +159,14 @@ fn of_sscan() {
         remove: &["SREM", "k"],
     });
 }
+
+#[test]
+fn of_zscan() {
+    keeps_its_promise(&Collection {
+        scan: &["ZSCAN", "z"],
+        width: 2,
+        add: &["ZADD", "z"],
+        element: |name| vec!["1.5".to_owned(), name],
+        remove: &["ZREM", "z"],
+    });
+}

@@ -104,6 +104,11 @@ fn set() {
 }
 
 #[test]
+fn zset() {
+    run_family("zset");
+}
+
+#[test]
 fn string() {
     run_family("string");
 }

@@ -22,6 +22,7 @@ pub mod list;
 pub mod server;
 pub mod set;
 pub mod string;
+pub mod zset;
 
 /// Documentation of one command or subcommand.
 #[derive(Debug, Clone, Copy)]
@@ -325,6 +326,7 @@ static FAMILIES: &[&[Docs]] = &[
     hyperloglog::DOCS,
     hash::DOCS,
     set::DOCS,
+    zset::DOCS,
     key::DOCS,
     connection::DOCS,
     server::DOCS,
