@@ -203,6 +203,36 @@ pub enum CmdError {
     InputKeys(&'static str),
     #[error("ERR weight value is not a float")]
     WeightNotFloat,
+    #[error("ERR invalid longitude,latitude pair {longitude:.6},{latitude:.6}")]
+    InvalidPosition { longitude: f64, latitude: f64 },
+    #[error("ERR unsupported unit provided. please use M, KM, FT, MI")]
+    GeoUnit,
+    #[error("ERR could not decode requested zset member")]
+    GeoMember,
+    #[error("ERR need numeric radius")]
+    GeoRadius,
+    #[error("ERR radius cannot be negative")]
+    GeoRadiusNegative,
+    #[error("ERR need numeric width")]
+    GeoWidth,
+    #[error("ERR need numeric height")]
+    GeoHeight,
+    #[error("ERR height or width cannot be negative")]
+    GeoBoxNegative,
+    #[error("ERR invalid number of vertices")]
+    GeoCornerCount,
+    #[error("ERR GEOSEARCH BYPOLYGON must have at least 3 vertices")]
+    GeoCorners,
+    #[error("ERR COUNT must be > 0")]
+    GeoCount,
+    #[error("ERR the ANY argument requires COUNT argument")]
+    GeoAny,
+    #[error("ERR {0} is not compatible with WITHDIST, WITHHASH and WITHCOORD options")]
+    GeoStoreWith(&'static str),
+    #[error("ERR exactly one of FROMMEMBER or FROMLONLAT can be specified for {0}")]
+    GeoFrom(String),
+    #[error("ERR exactly one of BYRADIUS and BYBOX can be specified for {0}")]
+    GeoBy(String),
     #[error("NOAUTH Authentication required.")]
     NoAuth,
     #[error(

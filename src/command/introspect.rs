@@ -111,7 +111,7 @@ fn reply_words(out: &mut ReplyBuf, words: &[&str]) {
 fn legacy_range(command: &Command) -> (i64, i64, i64) {
     let ranges = command.keys.iter().filter_map(|spec| match spec.find {
         FindKeys::Range { first, last, step } => Some((first as i64, i64::from(last), step as i64)),
-        FindKeys::Count { .. } => None,
+        FindKeys::Count { .. } | FindKeys::After { .. } | FindKeys::Unknown => None,
     });
     ranges.reduce(|(first, _, step), (_, last, _)| (first, last, step)).unwrap_or((0, 0, 0))
 }
@@ -127,6 +127,7 @@ fn reply_key_spec(out: &mut ReplyBuf, spec: &KeySpec) {
     words.extend(spec.variable.then_some("variable_flags"));
     out.text("flags");
     reply_words(out, &words);
+    let one = [("lastkey", 0), ("keystep", 1), ("limit", 0)];
     let (begin, kind, fields) = match spec.find {
         FindKeys::Range { first, last, step } => {
             let last = if last < 0 { i64::from(last) } else { i64::from(last) - first as i64 };
@@ -135,19 +136,35 @@ fn reply_key_spec(out: &mut ReplyBuf, spec: &KeySpec) {
         FindKeys::Count { count_at, step } => {
             (count_at, "keynum", [("keynumidx", 0), ("firstkey", 1), ("keystep", step as i64)])
         }
+        FindKeys::After { from, .. } => (from, "range", one),
+        FindKeys::Unknown => (0, "unknown", one),
     };
     out.text("begin_search");
-    reply_search(out, "index", &[("index", begin as i64)]);
+    match spec.find {
+        FindKeys::After { word, .. } => {
+            reply_search_head(out, "keyword", 2);
+            out.text("keyword");
+            out.text(word);
+            out.text("startfrom");
+            out.integer(begin as i64);
+        }
+        FindKeys::Unknown => reply_search(out, kind, &[]),
+        _ => reply_search(out, "index", &[("index", begin as i64)]),
+    }
     out.text("find_keys");
-    reply_search(out, kind, &fields);
+    reply_search(out, kind, if spec.find == FindKeys::Unknown { &[] } else { &fields });
 }
 
-fn reply_search(out: &mut ReplyBuf, kind: &str, fields: &[(&str, i64)]) {
+fn reply_search_head(out: &mut ReplyBuf, kind: &str, fields: usize) {
     out.map(2);
     out.text("type");
     out.text(kind);
     out.text("spec");
-    out.map(fields.len());
+    out.map(fields);
+}
+
+fn reply_search(out: &mut ReplyBuf, kind: &str, fields: &[(&str, i64)]) {
+    reply_search_head(out, kind, fields.len());
     for (name, value) in fields {
         out.text(name);
         out.integer(*value);

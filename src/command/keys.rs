@@ -48,6 +48,13 @@ fn indexes(find: FindKeys, argv: Argv<'_>, out: &mut Vec<usize>) -> Result<(), C
             out.extend((first..first + count * step).step_by(step));
             Ok(())
         }
+        FindKeys::After { word, from } => {
+            // A key may be called like the word, so what follows it is taken along.
+            let stands_at = |at: &usize| argv.arg(*at).eq_ignore_ascii_case(word.as_bytes());
+            out.extend((from..argv.len() - 1).filter(stands_at).map(|at| at + 1));
+            Ok(())
+        }
+        FindKeys::Unknown => Ok(()),
     }
 }
 

@@ -23,6 +23,8 @@ mod effects;
 mod error;
 mod expire;
 mod function;
+mod geo;
+mod geo_search;
 mod hash;
 mod hash_ex;
 mod hash_expire;

@@ -185,6 +185,15 @@ pub enum FindKeys {
         /// Distance between keys.
         step: usize,
     },
+    /// What follows the word, which stands at `from` or behind.
+    After {
+        /// The word, upper-case.
+        word: &'static str,
+        /// Where the options begin.
+        from: usize,
+    },
+    /// Their names are made while the command runs, which therefore locks everything.
+    Unknown,
 }
 
 impl KeySpec {
@@ -235,6 +244,21 @@ impl KeySpec {
         uses: &'static [&'static str],
     ) -> Self {
         Self::new(access, uses, FindKeys::Count { count_at, step })
+    }
+
+    /// The argument after `word`, which is among the arguments from `from` on.
+    pub const fn after(
+        word: &'static str,
+        from: usize,
+        access: &'static str,
+        uses: &'static [&'static str],
+    ) -> Self {
+        Self::new(access, uses, FindKeys::After { word, from })
+    }
+
+    /// Keys whose names no argument is.
+    pub const fn unknown(access: &'static str, uses: &'static [&'static str]) -> Self {
+        Self::new(access, uses, FindKeys::Unknown)
     }
 
     /// Its access words depend on the arguments.

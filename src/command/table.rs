@@ -3,9 +3,9 @@
 use super::error::CmdError;
 use super::spec::Command;
 use super::{
-    bitmap, client, config, connection, debug, expire, function, hash, hash_ex, hash_expire,
-    hash_import, hash_walk, hyperloglog, introspect, key, list, list_blocking, list_move, memory,
-    scan, server, set, set_algebra, string, string_numbers, string_ranges, zset,
+    bitmap, client, config, connection, debug, expire, function, geo, geo_search, hash, hash_ex,
+    hash_expire, hash_import, hash_walk, hyperloglog, introspect, key, list, list_blocking,
+    list_move, memory, scan, server, set, set_algebra, string, string_numbers, string_ranges, zset,
 };
 use crate::base::bytes;
 use crate::base::limits::ERROR_PREVIEW_MAX;
@@ -33,6 +33,8 @@ static FAMILIES: &[&[Command]] = &[
     zset::store::COMMANDS,
     zset::combine::COMMANDS,
     zset::draw::COMMANDS,
+    geo::COMMANDS,
+    geo_search::COMMANDS,
     key::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,
@@ -302,6 +304,7 @@ mod tests {
                     // A range up to the end may be empty, as PFMERGE's sources.
                     FindKeys::Range { first, last, .. } => first - usize::from(last < 0),
                     FindKeys::Count { count_at, .. } => count_at,
+                    FindKeys::After { .. } | FindKeys::Unknown => continue,
                 };
                 assert!(command.arity.unsigned_abs() as usize > first, "{name}");
             }

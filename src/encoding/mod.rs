@@ -7,6 +7,7 @@
 //! before anything reads them.
 
 pub mod field;
+pub mod geohash;
 pub mod hyperloglog;
 pub mod intset;
 pub mod listpack;

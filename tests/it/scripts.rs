@@ -64,6 +64,11 @@ fn expire() {
 }
 
 #[test]
+fn geo() {
+    run_family("geo");
+}
+
+#[test]
 fn hyperloglog() {
     run_family("hyperloglog");
 }

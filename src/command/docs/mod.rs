@@ -15,6 +15,7 @@
 
 pub mod bitmap;
 pub mod connection;
+pub mod geo;
 pub mod hash;
 pub mod hyperloglog;
 pub mod key;
@@ -327,6 +328,7 @@ static FAMILIES: &[&[Docs]] = &[
     hash::DOCS,
     set::DOCS,
     zset::DOCS,
+    geo::DOCS,
     key::DOCS,
     connection::DOCS,
     server::DOCS,
