@@ -233,6 +233,8 @@ pub enum CmdError {
     GeoFrom(String),
     #[error("ERR exactly one of BYRADIUS and BYBOX can be specified for {0}")]
     GeoBy(String),
+    #[error("ERR One or more scores can't be converted into double")]
+    SortScore,
     #[error("NOAUTH Authentication required.")]
     NoAuth,
     #[error(

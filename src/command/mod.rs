@@ -44,6 +44,7 @@ mod scan;
 mod server;
 mod set;
 mod set_algebra;
+mod sort;
 mod spec;
 mod string;
 mod string_numbers;

@@ -5,7 +5,8 @@ use super::spec::Command;
 use super::{
     bitmap, client, config, connection, debug, expire, function, geo, geo_search, hash, hash_ex,
     hash_expire, hash_import, hash_walk, hyperloglog, introspect, key, list, list_blocking,
-    list_move, memory, scan, server, set, set_algebra, string, string_numbers, string_ranges, zset,
+    list_move, memory, scan, server, set, set_algebra, sort, string, string_numbers, string_ranges,
+    zset,
 };
 use crate::base::bytes;
 use crate::base::limits::ERROR_PREVIEW_MAX;
@@ -36,6 +37,7 @@ static FAMILIES: &[&[Command]] = &[
     geo::COMMANDS,
     geo_search::COMMANDS,
     key::COMMANDS,
+    sort::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,
     connection::COMMANDS,

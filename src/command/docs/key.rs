@@ -16,6 +16,22 @@ const EXPIRE_HISTORY: &[(&str, &str)] =
     &[("7.0.0", "`NX`, `XX`, `GT` and `LT` make it depend on the present time to live.")];
 const TTL_HISTORY: &[(&str, &str)] = &[("2.8.0", "An absent key is answered by -2.")];
 
+const SORT_BY: Arg =
+    Arg::pattern("by-pattern").token("BY").display("pattern").key_spec(1).optional();
+const SORT_LIMIT: Arg =
+    Arg::block("limit", &[Arg::integer("offset"), Arg::integer("count")]).token("LIMIT").optional();
+const SORT_GET: Arg = Arg::pattern("get-pattern")
+    .token("GET")
+    .display("pattern")
+    .key_spec(1)
+    .optional()
+    .multiple_token();
+const SORT_ORDER: Arg =
+    Arg::one_of("order", &[Arg::flag("asc", "ASC"), Arg::flag("desc", "DESC")]).optional();
+const SORT_ALPHA: Arg = Arg::flag("sorting", "ALPHA").optional();
+const PER_SORTED: &str =
+    "O(N+M*log(M)), N being all elements and M those replied; O(N) where the order stays.";
+
 /// The generic family, by name.
 pub static DOCS: &[Docs] = &[
     key(
@@ -117,6 +133,28 @@ pub static DOCS: &[Docs] = &[
         Arg::integer("count").token("COUNT").optional(),
         Arg::string("type").token("TYPE").optional().since("6.0.0"),
     ]),
+    key(
+        "sort",
+        "1.0.0",
+        PER_SORTED,
+        "Sorts a list, set or sorted set, by itself or by other keys, and stores it if asked.",
+    )
+    .args(&[
+        KEY,
+        SORT_BY,
+        SORT_LIMIT,
+        SORT_GET,
+        SORT_ORDER,
+        SORT_ALPHA,
+        Arg::key("destination", 2).token("STORE").optional(),
+    ]),
+    key(
+        "sort_ro",
+        "7.0.0",
+        PER_SORTED,
+        "Sorts a list, set or sorted set, by itself or by other keys.",
+    )
+    .args(&[KEY, SORT_BY, SORT_LIMIT, SORT_GET, SORT_ORDER, SORT_ALPHA]),
     key(
         "touch",
         "3.2.1",

@@ -10,8 +10,8 @@
 //! renaming of anonymous groups included. What only Valkey has (DELIFEQ, most filters of CLIENT
 //! LIST and CLIENT KILL) stands with Valkey's version. Summaries and history are our own words.
 //!
-//! Invariants (tested below): names are unique and lower-case, an argument of kind `Key` and no
-//! other names a key spec, groups have members, leaves have none, a pure token has a token.
+//! Invariants (tested below): names are unique and lower-case, an argument of kind `Key` names a key
+//! spec and only a pattern may too, groups have members, leaves have none, a pure token has a token.
 
 pub mod bitmap;
 pub mod connection;
@@ -209,6 +209,13 @@ impl Arg {
         arg
     }
 
+    /// Names the key specification of the keys that a pattern stands for.
+    #[must_use]
+    pub const fn key_spec(mut self, key_spec: u8) -> Self {
+        self.key_spec = Some(key_spec);
+        self
+    }
+
     /// Sets the keyword before it.
     #[must_use]
     pub const fn token(mut self, token: &'static str) -> Self {
@@ -390,8 +397,13 @@ mod tests {
     fn every_key_argument_names_its_key_spec_and_no_other_does() {
         for docs in all() {
             walk(docs.arguments, &mut |arg| {
-                let is_key = arg.kind == ArgKind::Key;
-                assert_eq!(arg.key_spec.is_some(), is_key, "{} {}", docs.name, arg.name);
+                let named = arg.key_spec.is_some();
+                match arg.kind {
+                    ArgKind::Key => assert!(named, "{} {}", docs.name, arg.name),
+                    // Those of SORT stand for keys, those of KEYS and SCAN do not.
+                    ArgKind::Pattern => {}
+                    _ => assert!(!named, "{} {}", docs.name, arg.name),
+                }
             });
         }
     }
