@@ -118,7 +118,7 @@ impl<'a> Args<'a> {
     pub fn rest(
         &self,
         index: usize,
-    ) -> impl DoubleEndedIterator<Item = &'a [u8]> + Clone + use<'a> {
+    ) -> impl DoubleEndedIterator<Item = &'a [u8]> + ExactSizeIterator + Clone + use<'a> {
         let argv = self.argv;
         (index..argv.len()).map(move |i| argv.arg(i))
     }

@@ -1,5 +1,6 @@
 //! One entry of a listpack: what it holds, and its bytes.
 
+use crate::base::bytes;
 use crate::base::number::{format_i64, parse_i64};
 
 const TEXT_6: u8 = 0x80;
@@ -94,7 +95,7 @@ impl<'a> Needle<'a> {
     pub fn is(&self, item: Item<'_>) -> bool {
         match item {
             Item::Int(value) => self.integer == Some(value),
-            Item::Bytes(text) => text == self.text,
+            Item::Bytes(text) => bytes::equal(text, self.text),
         }
     }
 }

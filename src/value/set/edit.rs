@@ -49,9 +49,8 @@ impl<'a> SetMut<'a> {
         let limits = self.context.limits;
         let fits_list = count <= limits.set_max_listpack_entries();
         let fits_ints = count <= limits.set_max_intset_entries();
-        let is_empty = self.view().is_empty();
         match self.view() {
-            SetView::Ints(_) if is_empty => {
+            SetView::Ints(ints) if ints.is_empty() => {
                 if fits_ints && parse_i64(first).is_some() {
                     return;
                 }
@@ -73,26 +72,33 @@ impl<'a> SetMut<'a> {
     }
 
     /// Adds members; returns how many were not there.
-    pub fn extend<'m>(&mut self, members: impl Iterator<Item = &'m [u8]>) -> usize {
-        let (mut added, mut members) = (0, members);
-        loop {
-            let hasher = self.context.hasher;
-            if let Some(table) = self.table() {
+    pub fn extend<'m>(&mut self, members: impl ExactSizeIterator<Item = &'m [u8]>) -> usize {
+        let (mut added, mut members, hasher) = (0, members, self.context.hasher);
+        while let Some(member) = members.next() {
+            added += usize::from(self.insert(member));
+            if members.len() > 0
+                && let Some(table) = self.table()
+            {
                 return added + members.filter(|member| table.insert(member, hasher)).count();
             }
-            let Some(member) = members.next() else { return added };
-            added += usize::from(self.insert(member));
         }
+        added
     }
 
     /// Adds `member`; `false` if it was there.
     pub fn insert(&mut self, member: &[u8]) -> bool {
         match self.view() {
-            SetView::Ints(_) => match parse_i64(member) {
-                Some(value) => self.insert_int(value),
+            SetView::Ints(ints) => match parse_i64(member) {
+                Some(value) => {
+                    let gap = Gap::of(ints, value);
+                    gap.is_some_and(|gap| self.insert_int(value, gap))
+                }
                 None => self.insert_text(member),
             },
-            SetView::Listpack { list, .. } => list.find(member, 1).is_none() && self.append(member),
+            SetView::Listpack { list, count } => {
+                let (end, count) = (list.body().len(), count.unwrap_or_else(|| list.count()));
+                list.find(member, 1).is_none() && self.append(member, end, count)
+            }
             SetView::Table(_) => {
                 let hasher = self.context.hasher;
                 self.table().is_some_and(|table| table.insert(member, hasher))
@@ -103,29 +109,28 @@ impl<'a> SetMut<'a> {
     /// Adds a member that another set holds; `false` if it was there.
     pub fn insert_item(&mut self, item: Item<'_>) -> bool {
         match (item, self.view()) {
-            (Item::Int(value), SetView::Ints(_)) => self.insert_int(value),
+            (Item::Int(value), SetView::Ints(ints)) => {
+                let gap = Gap::of(ints, value);
+                gap.is_some_and(|gap| self.insert_int(value, gap))
+            }
             _ => self.insert(item.bytes(&mut [0; 20])),
         }
     }
 
-    /// Adds an integer to an intset.
-    fn insert_int(&mut self, value: i64) -> bool {
-        let SetView::Ints(ints) = self.view() else { unreachable!("the set is an intset") };
-        let (len, width) = (ints.len(), Width::of(value).max(ints.width()));
+    /// Adds an integer to an intset at its gap.
+    fn insert_int(&mut self, value: i64, gap: Gap) -> bool {
+        let Gap { index, len, width: before } = gap;
+        let width = Width::of(value).max(before);
         let limit = self.context.limits.set_max_intset_entries().min(INTSET_ENTRIES_MAX);
-        let index = match ints.find(value) {
-            Ok(_) => return false,
-            Err(index) => index,
-        };
         if len + 1 > limit || (len + 1) * width.bytes() > PACKED_LEN_MAX {
             self.convert_to_table();
             return self.insert(format_i64(value, &mut [0; 20]));
         }
         let (at, mut buf) = (index * width.bytes(), [0; 8]);
         let bytes = intset::encode(value, width, &mut buf);
-        if width == ints.width() {
+        if width == before {
             self.place.splice(at..at, bytes, len + 1);
-        } else {
+        } else if let SetView::Ints(ints) = self.view() {
             let mut body = ints.widened(width);
             body.splice(at..at, bytes.iter().copied());
             self.place.set_packed(form_of(width), &body, len + 1);
@@ -156,11 +161,9 @@ impl<'a> SetMut<'a> {
         self.insert(member)
     }
 
-    /// Adds a member that is not there to a listpack.
-    fn append(&mut self, member: &[u8]) -> bool {
-        let SetView::Listpack { list, .. } = self.view() else { unreachable!("it is a listpack") };
-        let (limits, count, end) = (self.context.limits, self.view().len(), list.body().len());
-        let encoded = Encoded::new(member);
+    /// Adds a member that is not there to a listpack of `count` members that ends at `end`.
+    fn append(&mut self, member: &[u8], end: usize, count: usize) -> bool {
+        let (limits, encoded) = (self.context.limits, Encoded::new(member));
         let fits = count < limits.set_max_listpack_entries()
             && member.len() <= limits.set_max_listpack_value()
             && end + encoded.len() <= PACKED_LEN_MAX;
@@ -299,6 +302,22 @@ impl<'a> SetMut<'a> {
             table.insert(item.bytes(&mut [0; 20]), self.context.hasher);
         }
         self.place.set_object(Value::Set(table));
+    }
+}
+
+/// Where an integer belongs that an intset does not have.
+struct Gap {
+    index: usize,
+    /// Integers that are there.
+    len: usize,
+    width: Width,
+}
+
+impl Gap {
+    #[inline]
+    fn of(ints: Ints<'_>, value: i64) -> Option<Self> {
+        let index = ints.find(value).err()?;
+        Some(Self { index, len: ints.len(), width: ints.width() })
     }
 }
 
