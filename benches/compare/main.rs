@@ -14,7 +14,7 @@
 //! ```
 //!
 //! Where a server's req/s times its CPU is well below one core, the client is the limit, and the CPU
-//! is the figure to compare. A wrong, missing or error reply fails the whole run. Linux only: it
+//! is the figure to compare. A test of two commands, such as sadd-spop, counts them as one request. A wrong, missing or error reply fails the whole run. Linux only: it
 //! reads procfs and pins threads. The default keys and sizes need about 3 GB of memory for every
 //! server.
 
@@ -24,6 +24,7 @@ mod options;
 mod report;
 mod requests;
 mod servers;
+mod workloads;
 
 use anyhow::{Context, Result};
 use std::time::Duration;
@@ -34,6 +35,7 @@ use options::Options;
 use report::{Cell, Report};
 use requests::{Batches, Dataset, Test, fill, verify};
 use servers::{Server, specs};
+use workloads::Data;
 
 /// Load before every measured span, for connections, caches and branch predictors.
 const WARMUP: Duration = Duration::from_millis(100);
@@ -77,19 +79,28 @@ fn main() -> Result<()> {
     report.finish(&options, &plan, &cores)
 }
 
-/// The datasets in the order they are loaded, each with the tests that run on it. INCR has its own:
-/// its values are counters, whatever the sizes asked for.
+/// The datasets in the order they are loaded, each with the tests that run on it.
 fn groups(options: &Options) -> Vec<(Dataset, Vec<Test>)> {
-    let (counting, storing): (Vec<Test>, Vec<Test>) =
-        options.tests.iter().partition(|&&test| test == Test::Incr);
+    let mut kinds: Vec<(&'static Data, Vec<Test>)> = Vec::new();
+    for &test in &options.tests {
+        match kinds.iter_mut().find(|(data, _)| std::ptr::eq(*data, test.data)) {
+            Some((_, tests)) => tests.push(test),
+            None => kinds.push((test.data, vec![test])),
+        }
+    }
     let mut groups = Vec::new();
     for &keys in &options.keys {
-        for &len in &options.sizes {
-            groups.push((Dataset { keys, value_len: Some(len) }, storing.clone()));
+        for (data, tests) in &kinds {
+            let sizes: Vec<Option<usize>> = if data.sized {
+                options.sizes.iter().copied().map(Some).collect()
+            } else {
+                vec![None]
+            };
+            for value_len in sizes {
+                groups.push((Dataset { keys, value_len, data }, tests.clone()));
+            }
         }
-        groups.push((Dataset { keys, value_len: None }, counting.clone()));
     }
-    groups.retain(|(_, tests)| !tests.is_empty());
     groups
 }
 
@@ -118,7 +129,7 @@ fn measure(
             let server = &servers[index];
             let sample = verify(server, &batches)
                 .and_then(|()| load::run(server, &batches, plan))
-                .with_context(|| format!("{}: {} at P={pipeline}", server.name, test.name()))?;
+                .with_context(|| format!("{}: {} at P={pipeline}", server.name, test.name))?;
             cell.samples[index].push(sample);
         }
     }

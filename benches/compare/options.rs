@@ -5,7 +5,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::requests::{KEYS_MAX, Test};
+use crate::requests::{KEYS_MAX, Test, default_tests, test_of};
 
 /// Loaded time of a whole run when no `--secs` is given; filling the servers comes on top.
 const BUDGET: Duration = Duration::from_secs(380);
@@ -40,7 +40,7 @@ impl Options {
         let matches = command().get_matches();
         let quick = matches.get_flag("quick");
         Self {
-            tests: list(&matches, "tests").unwrap_or_else(|| Test::ALL.to_vec()),
+            tests: list(&matches, "tests").unwrap_or_else(default_tests),
             pipelines: list(&matches, "pipeline").unwrap_or_else(|| vec![1, 16, 64]),
             sizes: list(&matches, "sizes").unwrap_or_else(|| by(quick, &[32], &[3, 32, 256])),
             keys: list(&matches, "keys")
@@ -84,7 +84,8 @@ fn command() -> Command {
     };
     Command::new("compare").about("Paired load on our server and others of the same protocol").args(
         [
-            values("tests", "NAME,..", "get, set, incr, mset [all]").value_parser(Test::parse),
+            values("tests", "NAME,..", "See workloads.rs [get,set,incr,mset]")
+                .value_parser(test_of),
             values("pipeline", "N,..", "Requests in one batch [1,16,64]").value_parser(count()),
             values("sizes", "BYTES,..", "Value lengths [3,32,256]").value_parser(count()),
             values("keys", "N,..", "Keys in the keyspace [100000,5000000]")

@@ -1,14 +1,14 @@
-//! What is sent: tests, the keyspace they run on, and their requests prepared ahead.
+//! What is sent: requests prepared ahead, and the filling of the servers they are sent to.
 //!
 //! Requests are laid out once per round as one long buffer of equal batches, so that the client
 //! only writes slices of it while the clock runs:
 //!
 //! ```text
-//! | batch 0: P requests | batch 1 | ... |      every request: template + random keys
+//! | batch 0: P requests | batch 1 | ... |      every request: template + random numbers
 //! ```
 //!
-//! Keys have a fixed width, values hold only `x`. So every batch of a test has the same length,
-//! every reply but INCR's is known in advance, and no good reply holds a `-`: one look for that
+//! Numbers have a fixed width, values hold only `x`. So every batch of a test has the same length,
+//! every reply but an integer has a known length, and no good reply holds a `-`: one look for that
 //! byte finds error replies and missing keys alike.
 
 use anyhow::{Context, Result, bail, ensure};
@@ -17,84 +17,48 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use crate::servers::Server;
+use crate::workloads::{Answer, Count, DEFAULTS, Data, WORKLOADS, Workload};
 
 /// The largest keyspace: what the digits of a key can number.
 pub(crate) const KEYS_MAX: u64 = 999_999_999_999;
-/// A key before its number is written into it.
-const KEY: &[u8] = b"key:000000000000";
-/// The part of [`KEY`] that is overwritten; nothing else in a request looks like it.
+/// A number before it is written; nothing else in a request looks like it.
 const NUMBER: &[u8] = b"000000000000";
 /// Prepared requests of one round: large against the processor's caches of keys, small to build.
 const PREPARED_BYTES: usize = 16 << 20;
 /// Batches prepared at least, however long they are.
 const PREPARED_BATCHES_MIN: usize = 64;
-/// Keys in one MSET of the test.
-const MSET_KEYS: usize = 10;
-/// Keys in one MSET while filling, and MSETs sent before their replies are read.
-const FILL_KEYS: u64 = 100;
-const FILL_PIPELINE: u64 = 10;
+/// Requests of a fill that are sent before their replies are read.
+const FILL_PIPELINE: u64 = 1_000;
 
-/// A command under load.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Test {
-    Get,
-    Set,
-    Incr,
-    Mset,
+/// A test by reference to its row.
+pub(crate) type Test = &'static Workload;
+
+/// The tests that run when none are named.
+pub(crate) fn default_tests() -> Vec<Test> {
+    WORKLOADS.iter().take(DEFAULTS).collect()
 }
 
-impl Test {
-    pub(crate) const ALL: [Self; 4] = [Self::Get, Self::Set, Self::Incr, Self::Mset];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Get => "get",
-            Self::Set => "set",
-            Self::Incr => "incr",
-            Self::Mset => "mset",
-        }
-    }
-
-    /// A test by its name; the error text is for the command line.
-    pub(crate) fn parse(name: &str) -> Result<Self, String> {
-        let test = Self::ALL.into_iter().find(|test| test.name() == name);
-        test.ok_or_else(|| "not one of get, set, incr, mset".to_owned())
-    }
-
-    fn template(self, value: &[u8]) -> Template {
-        match self {
-            Self::Get => Template::new(&[b"GET", KEY]),
-            Self::Set => Template::new(&[b"SET", KEY, value]),
-            Self::Incr => Template::new(&[b"INCR", KEY]),
-            Self::Mset => Template::mset(MSET_KEYS, value),
-        }
-    }
-
-    fn reply(self, value: &[u8]) -> Reply {
-        match self {
-            Self::Get => {
-                let mut text = format!("${}\r\n", value.len()).into_bytes();
-                text.extend_from_slice(value);
-                text.extend_from_slice(b"\r\n");
-                Reply::Text(text)
-            }
-            Self::Set | Self::Mset => Reply::Text(b"+OK\r\n".to_vec()),
-            Self::Incr => Reply::Integer,
-        }
-    }
+/// A test by its name; the error text is for the command line.
+pub(crate) fn test_of(name: &str) -> Result<Test, String> {
+    let test = WORKLOADS.iter().find(|test| test.name == name);
+    test.ok_or_else(|| {
+        let names: Vec<&str> = WORKLOADS.iter().map(|test| test.name).collect();
+        format!("not one of {}", names.join(", "))
+    })
 }
 
-/// A keyspace: keys 0 to `keys`, all present, with equal values.
+/// What servers hold: `keys` keys, numbered from 0, where the data has more than one.
 #[derive(Clone, Copy)]
 pub(crate) struct Dataset {
     pub(crate) keys: u64,
-    /// Bytes of every value; `None` for counters that start at zero.
+    /// Bytes of every value; `None` where the sizes asked for do not matter.
     pub(crate) value_len: Option<usize>,
+    pub(crate) data: &'static Data,
 }
 
 impl Dataset {
     fn value(&self) -> Vec<u8> {
-        self.value_len.map_or_else(|| b"0".to_vec(), |len| vec![b'x'; len])
+        vec![b'x'; self.value_len.unwrap_or(1)]
     }
 }
 
@@ -102,21 +66,38 @@ impl Dataset {
 pub(crate) enum Reply {
     /// Always these bytes.
     Text(Vec<u8>),
+    /// Always so many bytes.
+    Bytes(usize),
     /// One line with some integer.
     Integer,
 }
 
 impl Reply {
+    fn of(answer: Answer, value: &[u8]) -> Self {
+        match answer {
+            Answer::Ok => Self::Text(b"+OK\r\n".to_vec()),
+            Answer::Value => {
+                let mut text = format!("${}\r\n", value.len()).into_bytes();
+                text.extend_from_slice(value);
+                text.extend_from_slice(b"\r\n");
+                Self::Text(text)
+            }
+            Answer::Integer => Self::Integer,
+            Answer::Bytes(len) => Self::Bytes(len),
+        }
+    }
+
     /// What `requests` replies add up to in the unit of [`Reply::count`].
     fn owed(&self, requests: usize) -> usize {
         match self {
             Self::Text(text) => text.len() * requests,
+            Self::Bytes(len) => len * requests,
             Self::Integer => requests,
         }
     }
 
-    /// How much of the replies owed is in `received`, any part of the stream: bytes for a known
-    /// text, line ends for integers. An error reply or a missing key is an error.
+    /// How much of the replies owed is in `received`, any part of the stream: bytes where their
+    /// number is known, line ends for integers. An error reply or a missing key is an error.
     pub(crate) fn count(&self, received: &[u8]) -> Result<usize> {
         if let Some(at) = memchr(b'-', received) {
             let rest = &received[at.saturating_sub(1)..];
@@ -124,7 +105,7 @@ impl Reply {
             bail!("error reply or missing key: {:?}", String::from_utf8_lossy(text));
         }
         Ok(match self {
-            Self::Text(_) => received.len(),
+            Self::Text(_) | Self::Bytes(_) => received.len(),
             Self::Integer => memchr_iter(b'\n', received).count(),
         })
     }
@@ -144,15 +125,18 @@ impl Batches {
     /// Lays out batches with keys drawn at random; equal seeds give equal requests.
     pub(crate) fn prepare(test: Test, dataset: &Dataset, pipeline: usize, seed: u64) -> Self {
         let value = dataset.value();
-        let template = test.template(&value);
+        let template = Template::new(test.requests, &value);
         let batch_len = template.bytes.len() * pipeline;
         let batches = (PREPARED_BYTES / batch_len).max(PREPARED_BATCHES_MIN);
         let mut random = fastrand::Rng::with_seed(seed);
         let mut bytes = Vec::with_capacity(batches * batch_len);
         for _ in 0..batches * pipeline {
-            template.append(&mut bytes, || random.u64(..dataset.keys));
+            template.append(&mut bytes, |number| match number {
+                Number::Key => random.u64(..dataset.keys),
+                Number::Member => random.u64(..test.members),
+            });
         }
-        Self { bytes, batch_len, pipeline, reply: test.reply(&value) }
+        Self { bytes, batch_len, pipeline, reply: Reply::of(test.answer, &value) }
     }
 
     /// The batch that follows after `index` others, starting over at the end.
@@ -167,40 +151,59 @@ impl Batches {
     }
 }
 
-/// One encoded request and where the numbers of its keys stand.
+/// What a number in a request is.
+#[derive(Clone, Copy)]
+enum Number {
+    Key,
+    Member,
+}
+
+/// Encoded requests and where their numbers stand.
 struct Template {
     bytes: Vec<u8>,
     /// Offsets of the numbers, each as long as [`NUMBER`].
-    numbers: Vec<usize>,
+    numbers: Vec<(usize, Number)>,
 }
 
 impl Template {
-    fn new(args: &[&[u8]]) -> Self {
-        let bytes = encode(args);
-        let numbers = memmem::find_iter(&bytes, NUMBER).collect();
+    /// The requests as `workloads` writes them.
+    fn new(requests: &[&str], value: &[u8]) -> Self {
+        let (mut bytes, mut kinds) = (Vec::new(), Vec::new());
+        for request in requests {
+            let args: Vec<Vec<u8>> =
+                request.split_whitespace().map(|word| argument(word, value, &mut kinds)).collect();
+            bytes.extend(encode(&args.iter().map(Vec::as_slice).collect::<Vec<_>>()));
+        }
+        let numbers = memmem::find_iter(&bytes, NUMBER).zip(kinds).collect();
         Self { bytes, numbers }
     }
 
-    fn mset(keys: usize, value: &[u8]) -> Self {
-        let mut args: Vec<&[u8]> = vec![b"MSET"];
-        for _ in 0..keys {
-            args.extend([KEY, value]);
-        }
-        Self::new(&args)
-    }
-
-    /// Appends the request to `out` with `next_key` called for every key.
-    fn append(&self, out: &mut Vec<u8>, mut next_key: impl FnMut() -> u64) {
+    /// Appends the requests to `out` with `next` called for every number.
+    fn append(&self, out: &mut Vec<u8>, mut next: impl FnMut(Number) -> u64) {
         let start = out.len();
         out.extend_from_slice(&self.bytes);
-        for &at in &self.numbers {
-            let mut key = next_key();
+        for &(at, kind) in &self.numbers {
+            let mut number = next(kind);
             for digit in out[start + at..start + at + NUMBER.len()].iter_mut().rev() {
-                *digit = b'0' + (key % 10) as u8;
-                key /= 10;
+                *digit = b'0' + (number % 10) as u8;
+                number /= 10;
             }
         }
     }
+}
+
+/// A word of a request with the value filled in and zeros for the number, whose kind is noted.
+fn argument(word: &str, value: &[u8], kinds: &mut Vec<Number>) -> Vec<u8> {
+    if word == "{v}" {
+        return value.to_vec();
+    }
+    for (mark, kind) in [("{k}", Number::Key), ("{m}", Number::Member)] {
+        if let Some((before, after)) = word.split_once(mark) {
+            kinds.push(kind);
+            return [before.as_bytes(), NUMBER, after.as_bytes()].concat();
+        }
+    }
+    word.as_bytes().to_vec()
 }
 
 /// A request as an array of bulk strings.
@@ -216,34 +219,48 @@ pub(crate) fn encode(args: &[&[u8]]) -> Vec<u8> {
 
 /// Replaces what the server holds by the dataset.
 ///
-/// Every key is written twice: the second pass carries an incremental rehash of the server's table
-/// to its end, which would otherwise weigh on the first cells measured.
+/// It is written twice: the second pass carries an incremental rehash of the server's table to its
+/// end, which would otherwise weigh on the first cells measured.
 pub(crate) fn fill(server: &Server, dataset: &Dataset) -> Result<()> {
     server.expect(&["FLUSHALL", "SYNC"], "+OK")?;
     let mut stream = server.connect()?;
-    write_all_keys(&mut stream, dataset)?;
-    write_all_keys(&mut stream, dataset)
+    write_all(&mut stream, dataset)?;
+    write_all(&mut stream, dataset)
 }
 
-fn write_all_keys(stream: &mut TcpStream, dataset: &Dataset) -> Result<()> {
-    let value = dataset.value();
-    let request = Template::mset(FILL_KEYS as usize, &value);
-    // The last request may reach beyond the end: it starts over at key 0.
-    let requests = dataset.keys.div_ceil(FILL_KEYS);
-    let mut keys = (0..dataset.keys).cycle();
-    let mut next_key = || keys.next().expect("a cycle over at least one key never ends");
+fn write_all(stream: &mut TcpStream, dataset: &Dataset) -> Result<()> {
+    let template = Template::new(&[dataset.data.fill], &dataset.value());
+    let (total, keys) = match dataset.data.count {
+        Count::PerKey(times) => (times * dataset.keys, dataset.keys),
+        Count::Once(total) => (total, 1),
+    };
     let (mut sent, mut unread) = (0, 0);
-    while sent < requests || unread > 0 {
-        let batch = FILL_PIPELINE.min(requests - sent);
+    while sent < total || unread > 0 {
+        let batch = FILL_PIPELINE.min(total - sent);
         let mut bytes = Vec::new();
-        for _ in 0..batch {
-            request.append(&mut bytes, &mut next_key);
+        for request in sent..sent + batch {
+            template.append(&mut bytes, |number| match number {
+                Number::Key => request % keys,
+                Number::Member => request / keys,
+            });
         }
         stream.write_all(&bytes)?;
         // One batch stays outstanding, so that neither side waits for the other.
-        expect_replies(stream, &b"+OK\r\n".repeat(unread as usize))?;
+        expect_lines(stream, unread as usize)?;
         (sent, unread) = (sent + batch, batch);
     }
+    Ok(())
+}
+
+/// Reads that many replies of one line, none of them an error.
+fn expect_lines(stream: &mut TcpStream, count: usize) -> Result<()> {
+    let (mut lines, mut chunk) = (0, [0; 4096]);
+    while lines < count {
+        let n = stream.read(&mut chunk).context("reading replies")?;
+        ensure!(n > 0, "connection closed after {lines} replies");
+        lines += Reply::Integer.count(&chunk[..n])?;
+    }
+    ensure!(lines == count, "{lines} replies to {count} requests");
     Ok(())
 }
 
@@ -253,8 +270,17 @@ pub(crate) fn verify(server: &Server, batches: &Batches) -> Result<()> {
     stream.write_all(batches.batch(0))?;
     match &batches.reply {
         Reply::Text(text) => expect_replies(&mut stream, &text.repeat(batches.pipeline)),
+        Reply::Bytes(len) => expect_bytes(&mut stream, len * batches.pipeline),
         Reply::Integer => expect_integers(&mut stream, batches.pipeline),
     }
+}
+
+/// Reads that many bytes of replies, none of them an error or null.
+fn expect_bytes(stream: &mut TcpStream, len: usize) -> Result<()> {
+    let mut received = vec![0; len];
+    stream.read_exact(&mut received).context("reading replies")?;
+    Reply::Bytes(len).count(&received)?;
+    Ok(())
 }
 
 fn expect_replies(stream: &mut TcpStream, expected: &[u8]) -> Result<()> {

@@ -1,0 +1,116 @@
+//! The tests: what each sends, what answers it, and what the server holds before.
+//!
+//! A request is written as in a shell: `{k}` is the number of a key, `{m}` that of a member or
+//! element, both twelve digits, `{v}` a value. Two requests of one test are sent together and count
+//! as one: what the first adds the second takes, so that a test may run for as long as it likes.
+
+/// Members of a collection that a test adds to or reads from at random.
+const MEMBERS: u64 = 1_000;
+/// Members of the large sorted set.
+const LARGE: u64 = 1_000_000;
+
+/// A command, or two, under load.
+pub(crate) struct Workload {
+    pub(crate) name: &'static str,
+    /// What is sent.
+    pub(crate) requests: &'static [&'static str],
+    /// What one round of them is answered by.
+    pub(crate) answer: Answer,
+    /// `{m}` is below this.
+    pub(crate) members: u64,
+    pub(crate) data: &'static Data,
+}
+
+/// What answers a test.
+#[derive(Clone, Copy)]
+pub(crate) enum Answer {
+    /// `+OK`.
+    Ok,
+    /// The value, as a bulk string.
+    Value,
+    /// Some integer.
+    Integer,
+    /// Always so many bytes.
+    Bytes(usize),
+}
+
+/// What the server holds before a test.
+pub(crate) struct Data {
+    /// What is sent to make it; `{k}` takes turns, `{m}` grows by one when all keys had theirs.
+    pub(crate) fill: &'static str,
+    pub(crate) count: Count,
+    /// Whether values are as long as the sizes asked for, or counters that start at zero.
+    pub(crate) sized: bool,
+}
+
+/// How often a fill is sent.
+#[derive(Clone, Copy)]
+pub(crate) enum Count {
+    /// So many times for every key.
+    PerKey(u64),
+    /// So many times; there is one key.
+    Once(u64),
+}
+
+/// `$12` with twelve digits.
+const NUMBER_REPLY: usize = 19;
+/// `:0` or `:1`.
+const BIT_REPLY: usize = 4;
+
+static STRINGS: Data = Data { fill: "SET key:{k} {v}", count: Count::PerKey(1), sized: true };
+static COUNTERS: Data = Data { fill: "SET key:{k} 0", count: Count::PerKey(1), sized: false };
+static HASHES: Data = Data { fill: "HSET key:{k} f {v}", count: Count::PerKey(1), sized: true };
+static SETS: Data = Data { fill: "SADD key:{k} {m}", count: Count::PerKey(1), sized: false };
+static SMALL_SETS: Data = Data { fill: "SADD key:{k} {m}", count: Count::PerKey(10), sized: false };
+static ONE_SET: Data = Data { fill: "SADD large {m}", count: Count::Once(LARGE), sized: false };
+static ONE_HASH: Data = Data { fill: "HSET large {m} {v}", count: Count::Once(LARGE), sized: true };
+static BITS: Data = Data { fill: "SETBIT bits 8388607 1", count: Count::Once(1), sized: false };
+static COUNTED: Data = Data { fill: "PFADD key:{k} {m}", count: Count::PerKey(1), sized: false };
+
+/// All tests; those that run unless others are named come first.
+pub(crate) static WORKLOADS: &[Workload] = &[
+    one("get", &["GET key:{k}"], Answer::Value, &STRINGS),
+    one("set", &["SET key:{k} {v}"], Answer::Ok, &STRINGS),
+    one("incr", &["INCR key:{k}"], Answer::Integer, &COUNTERS),
+    one(
+        "mset",
+        &["MSET key:{k} {v} key:{k} {v} key:{k} {v} key:{k} {v} key:{k} {v} \
+           key:{k} {v} key:{k} {v} key:{k} {v} key:{k} {v} key:{k} {v}"],
+        Answer::Ok,
+        &STRINGS,
+    ),
+    one("hset", &["HSET key:{k} f {v}"], Answer::Integer, &HASHES),
+    one("hget", &["HGET key:{k} f"], Answer::Value, &HASHES),
+    large("hget-large", &["HGET large {m}"], Answer::Value, &ONE_HASH),
+    one("sadd", &["SADD key:{k} {m}"], Answer::Integer, &SETS),
+    one(
+        "sadd-spop",
+        &["SADD key:{k} {m}", "SPOP key:{k}"],
+        Answer::Bytes(BIT_REPLY + NUMBER_REPLY),
+        &SMALL_SETS,
+    ),
+    large("sismember-large", &["SISMEMBER large {m}"], Answer::Integer, &ONE_SET),
+    one("bitcount", &["BITCOUNT bits"], Answer::Integer, &BITS),
+    one("pfadd", &["PFADD key:{k} {m}"], Answer::Integer, &COUNTED),
+];
+
+/// How many of them run unless others are named.
+pub(crate) const DEFAULTS: usize = 4;
+
+const fn one(
+    name: &'static str,
+    requests: &'static [&'static str],
+    answer: Answer,
+    data: &'static Data,
+) -> Workload {
+    Workload { name, requests, answer, members: MEMBERS, data }
+}
+
+const fn large(
+    name: &'static str,
+    requests: &'static [&'static str],
+    answer: Answer,
+    data: &'static Data,
+) -> Workload {
+    Workload { name, requests, answer, members: LARGE, data }
+}
