@@ -24,17 +24,17 @@ const fn row(name: &'static str, arity: i32, handler: super::spec::Handler) -> C
 }
 
 pub(super) static COMMANDS: &[Command] = &[
-    row("hset", -4, hset).grow().keys(UPDATE),
-    row("hmset", -4, hmset).grow().keys(UPDATE),
-    row("hsetnx", 4, hsetnx).grow().keys(&[KeySpec::one("RW", &["insert"])]),
-    row("hget", 3, hget).read().keys(READ),
-    row("hmget", -3, hmget).read().keys(READ),
+    row("hset", -4, hset).element(2).grow().keys(UPDATE),
+    row("hmset", -4, hmset).element(2).grow().keys(UPDATE),
+    row("hsetnx", 4, hsetnx).element(2).grow().keys(&[KeySpec::one("RW", &["insert"])]),
+    row("hget", 3, hget).element(2).read().keys(READ),
+    row("hmget", -3, hmget).element(2).read().keys(READ),
     row("hlen", 2, hlen).read().keys(ASK),
-    row("hstrlen", 3, hstrlen).read().keys(ASK),
-    row("hexists", 3, hexists).read().keys(ASK),
-    row("hdel", -3, hdel).write().keys(&[KeySpec::one("RW", &["delete"])]),
-    row("hincrby", 4, hincrby).grow().keys(ACCESS_UPDATE),
-    row("hincrbyfloat", 4, hincrbyfloat).grow().keys(ACCESS_UPDATE),
+    row("hstrlen", 3, hstrlen).element(2).read().keys(ASK),
+    row("hexists", 3, hexists).element(2).read().keys(ASK),
+    row("hdel", -3, hdel).element(2).write().keys(&[KeySpec::one("RW", &["delete"])]),
+    row("hincrby", 4, hincrby).element(2).grow().keys(ACCESS_UPDATE),
+    row("hincrbyfloat", 4, hincrbyfloat).element(2).grow().keys(ACCESS_UPDATE),
 ];
 
 fn hset(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {

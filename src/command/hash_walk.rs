@@ -6,20 +6,17 @@ use super::args::Args;
 use super::context::{Ctx, Flow};
 use super::error::CmdError;
 use super::reading::reply_all;
-use super::scan::parse_cursor;
+use super::scan::{ScanOptions, parse_cursor};
 use super::spec::{Command, Group, KeySpec};
+use crate::base::bytes;
 use crate::base::limits::{RANDOM_REPEATS_MAX, WHOLE_REPLY_MAX};
 use crate::base::random::Random;
-use crate::base::{bytes, glob};
 use crate::encoding::field::Field;
 use crate::encoding::listpack::Item;
 use crate::encoding::table::Encode;
 use crate::keyspace::Key;
 use crate::resp::{ReplyBuf, write_bulk};
 use crate::value::{Hash, HashValue, HashView, Value, reply_item};
-
-/// How many fields HSCAN visits unless COUNT says otherwise.
-const COUNT_DEFAULT: usize = 10;
 
 /// Fields of a table are drawn one by one when there are this many times more than are wanted.
 const DRAW_FACTOR: usize = 3;
@@ -267,24 +264,15 @@ fn hscan(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         reply_scan(ctx.out, 0, 0);
         return Ok(Flow::Done);
     };
-    let (mut pattern, mut count, mut values) = (None, COUNT_DEFAULT, true);
-    let mut options = args.options(3);
-    while let Some(word) = options.word() {
-        match () {
-            () if bytes::is_word(word, "match") => pattern = Some(options.value()?),
-            () if bytes::is_word(word, "novalues") => values = false,
-            () if bytes::is_word(word, "count") => {
-                let value = options.integer()?;
-                count = usize::try_from(value).ok().filter(|n| *n > 0).ok_or(CmdError::Syntax)?;
-            }
-            () => return Err(CmdError::Syntax),
-        }
-    }
-    let pattern = pattern.filter(|pattern| *pattern != b"*");
+    let mut values = true;
+    let options = ScanOptions::parse(args.options(3), |word, _| {
+        let names_only = bytes::is_word(word, "novalues");
+        values &= !names_only;
+        Ok(names_only)
+    })?;
     let mut found = Vec::new();
-    let next = hash.scan(cursor, count, ctx.now_ms, |name, value| {
-        let mut digits = [0; 20];
-        if pattern.is_none_or(|p| glob::matches(p, name.bytes(&mut digits), false)) {
+    let next = hash.scan(cursor, options.count, ctx.now_ms, |name, value| {
+        if options.wants(name.bytes(&mut [0; 20])) {
             found.push((name, value));
         }
     });

@@ -300,6 +300,8 @@ pub struct Command {
     pub group: Group,
     /// Where its keys are.
     pub keys: &'static [KeySpec],
+    /// Which argument names an element of the collection at the key, for looking ahead; 0 is none.
+    pub element: usize,
     /// Refines `keys` where the arguments decide.
     pub keys_fn: Option<KeysFn>,
     /// What it locks.
@@ -324,6 +326,7 @@ impl Command {
             flags: Flags::NONE,
             group: Group::Generic,
             keys: &[],
+            element: 0,
             keys_fn: None,
             locks: Locks::Keys,
             serve: None,
@@ -368,6 +371,12 @@ impl Command {
     /// Sets where the keys are.
     pub const fn keys(mut self, keys: &'static [KeySpec]) -> Self {
         self.keys = keys;
+        self
+    }
+
+    /// Sets which argument names an element of the collection at the key.
+    pub const fn element(mut self, at: usize) -> Self {
+        self.element = at;
         self
     }
 

@@ -13,7 +13,7 @@ use crate::command::{
     Args, CmdError, CommandTable, Ctx, Effects, Flow, Job, KeyHash, Locks, Registered,
     ShutdownOptions, keys_of,
 };
-use crate::keyspace::{Access, Changes, DbView, Expired, ExpiredFields, LockSet, Trash};
+use crate::keyspace::{Access, Changes, DbView, Expired, ExpiredFields, Key, LockSet, Trash};
 use crate::observe::stats::LoopCounters;
 use crate::resp::{Argv, Mark, ReplyBuf};
 use crate::server::{Client, ClientFlags, Propagated, Server, Waiter, gate};
@@ -62,6 +62,15 @@ struct Plan<'t> {
     registered: Option<&'t Registered>,
     /// Its keys' range in the batch's list.
     keys: (u32, u32),
+}
+
+impl Plan<'_> {
+    /// Its only key, and which argument names an element of the collection there.
+    #[inline]
+    fn element(&self, keys: &[KeyHash]) -> Option<(KeyHash, usize)> {
+        let at = self.registered?.command.element;
+        (at != 0 && self.keys.1 == self.keys.0 + 1).then(|| (keys[self.keys.0 as usize], at))
+    }
 }
 
 /// Runs the requests of one event loop.
@@ -122,6 +131,7 @@ impl Executor {
         }
         if plans.len() > 1 {
             self.prefetch(client.db, &keys);
+            self.prefetch_elements(client.db, &plans, &keys, |at| batch.argv(buffer, from + at));
         }
         let tracks_latency = self.server.settings.latency_tracking.load(Relaxed);
         let mut now_ms = self.server.now_ms();
@@ -192,6 +202,35 @@ impl Executor {
     fn prefetch(&self, db: usize, keys: &[KeyHash]) {
         keys.iter().for_each(|key| self.server.keyspace.prefetch_bucket(db, key.hash));
         keys.iter().for_each(|key| self.server.keyspace.prefetch_entry(db, key.hash));
+    }
+
+    /// Asks for the elements that several requests in a row name of one collection. For single
+    /// requests that would cost more than it saves: most collections are small.
+    fn prefetch_elements<'a>(
+        &self,
+        db: usize,
+        plans: &[Plan<'_>],
+        keys: &[KeyHash],
+        argv: impl Fn(usize) -> Argv<'a>,
+    ) {
+        let mut start = 0;
+        while let Some(plan) = plans.get(start) {
+            let Some((key, _)) = plan.element(keys) else {
+                start += 1;
+                continue;
+            };
+            let same =
+                |plan: &&Plan<'_>| plan.element(keys).is_some_and(|(k, _)| k.hash == key.hash);
+            let run = plans[start..].iter().take_while(same).count();
+            if run > 1 {
+                let bytes = argv(start).arg(key.index as usize);
+                let elements = (start..start + run)
+                    .filter_map(|at| Some(argv(at).arg(plans[at].element(keys)?.1)));
+                let key = Key { bytes, hash: key.hash };
+                self.server.keyspace.prefetch_elements(db, key, elements);
+            }
+            start += run;
+        }
     }
 
     #[inline]

@@ -146,6 +146,21 @@ impl Keyspace {
         }
     }
 
+    /// Asks for the memory of elements of the collection at `key`; does nothing if the shard is busy.
+    pub fn prefetch_elements<'e>(
+        &self,
+        db: usize,
+        key: Key<'_>,
+        elements: impl Iterator<Item = &'e [u8]>,
+    ) {
+        let Some(shard) = self.shards[self.shard_of(key.hash)].0.try_lock() else { return };
+        let found =
+            shard.db(db).and_then(|table| table.view(table.find(key.hash, key.bytes)?).object());
+        if let Some(object) = found {
+            object.prefetch(elements);
+        }
+    }
+
     /// How accesses are remembered.
     #[inline]
     pub fn policy(&self) -> AccessPolicy {

@@ -145,6 +145,13 @@ impl Value {
         }
     }
 
+    /// Asks for the memory of elements that are about to be looked for.
+    pub fn prefetch<'e>(&self, elements: impl Iterator<Item = &'e [u8]>) {
+        if let Self::Hash(table) = self {
+            table.prefetch(elements);
+        }
+    }
+
     /// Whether a collection has no element.
     pub fn is_empty(&self) -> bool {
         match self {

@@ -8,12 +8,14 @@
 //! Must not know what the items are. Keeps: both forms look alike to callers; a full scan meets every
 //! item that stays, also across the change of form.
 
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::slot::Slot;
 use super::{CURSOR_BITS, Encode, NEVER, SharedReading, Table, Thin};
 use crate::base::bytes;
 use crate::base::hash::KeyHasher;
+use crate::base::limits::BATCH_COMMANDS_MAX;
 use crate::base::random::Random;
 
 /// Most items of the short form.
@@ -39,6 +41,12 @@ impl<T: Thin> Default for Bag<T> {
 }
 
 impl<T: Thin> Bag<T> {
+    /// An empty bag with room for `len` items, if those are few.
+    pub fn with_room(len: usize) -> Self {
+        let slots = Vec::with_capacity(if len > FEW_MAX { 0 } else { len });
+        Self { form: Form::Few(Few { slots, ..Few::default() }) }
+    }
+
     /// How many items there are.
     pub fn len(&self) -> usize {
         match &self.form {
@@ -91,6 +99,17 @@ impl<T: Thin> Bag<T> {
                 let hash = *hash.get_or_insert_with(|| many.hasher.hash(key));
                 many.table.find(hash, key).is_some()
             }
+        }
+    }
+
+    /// Asks for the memory of the items of `keys`, if they are many; those of one batch, so that the
+    /// processor waits for all at once.
+    pub fn prefetch<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
+        if let Form::Many(many) = &self.form {
+            let hashes: SmallVec<[u64; BATCH_COMMANDS_MAX]> =
+                keys.map(|key| many.hasher.hash(key)).collect();
+            hashes.iter().for_each(|hash| many.table.prefetch_bucket(*hash));
+            hashes.iter().for_each(|hash| many.table.prefetch_item(*hash));
         }
     }
 

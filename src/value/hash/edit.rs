@@ -193,7 +193,7 @@ fn merged<'p>(
 
 /// A table of the fields of a packed hash.
 fn table_of(packed: Packed<'_>, context: &EditContext<'_>) -> HashTable {
-    let mut table = HashTable::default();
+    let mut table = HashTable::with_room(count_of(packed));
     for (name, value) in pairs(packed) {
         let (mut digits, mut more_digits) = ([0; 20], [0; 20]);
         let value = NewFieldValue::Bytes(value.bytes(&mut more_digits));

@@ -20,6 +20,11 @@ pub struct HashTable {
 }
 
 impl HashTable {
+    /// An empty hash that is to get `len` fields.
+    pub fn with_room(len: usize) -> Self {
+        Self { fields: Bag::with_room(len) }
+    }
+
     /// How many fields there are, expired ones that nobody has removed included.
     pub fn len(&self) -> usize {
         self.fields.len()
@@ -39,6 +44,11 @@ impl HashTable {
     #[inline]
     pub fn get(&self, name: &[u8]) -> Option<FieldView<'_>> {
         self.fields.get(name)
+    }
+
+    /// Asks for the memory of the fields `names`; see [`Bag::prefetch`].
+    pub fn prefetch<'n>(&self, names: impl Iterator<Item = &'n [u8]>) {
+        self.fields.prefetch(names);
     }
 
     /// Visits every field.
