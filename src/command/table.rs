@@ -34,6 +34,7 @@ static FAMILIES: &[&[Command]] = &[
     zset::store::COMMANDS,
     zset::combine::COMMANDS,
     zset::draw::COMMANDS,
+    zset::blocking::COMMANDS,
     geo::COMMANDS,
     geo_search::COMMANDS,
     key::COMMANDS,

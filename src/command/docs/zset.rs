@@ -55,6 +55,38 @@ const COUNT_HISTORY: &[(&str, &str)] =
 /// The sorted-set family, by name.
 pub static DOCS: &[Docs] = &[
     zset(
+        "bzmpop",
+        "7.0.0",
+        "O(K+M*log(N)), K being the number of keys, N the size of the sorted set and M the members taken.",
+        "Takes members with the lowest or highest scores out of the first sorted set that is there; \
+         waits until one is.",
+    )
+    .args(&[
+        Arg::double("timeout"),
+        NUMKEYS,
+        KEY.multiple(),
+        WHERE,
+        COUNT.token("COUNT").optional(),
+    ]),
+    zset(
+        "bzpopmax",
+        "5.0.0",
+        "O(log(N)), N being the size of the sorted set.",
+        "Takes the member with the highest score of the first sorted set that is there; waits until \
+         one is.",
+    )
+    .history(&[("6.0.0", "`timeout` may have decimals.")])
+    .args(&[KEY.multiple(), Arg::double("timeout")]),
+    zset(
+        "bzpopmin",
+        "5.0.0",
+        "O(log(N)), N being the size of the sorted set.",
+        "Takes the member with the lowest score of the first sorted set that is there; waits until \
+         one is.",
+    )
+    .history(&[("6.0.0", "`timeout` may have decimals.")])
+    .args(&[KEY.multiple(), Arg::double("timeout")]),
+    zset(
         "zadd",
         "1.2.0",
         "O(log(N)) for each member, N being the size of the sorted set.",

@@ -1,6 +1,7 @@
 //! Commands that take members from an end of a sorted set, or choose some at random.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use super::super::args::Args;
 use super::super::context::{Ctx, Flow};
@@ -117,13 +118,13 @@ pub(in super::super) fn take(
 /// The keys of ZMPOP and what to take from the first of them that is there.
 pub(in super::super) struct Pop {
     /// Index of the first key.
-    pub(in super::super) first: usize,
+    first: usize,
     /// How many keys there are.
-    pub(in super::super) keys: usize,
+    keys: usize,
     /// The end.
-    pub(in super::super) from: Where,
+    from: Where,
     /// Most members to take.
-    pub(in super::super) count: usize,
+    count: usize,
 }
 
 impl Pop {
@@ -148,32 +149,33 @@ impl Pop {
         Ok(Self { first, keys, from, count: count.unwrap_or(1) })
     }
 
-    /// Takes the members of the first key that is there and replies them; `false` if none is.
-    pub(in super::super) fn run(
-        &self,
-        ctx: &mut Ctx<'_>,
-        args: &Args<'_>,
-    ) -> Result<bool, CmdError> {
-        for at in self.first..self.first + self.keys {
-            let key = args.key(at);
-            let Some(mut zset) = ctx.db.write::<ZSet>(key)? else { continue };
-            let count = self.count.min(zset.view().len());
-            ctx.out.array(2);
-            ctx.out.bulk(key.bytes);
-            ctx.out.array(count);
-            take(ctx.out, &mut zset, self.from, count, true);
-            drop(zset);
-            self.from.propagate(ctx, key, count);
-            return Ok(true);
-        }
-        Ok(false)
+    /// The indexes of the keys.
+    pub(in super::super) fn indexes(&self) -> Range<usize> {
+        self.first..self.first + self.keys
+    }
+
+    /// Takes the members of `key` and replies them; `false` if it is not there.
+    pub(in super::super) fn run(&self, ctx: &mut Ctx<'_>, key: Key<'_>) -> Result<bool, CmdError> {
+        let Some(mut zset) = ctx.db.write::<ZSet>(key)? else { return Ok(false) };
+        let count = self.count.min(zset.view().len());
+        ctx.out.array(2);
+        ctx.out.bulk(key.bytes);
+        ctx.out.array(count);
+        take(ctx.out, &mut zset, self.from, count, true);
+        drop(zset);
+        self.from.propagate(ctx, key, count);
+        Ok(true)
     }
 }
 
 fn zmpop(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
-    if !Pop::parse(args, 1)?.run(ctx, args)? {
-        ctx.out.null_array();
+    let plan = Pop::parse(args, 1)?;
+    for at in plan.indexes() {
+        if plan.run(ctx, args.key(at))? {
+            return Ok(Flow::Done);
+        }
     }
+    ctx.out.null_array();
     Ok(Flow::Done)
 }
 

@@ -1,5 +1,6 @@
 //! Sorted-set commands: members one by one here, ranges, combinations and draws in files of their own.
 
+pub(super) mod blocking;
 pub(super) mod combine;
 pub(super) mod draw;
 mod options;
