@@ -403,7 +403,7 @@ mod tests {
         assert_eq!(&stored.text(), b"sqc8b49rny0");
         let catania = Position::of_score(at(15.087269, 37.502669).score());
         assert_eq!(&catania.text(), b"sqdtr74hyu0");
-        assert_eq!(stored.distance(catania), 166_274.151_561_360_4);
+        assert_eq!(stored.distance(catania), 166_274.151_569_600_33);
         assert_eq!(at(180.0, 85.05112878).score(), 13_510_798_882_111_488.0);
         assert_eq!(at(-180.0, -85.05112878).score(), 0.0);
     }
