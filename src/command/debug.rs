@@ -25,6 +25,10 @@ pub(super) static COMMANDS: &[Command] = &[Command::new("debug", -2, debug)
 const HELP: &[&str] = &[
     "CONFIG-REWRITE-FORCE-ALL",
     "    Write all directives into the configuration file, defaults too.",
+    "DIGEST",
+    "    Show a number for all that the databases hold.",
+    "DIGEST-VALUE <key> [<key> ...]",
+    "    Show a number for the value of each <key>.",
     "LOG <message>",
     "    Write <message> to the log.",
     "OBJECT <key>",
@@ -62,6 +66,8 @@ fn debug(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
             tracing::warn!("DEBUG LOG: {}", bytes::preview(args.get(2), ERROR_PREVIEW_MAX));
             ctx.out.ok();
         }
+        "digest" if len == 2 => super::digest::digest(ctx),
+        "digest-value" if len > 2 => super::digest::digest_value(ctx, args)?,
         "config-rewrite-force-all" if len == 2 => {
             rewritten(ctx.server.config.read().rewrite_all())?;
             ctx.out.ok();

@@ -18,6 +18,7 @@ mod config;
 mod connection;
 mod context;
 mod debug;
+mod digest;
 pub mod docs;
 mod effects;
 mod error;
