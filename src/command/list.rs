@@ -1,14 +1,17 @@
 //! List commands on one key.
 
 use std::ops::Range;
+use std::time::Instant;
 
 use super::args::Args;
-use super::context::{Ctx, Flow};
+use super::context::{Ctx, Flow, Job};
 use super::error::CmdError;
 use super::spec::{Command, Group, KeySpec};
+use crate::base::limits::{BACKGROUND_SLICE, WHOLE_REPLY_MAX};
 use crate::base::{bytes, number};
 use crate::encoding::End;
 use crate::encoding::listpack::{Item, Needle};
+use crate::encoding::quicklist::Quicklist;
 use crate::keyspace::Event;
 use crate::resp::ReplyBuf;
 use crate::value::{List, ListView, reply_item};
@@ -173,8 +176,40 @@ fn lrange(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     };
     let range = range_of(bounds, list.len());
     ctx.out.array(range.len());
+    if range.len() > WHOLE_REPLY_MAX
+        && let ListView::Large(items) = list
+    {
+        let (items, left) = items.share(range);
+        return Ok(Flow::Work(Box::new(ReplyRange { items, left })));
+    }
     list.walk(range, End::Head, |item| reply(ctx.out, item));
     Ok(Flow::Done)
+}
+
+/// What is left of a long reply: the items as they were when the command began, as whoever changes
+/// a node that is shared takes a copy.
+#[derive(Debug)]
+struct ReplyRange {
+    items: Quicklist,
+    left: Range<usize>,
+}
+
+impl Job for ReplyRange {
+    fn key(&self) -> Option<&[u8]> {
+        None
+    }
+
+    fn step(&mut self, ctx: &mut Ctx<'_>) -> Result<bool, CmdError> {
+        /// Items that are replied between two looks at the time.
+        const STEP: usize = 256;
+        let start = Instant::now();
+        while !self.left.is_empty() && start.elapsed() < BACKGROUND_SLICE {
+            let end = self.left.end.min(self.left.start + STEP);
+            self.items.walk(self.left.start..end, End::Head, |item| reply(ctx.out, item));
+            self.left.start = end;
+        }
+        Ok(self.left.is_empty())
+    }
 }
 
 /// The indexes from a start to a stop, both included and from the end if negative, as far as a list

@@ -86,6 +86,31 @@ fn a_large_hash_is_replied_as_it_was() {
 }
 
 #[test]
+fn a_long_list_is_replied_as_it_was() {
+    let server = Server::start(&["--threads", "2"]);
+    let expected: Vec<Vec<u8>> = (0..LEN).map(|n| name(n).into_bytes()).collect();
+    let disturbances: [&[&[&str]]; 4] = [
+        &[&["DEL", "big"]],
+        &[&["LPUSH", "big", "new"], &["LSET", "big", "30000", "new"], &["RPOP", "big", "1000"]],
+        &[&["LTRIM", "big", "30000", "30001"], &["LREM", "big", "0", "element:30000"]],
+        &[&["CONFIG", "SET", "list-compress-depth", "1"], &["FLUSHALL"]],
+    ];
+    for requests in disturbances {
+        let mut conn = server.connect();
+        conn.call(&["FLUSHALL"]);
+        fill(&mut conn, "RPUSH", "big", |n| vec![name(n)]);
+        let items = read_while(&server, &["LRANGE", "big", "0", "-1"], |conn| {
+            requests.iter().for_each(|request| drop(conn.call(request)));
+        });
+        assert!(items == expected, "{requests:?}");
+        conn.call(&["DEL", "big"]);
+        fill(&mut conn, "RPUSH", "big", |n| vec![name(n)]);
+        let items = read_while(&server, &["LRANGE", "big", "10", "-10"], |_| {});
+        assert!(items == expected[10..LEN - 9], "{requests:?}");
+    }
+}
+
+#[test]
 fn others_are_served_while_a_large_value_is_replied() {
     let server = Server::start(&["--threads", "1"]);
     let mut conn = server.connect();

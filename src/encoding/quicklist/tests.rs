@@ -168,6 +168,12 @@ proptest! {
         let range = from..(from + count).min(model.len());
         let mut expected: Vec<_> = model.range(range.clone()).cloned().collect();
         prop_assert_eq!(&collect(&list, range.clone(), End::Head), &expected);
+        if !range.is_empty() {
+            let (mut part, within) = list.share(range.clone());
+            prop_assert_eq!(&collect(&part, within.clone(), End::Head), &expected);
+            part.remove(within);
+            prop_assert!(part.len() < 2 * list.nodes.iter().map(|link| link.count).max().unwrap());
+        }
         expected.reverse();
         prop_assert_eq!(&collect(&list, range, End::Tail), &expected);
     }

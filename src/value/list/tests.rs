@@ -1,3 +1,5 @@
+//! Lists against `VecDeque`, and when which encoding is reported.
+
 use std::collections::VecDeque;
 
 use proptest::prelude::*;
