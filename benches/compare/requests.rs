@@ -17,7 +17,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use crate::servers::Server;
-use crate::workloads::{Answer, Count, DEFAULTS, Data, WORKLOADS, Workload};
+use crate::workloads::{Answer, Count, DEFAULTS, DIGIT_REPLY, Data, WORKLOADS, Workload};
 
 /// The largest keyspace: what the digits of a key can number.
 pub(crate) const KEYS_MAX: u64 = 999_999_999_999;
@@ -76,13 +76,9 @@ impl Reply {
     fn of(answer: Answer, value: &[u8]) -> Self {
         match answer {
             Answer::Ok => Self::Text(b"+OK\r\n".to_vec()),
-            Answer::Value => {
-                let mut text = format!("${}\r\n", value.len()).into_bytes();
-                text.extend_from_slice(value);
-                text.extend_from_slice(b"\r\n");
-                Self::Text(text)
-            }
+            Answer::Value => Self::Text(bulk(value)),
             Answer::Integer => Self::Integer,
+            Answer::LengthAndValue => Self::Bytes(DIGIT_REPLY + bulk(value).len()),
             Answer::Bytes(len) => Self::Bytes(len),
         }
     }
@@ -133,7 +129,7 @@ impl Batches {
         for _ in 0..batches * pipeline {
             template.append(&mut bytes, |number| match number {
                 Number::Key => random.u64(..dataset.keys),
-                Number::Member => random.u64(..test.members),
+                Number::SameKey | Number::Member => random.u64(..test.members),
             });
         }
         Self { bytes, batch_len, pipeline, reply: Reply::of(test.answer, &value) }
@@ -152,10 +148,12 @@ impl Batches {
 }
 
 /// What a number in a request is.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Number {
     Key,
     Member,
+    /// The key before it: the second request of a test takes from where the first one added.
+    SameKey,
 }
 
 /// Encoded requests and where their numbers stand.
@@ -169,9 +167,14 @@ impl Template {
     /// The requests as `workloads` writes them.
     fn new(requests: &[&str], value: &[u8]) -> Self {
         let (mut bytes, mut kinds) = (Vec::new(), Vec::new());
-        for request in requests {
+        for (index, request) in requests.iter().enumerate() {
+            let first = kinds.len();
             let args: Vec<Vec<u8>> =
                 request.split_whitespace().map(|word| argument(word, value, &mut kinds)).collect();
+            for kind in kinds[first..].iter_mut().filter(|kind| index > 0 && **kind == Number::Key)
+            {
+                *kind = Number::SameKey;
+            }
             bytes.extend(encode(&args.iter().map(Vec::as_slice).collect::<Vec<_>>()));
         }
         let numbers = memmem::find_iter(&bytes, NUMBER).zip(kinds).collect();
@@ -182,8 +185,10 @@ impl Template {
     fn append(&self, out: &mut Vec<u8>, mut next: impl FnMut(Number) -> u64) {
         let start = out.len();
         out.extend_from_slice(&self.bytes);
+        let mut key = 0;
         for &(at, kind) in &self.numbers {
-            let mut number = next(kind);
+            let mut number = if kind == Number::SameKey { key } else { next(kind) };
+            key = if kind == Number::Key { number } else { key };
             for digit in out[start + at..start + at + NUMBER.len()].iter_mut().rev() {
                 *digit = b'0' + (number % 10) as u8;
                 number /= 10;
@@ -204,6 +209,12 @@ fn argument(word: &str, value: &[u8], kinds: &mut Vec<Number>) -> Vec<u8> {
         }
     }
     word.as_bytes().to_vec()
+}
+
+/// A value as a bulk string.
+fn bulk(value: &[u8]) -> Vec<u8> {
+    let head = format!("${}\r\n", value.len());
+    [head.as_bytes(), value, b"\r\n"].concat()
 }
 
 /// A request as an array of bulk strings.
@@ -234,33 +245,34 @@ fn write_all(stream: &mut TcpStream, dataset: &Dataset) -> Result<()> {
         Count::PerKey(times) => (times * dataset.keys, dataset.keys),
         Count::Once(total) => (total, 1),
     };
-    let (mut sent, mut unread) = (0, 0);
-    while sent < total || unread > 0 {
+    let (mut sent, mut answered) = (0, 0);
+    while sent < total {
         let batch = FILL_PIPELINE.min(total - sent);
         let mut bytes = Vec::new();
         for request in sent..sent + batch {
             template.append(&mut bytes, |number| match number {
-                Number::Key => request % keys,
+                Number::Key | Number::SameKey => request % keys,
                 Number::Member => request / keys,
             });
         }
         stream.write_all(&bytes)?;
         // One batch stays outstanding, so that neither side waits for the other.
-        expect_lines(stream, unread as usize)?;
-        (sent, unread) = (sent + batch, batch);
+        read_lines(stream, &mut answered, sent)?;
+        sent += batch;
     }
+    read_lines(stream, &mut answered, total)?;
+    ensure!(answered == total, "{answered} replies to {total} requests");
     Ok(())
 }
 
-/// Reads that many replies of one line, none of them an error.
-fn expect_lines(stream: &mut TcpStream, count: usize) -> Result<()> {
-    let (mut lines, mut chunk) = (0, [0; 4096]);
-    while lines < count {
+/// Reads until at least `wanted` replies of one line have come, none of them an error.
+fn read_lines(stream: &mut TcpStream, answered: &mut u64, wanted: u64) -> Result<()> {
+    let mut chunk = [0; 4096];
+    while *answered < wanted {
         let n = stream.read(&mut chunk).context("reading replies")?;
-        ensure!(n > 0, "connection closed after {lines} replies");
-        lines += Reply::Integer.count(&chunk[..n])?;
+        ensure!(n > 0, "connection closed after {answered} replies");
+        *answered += Reply::Integer.count(&chunk[..n])? as u64;
     }
-    ensure!(lines == count, "{lines} replies to {count} requests");
     Ok(())
 }
 

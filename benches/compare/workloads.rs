@@ -30,6 +30,8 @@ pub(crate) enum Answer {
     Value,
     /// Some integer.
     Integer,
+    /// A length of one digit, and the value as a bulk string.
+    LengthAndValue,
     /// Always so many bytes.
     Bytes(usize),
 }
@@ -54,14 +56,22 @@ pub(crate) enum Count {
 
 /// `$12` with twelve digits.
 const NUMBER_REPLY: usize = 19;
-/// `:0` or `:1`.
-const BIT_REPLY: usize = 4;
+/// `$14` with `m:` and twelve digits.
+const MEMBER_REPLY: usize = 21;
+/// `:` with one digit.
+pub(crate) const DIGIT_REPLY: usize = 4;
 
 static STRINGS: Data = Data { fill: "SET key:{k} {v}", count: Count::PerKey(1), sized: true };
 static COUNTERS: Data = Data { fill: "SET key:{k} 0", count: Count::PerKey(1), sized: false };
+static LISTS: Data = Data { fill: "RPUSH key:{k} {v}", count: Count::PerKey(2), sized: true };
+static ONE_LIST: Data = Data { fill: "RPUSH large {m}", count: Count::Once(600), sized: false };
 static HASHES: Data = Data { fill: "HSET key:{k} f {v}", count: Count::PerKey(1), sized: true };
 static SETS: Data = Data { fill: "SADD key:{k} {m}", count: Count::PerKey(1), sized: false };
 static SMALL_SETS: Data = Data { fill: "SADD key:{k} {m}", count: Count::PerKey(10), sized: false };
+static ZSETS: Data =
+    Data { fill: "ZADD key:{k} {m} m:{m}", count: Count::PerKey(10), sized: false };
+static ONE_ZSET: Data =
+    Data { fill: "ZADD large {m} m:{m}", count: Count::Once(LARGE), sized: false };
 static ONE_SET: Data = Data { fill: "SADD large {m}", count: Count::Once(LARGE), sized: false };
 static ONE_HASH: Data = Data { fill: "HSET large {m} {v}", count: Count::Once(LARGE), sized: true };
 static BITS: Data = Data { fill: "SETBIT bits 8388607 1", count: Count::Once(1), sized: false };
@@ -79,6 +89,9 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         Answer::Ok,
         &STRINGS,
     ),
+    one("lpush-rpop", &["LPUSH key:{k} {v}", "RPOP key:{k}"], Answer::LengthAndValue, &LISTS),
+    one("lrange-100", &["LRANGE large 0 99"], Answer::Bytes(6 + 100 * NUMBER_REPLY), &ONE_LIST),
+    one("lrange-600", &["LRANGE large 0 599"], Answer::Bytes(6 + 600 * NUMBER_REPLY), &ONE_LIST),
     one("hset", &["HSET key:{k} f {v}"], Answer::Integer, &HASHES),
     one("hget", &["HGET key:{k} f"], Answer::Value, &HASHES),
     large("hget-large", &["HGET large {m}"], Answer::Value, &ONE_HASH),
@@ -86,10 +99,13 @@ pub(crate) static WORKLOADS: &[Workload] = &[
     one(
         "sadd-spop",
         &["SADD key:{k} {m}", "SPOP key:{k}"],
-        Answer::Bytes(BIT_REPLY + NUMBER_REPLY),
+        Answer::Bytes(DIGIT_REPLY + NUMBER_REPLY),
         &SMALL_SETS,
     ),
     large("sismember-large", &["SISMEMBER large {m}"], Answer::Integer, &ONE_SET),
+    one("zadd", &["ZADD key:{k} {m} m:{m}"], Answer::Integer, &ZSETS),
+    one("zrange", &["ZRANGE key:{k} 0 9"], Answer::Bytes(5 + 10 * MEMBER_REPLY), &ZSETS),
+    large("zadd-large", &["ZADD large {m} m:{m}"], Answer::Integer, &ONE_ZSET),
     one("bitcount", &["BITCOUNT bits"], Answer::Integer, &BITS),
     one("pfadd", &["PFADD key:{k} {m}"], Answer::Integer, &COUNTED),
 ];
