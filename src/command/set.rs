@@ -31,10 +31,10 @@ const TAKE: &[KeySpec] = &[KeySpec::one("RW", &["access", "delete"])];
 const ANY_OUTPUT: &[&str] = &["nondeterministic_output"];
 
 pub(super) static COMMANDS: &[Command] = &[
-    set("sadd", -3, sadd).grow().fast().keys(INSERT),
-    set("srem", -3, srem).write().fast().keys(DELETE),
-    set("sismember", 3, sismember).read().fast().keys(ASK),
-    set("smismember", -3, smismember).read().fast().keys(READ),
+    set("sadd", -3, sadd).element(2).grow().fast().keys(INSERT),
+    set("srem", -3, srem).element(2).write().fast().keys(DELETE),
+    set("sismember", 3, sismember).element(2).read().fast().keys(ASK),
+    set("smismember", -3, smismember).element(2).read().fast().keys(READ),
     set("scard", 2, scard).read().fast().keys(ASK),
     set("smembers", 2, smembers).read().keys(READ).tips(&["nondeterministic_output_order"]),
     set("spop", -2, spop).write().fast().keys(TAKE).tips(ANY_OUTPUT),

@@ -47,6 +47,11 @@ impl SetTable {
         self.members.contains(member, hash)
     }
 
+    /// Asks for the memory of `members`; see [`Bag::prefetch`].
+    pub fn prefetch<'m>(&self, members: impl Iterator<Item = &'m [u8]>) {
+        self.members.prefetch(members);
+    }
+
     /// Adds `member`; `false` if it was there.
     #[inline]
     pub fn insert(&mut self, member: &[u8], hasher: &KeyHasher) -> bool {

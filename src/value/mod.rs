@@ -147,8 +147,10 @@ impl Value {
 
     /// Asks for the memory of elements that are about to be looked for.
     pub fn prefetch<'e>(&self, elements: impl Iterator<Item = &'e [u8]>) {
-        if let Self::Hash(table) = self {
-            table.prefetch(elements);
+        match self {
+            Self::Hash(table) => table.prefetch(elements),
+            Self::Set(table) => table.prefetch(elements),
+            _ => {}
         }
     }
 
