@@ -201,12 +201,16 @@ fn hincrby(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let (name, now_ms) = (args.get(2), ctx.now_ms);
     let delta = args.integer(3)?;
     let mut hash = ctx.db.write_or_create::<Hash>(args.key(1))?;
-    let current = match live(hash.view(), name, now_ms) {
-        Some(value) => value.integer().ok_or(CmdError::HashNotInteger)?,
-        None => 0,
+    let found = hash.view().get(name);
+    let expired = found.is_some_and(|value| value.is_expired(now_ms));
+    let current = match found {
+        Some(value) if !expired => value.integer().ok_or(CmdError::HashNotInteger)?,
+        _ => 0,
     };
     let sum = current.checked_add(delta).ok_or(CmdError::Overflow)?;
-    drop_expired(&mut hash, name, now_ms);
+    if expired {
+        drop_expired(&mut hash, name, now_ms);
+    }
     let mut digits = [0; 20];
     let text = NewFieldValue::Bytes(number::format_i64(sum, &mut digits));
     hash.edit().set(name, text, FieldTtl::Keep);

@@ -178,8 +178,13 @@ fn merged<'p>(
     for (name, value) in fields {
         match value_of(&body, name) {
             Some(at) => {
+                entry.clear();
                 encode(value.bytes(), &mut entry);
-                body.splice(at, entry.drain(..));
+                if at.len() == entry.len() {
+                    body[at].copy_from_slice(&entry);
+                } else {
+                    body.splice(at, entry.iter().copied());
+                }
             }
             None => {
                 encode(name, &mut body);
