@@ -74,6 +74,24 @@ fn writes_propagate_as_they_came() {
 }
 
 #[test]
+fn places_travel_as_scores_and_counts_as_commands() {
+    let commands = Bench::new().propagated(
+        "GEOADD g CH 13.361389 38.115556 a\nGEOADD g NX 1 1 a\nPFADD h a\nPFADD h a\nPFCOUNT h\n\
+         PFCOUNT h\nSETBIT s 1 0\nSETBIT s 1 0\nBITFIELD s GET u8 0\nBITFIELD s SET u8 0 0\n\
+         PFDEBUG TODENSE h\nPFDEBUG GETREG h\nGEORADIUS g 0 0 1 m STORE d\nSORT g BY x STORE d\n",
+    );
+    let expected = [
+        "0: ZADD g CH 3479099956230698 a",
+        "0: PFADD h a",
+        "0: PFCOUNT h",
+        "0: SETBIT s 1 0",
+        "0: PFDEBUG TODENSE h",
+        "0: SORT g BY x STORE d",
+    ];
+    assert_eq!(commands, expected);
+}
+
+#[test]
 fn conditions_and_results_propagate_as_plain_writes() {
     let mut bench = Bench::new();
     assert_eq!(bench.propagated("SET k v NX\nSET k w IFEQ v GET\n"), ["0: SET k v", "0: SET k w"]);
