@@ -9,7 +9,7 @@ const RADIUS: Arg = Arg::double("radius");
 const MEMBER: Arg = Arg::string("member");
 const UNIT: Arg = Arg::one_of(
     "unit",
-    &[Arg::flag("m", "m"), Arg::flag("km", "km"), Arg::flag("ft", "ft"), Arg::flag("mi", "mi")],
+    &[Arg::flag("m", "M"), Arg::flag("km", "KM"), Arg::flag("ft", "FT"), Arg::flag("mi", "MI")],
 );
 const WITHCOORD: Arg = Arg::flag("withcoord", "WITHCOORD").optional();
 const WITHDIST: Arg = Arg::flag("withdist", "WITHDIST").optional();
