@@ -15,6 +15,9 @@ use std::sync::Arc;
 use crate::base::limits::SHARED_REPLY_LEN;
 use crate::base::number;
 
+/// Most bytes around a bulk string.
+const BULK_FRAME_MAX: usize = 26;
+
 /// Up to here doubles that are whole are written as integers without a detour.
 const DOUBLE_WHOLE_MAX: u64 = 1 << 53;
 
@@ -199,10 +202,15 @@ impl ReplyBuf {
     #[inline]
     pub fn bulk(&mut self, value: &[u8]) {
         let len = value.len();
-        if len < 10 {
-            self.bytes.extend_from_slice(&[b'$', b'0' + len as u8, b'\r', b'\n']);
-        } else {
-            self.header(b'$', len as i64);
+        let digit = |value: usize| b'0' + value as u8;
+        self.bytes.reserve(len + BULK_FRAME_MAX);
+        match len {
+            0..10 => self.bytes.extend_from_slice(&[b'$', digit(len), b'\r', b'\n']),
+            10..100 => {
+                let head = [b'$', digit(len / 10), digit(len % 10), b'\r', b'\n'];
+                self.bytes.extend_from_slice(&head);
+            }
+            _ => self.header(b'$', len as i64),
         }
         self.bytes.extend_from_slice(value);
         self.bytes.extend_from_slice(b"\r\n");
@@ -418,7 +426,7 @@ mod tests {
 
     #[test]
     fn lengths_of_every_digit_count() {
-        for len in [0, 9, 10, 99, 100, 12345] {
+        for len in [0, 9, 10, 42, 99, 100, 12345] {
             let reply = written(Protocol::Resp2, |out| out.bulk(&vec![b'x'; len]));
             assert_eq!(reply, format!("${len}\r\n{}\r\n", "x".repeat(len)));
         }

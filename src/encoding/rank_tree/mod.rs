@@ -26,7 +26,7 @@ mod node;
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use node::Node;
+use node::{Node, Taken};
 
 /// Something small that names a member.
 pub trait Member: Copy {
@@ -117,7 +117,7 @@ impl<M: Member> RankTree<M> {
 
     /// Removes an element; `false` when it is not there.
     pub fn remove(&mut self, score: f64, bytes: &[u8]) -> bool {
-        let removed = self.root.remove(score, bytes);
+        let removed = matches!(self.root.take(score, bytes, None), Taken::Out(_));
         if removed {
             self.len -= 1;
             self.lower_root();
@@ -127,14 +127,15 @@ impl<M: Member> RankTree<M> {
 
     /// Gives the element another score; `false` when it is not there.
     pub fn set_score(&mut self, score: f64, bytes: &[u8], new_score: f64) -> bool {
-        if self.root.set_score(score, bytes, new_score) {
-            return true;
+        match self.root.take(score, bytes, Some(new_score)) {
+            Taken::Absent => return false,
+            Taken::Changed => {}
+            Taken::Out(member) => {
+                self.len -= 1;
+                self.lower_root();
+                self.insert(new_score, member);
+            }
         }
-        let rank = self.rank(Bound::Element(score, bytes));
-        let found = self.get(rank).filter(|(s, member)| *s == score && member.bytes() == bytes);
-        let Some((_, member)) = found else { return false };
-        self.remove(score, bytes);
-        self.insert(new_score, member);
         true
     }
 

@@ -88,6 +88,16 @@ pub(super) enum Node<M> {
     Inner(Box<Inner<M>>),
 }
 
+/// What became of an element that was to be taken out.
+pub(super) enum Taken<M> {
+    /// It is not there.
+    Absent,
+    /// It has another score now, at its old place.
+    Changed,
+    /// It is out.
+    Out(M),
+}
+
 /// Where a full node of `len` parts splits to take another one at `at`.
 fn split_point(len: usize, at: usize) -> usize {
     if at == 0 || at == len { at } else { len / 2 }
@@ -135,6 +145,17 @@ impl<M: Member> Leaf<M> {
         let at = self.0.count_before(Bound::Element(score, bytes));
         let found = at < self.len() && self.scores()[at] == score;
         (found && self.members()[at].bytes() == bytes).then_some(at)
+    }
+
+    fn take(&mut self, score: f64, bytes: &[u8], new_score: Option<f64>) -> Taken<M> {
+        let Some(at) = self.find(score, bytes) else { return Taken::Absent };
+        if let Some(new_score) = new_score.filter(|score| self.keeps_place(at, *score)) {
+            self.0.scores[at] = new_score;
+            return Taken::Changed;
+        }
+        let (_, member) = self.get(at);
+        self.0.remove(at..at + 1);
+        Taken::Out(member)
     }
 
     /// Whether the element at `at` would stay between its neighbours in the leaf with `score`.
@@ -217,13 +238,13 @@ impl<M: Member> Inner<M> {
         self.kids.extend(right.kids.drain(..));
     }
 
-    fn remove(&mut self, score: f64, bytes: &[u8]) -> bool {
+    fn take(&mut self, score: f64, bytes: &[u8], new_score: Option<f64>) -> Taken<M> {
         let at = self.kid_of(Bound::AfterElement(score, bytes));
-        let removed = self.kids[at].remove(score, bytes);
-        if removed {
+        let taken = self.kids[at].take(score, bytes, new_score);
+        if matches!(taken, Taken::Out(_)) {
             self.mend(at);
         }
-        removed
+        taken
     }
 
     /// Brings the node in order after the child at `at` lost elements.
@@ -329,36 +350,11 @@ impl<M: Member> Node<M> {
         }
     }
 
-    pub(super) fn remove(&mut self, score: f64, bytes: &[u8]) -> bool {
+    /// Takes an element out, but if it has its place with `new_score` too only changes its score.
+    pub(super) fn take(&mut self, score: f64, bytes: &[u8], new_score: Option<f64>) -> Taken<M> {
         match self {
-            Self::Inner(inner) => inner.remove(score, bytes),
-            Self::Leaf(leaf) => match leaf.find(score, bytes) {
-                Some(at) => {
-                    leaf.0.remove(at..at + 1);
-                    true
-                }
-                None => false,
-            },
-        }
-    }
-
-    /// Sets the score of an element in place; `false` when it is not there or has to move.
-    pub(super) fn set_score(&mut self, score: f64, bytes: &[u8], new_score: f64) -> bool {
-        let mut node = self;
-        loop {
-            match node {
-                Self::Inner(inner) => {
-                    let at = inner.kid_of(Bound::AfterElement(score, bytes));
-                    node = &mut inner.kids[at];
-                }
-                Self::Leaf(leaf) => {
-                    let at = leaf.find(score, bytes).filter(|at| leaf.keeps_place(*at, new_score));
-                    if let Some(at) = at {
-                        leaf.0.scores[at] = new_score;
-                    }
-                    return at.is_some();
-                }
-            }
+            Self::Inner(inner) => inner.take(score, bytes, new_score),
+            Self::Leaf(leaf) => leaf.take(score, bytes, new_score),
         }
     }
 
