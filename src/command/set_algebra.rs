@@ -12,6 +12,7 @@ use super::error::CmdError;
 use super::set::set;
 use super::spec::{Command, Flags, KeySpec};
 use crate::base::{bytes, number};
+use crate::encoding::hyperloglog::{self, REGISTERS, Register};
 use crate::encoding::listpack::Item;
 use crate::keyspace::{Deadline, Event, NewValue};
 use crate::value::packed::{Draft, PackedForm};
@@ -199,25 +200,40 @@ fn reply_count(ctx: &mut Ctx<'_>, args: &Args<'_>, operation: Operation) -> Resu
     if keys > args.len() - 2 {
         return Err(CmdError::TooManyKeys);
     }
-    let (mut options, mut limit) = (args.options(2 + keys), 0);
+    let (mut options, mut limit, mut approximate) = (args.options(2 + keys), 0, false);
     while let Some(word) = options.word() {
         if bytes::is_word(word, "limit") && options.left() > 0 {
             let value = number::parse_i64(options.value()?);
             let value = value.and_then(|value| u64::try_from(value).ok());
             limit = value.ok_or(CmdError::LimitNegative)?;
-        } else if !bytes::is_word(word, "approx") || operation != Operation::Union {
-            // An exact count is as good as the estimate that APPROX asks for.
+        } else if bytes::is_word(word, "approx") && operation == Operation::Union {
+            approximate = true;
+        } else {
             return Err(CmdError::Syntax);
         }
     }
     let sets = read_sets(ctx, args, 2..2 + keys)?;
     let mut count = 0;
-    operation.of(&sets, |_| {
-        count += 1;
-        count != limit
-    });
+    if approximate {
+        let estimate = estimate_union(&sets);
+        count = if limit == 0 { estimate } else { estimate.min(limit) };
+    } else {
+        operation.of(&sets, |_| {
+            count += 1;
+            count != limit
+        });
+    }
     ctx.out.integer(count as i64);
     Ok(Flow::Done)
+}
+
+/// Estimates how many members there are in any of the sets, in memory that does not grow with them.
+fn estimate_union(sets: &Sets<'_>) -> u64 {
+    let mut registers = Box::new([0; REGISTERS]);
+    for member in sets.iter().flatten().flat_map(|set| set.iter()) {
+        Register::of(member.bytes(&mut [0; 20])).raise(&mut registers);
+    }
+    hyperloglog::count_registers(&registers)
 }
 
 fn store(

@@ -83,6 +83,13 @@ impl Register {
         let rest = hash >> INDEX_BITS | 1 << (64 - INDEX_BITS);
         Self { index: hash as usize % REGISTERS, value: rest.trailing_zeros() as u8 + 1 }
     }
+
+    /// Raises the register to the value, if it is lower.
+    #[inline]
+    pub fn raise(self, registers: &mut Registers) {
+        let register = &mut registers[self.index];
+        *register = self.value.max(*register);
+    }
 }
 
 /// MurmurHash64A.
