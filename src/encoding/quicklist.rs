@@ -474,7 +474,7 @@ impl Quicklist {
     }
 
     /// Compresses those of the nodes `changed` that are inner ones, and those that have become
-    /// inner ones as the list grew by a node; decompresses those that are within the depth now.
+    /// inner ones as the list grew by up to two nodes; decompresses those that are within the depth now.
     #[inline]
     fn settle(&mut self, changed: Range<usize>) {
         if self.depth > 0 {
@@ -492,8 +492,11 @@ impl Quicklist {
                 }
             }
         }
-        self.compress(self.depth);
-        self.compress(len.saturating_sub(self.depth + 1));
+        // An insertion may split a node and put a new one between the halves.
+        for grown in [0, 1] {
+            self.compress(self.depth + grown);
+            self.compress(len.saturating_sub(self.depth + 1 + grown));
+        }
         for n in changed {
             self.compress(n);
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Conn, Reply, Server};
+use crate::harness::{Conn, Reply, Server, wait_for};
 
 /// Elements of the collections here; replies of as many come in hundreds of steps.
 const LEN: usize = 60_000;
@@ -36,8 +36,13 @@ fn texts(reply: Reply) -> Vec<Vec<u8>> {
 fn read_while(server: &Server, request: &[&str], disturb: impl FnOnce(&mut Conn)) -> Vec<Vec<u8>> {
     let (mut reader, mut writer) = (server.connect(), server.connect());
     reader.send(request).expect("the server reads");
-    // The reply does not fit into the sockets, so it waits for its reader.
-    thread::sleep(Duration::from_millis(5));
+    // The reply does not fit into the sockets, so it waits for its reader once it has begun.
+    let running = format!("cmd={} ", request[0].to_lowercase());
+    let begun = wait_for(Duration::from_secs(10), || {
+        let Reply::Bulk(list) = writer.call(&["CLIENT", "LIST"]) else { panic!("no list") };
+        String::from_utf8_lossy(&list).contains(&running)
+    });
+    assert!(begun, "{request:?} begins");
     disturb(&mut writer);
     texts(reader.read().expect("the server answers"))
 }

@@ -169,7 +169,7 @@ fn who_has_gone_is_not_served() {
 }
 
 #[test]
-fn ten_thousand_waiting_clients_cost_nothing() {
+fn thousands_of_waiting_clients_cost_nothing() {
     let server = Server::start(&["--threads", "2", "--maxclients", "12000"]);
     let mut conn = server.connect();
     let count = 2_000;
@@ -188,8 +188,8 @@ fn ten_thousand_waiting_clients_cost_nothing() {
         fields[12].parse::<u64>().expect("utime") + fields[13].parse::<u64>().expect("stime")
     };
     let before = ticks();
-    thread::sleep(Duration::from_secs(1));
-    assert!(ticks() - before <= 5, "waiting takes {} ticks a second", ticks() - before);
+    let busy = wait_for(Duration::from_secs(1), || ticks() - before > 5);
+    assert!(!busy, "waiting takes {} ticks a second", ticks() - before);
     drop(waiters);
     assert!(wait_for(LONG, || conn.info("blocked_clients") == 0));
 }
@@ -268,7 +268,6 @@ impl Market {
                     _ => drop(conn.call(&["CLIENT", "UNBLOCK", id, "ERROR"])),
                 }
             }
-            thread::sleep(Duration::from_micros(300));
         }
     }
 }

@@ -269,3 +269,17 @@ fn a_full_list_has_little_room_to_spare() {
         assert!(list.memory() < 100_000 * 19, "{}", list.memory());
     }
 }
+
+#[test]
+fn an_insertion_that_splits_a_node_compresses_what_moves_inwards() {
+    for (depth, index) in [(1, 3), (2, 3), (2, 60), (3, 597), (2, 540)] {
+        let (mut list, mut model) = (Quicklist::new(Fill::Bytes(4096), depth), Model::new());
+        for _ in 0..600 {
+            push(&mut list, &mut model, End::Tail, &[b'x'; 60]);
+        }
+        check(&list, &model);
+        list.insert(index, End::Head, &[b'y'; 5000]);
+        model.insert(index, vec![b'y'; 5000]);
+        check(&list, &model);
+    }
+}
