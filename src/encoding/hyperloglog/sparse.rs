@@ -106,9 +106,40 @@ pub(super) fn exceeds(value: u8) -> bool {
 }
 
 /// The value of a register.
+///
+/// Most additions change nothing and do no more than this, so runs of one byte are added up eight
+/// at a time.
 pub(super) fn value_at(runs: &[u8], index: usize) -> Result<u8, BadRuns> {
-    let mut place = Place::default();
-    place.seek(runs, index).map(|run| run.value)
+    let (mut at, mut end) = (0, 0);
+    loop {
+        while let Some(word) = runs.get(at..).and_then(<[u8]>::first_chunk) {
+            let (count, len) = short_runs(u64::from_le_bytes(*word));
+            if count == 0 || end + len > index {
+                break;
+            }
+            (at, end) = (at + count, end + len);
+        }
+        let run = Run::read(runs, at, end).ok_or(BadRuns)?;
+        (at, end) = (at + run.bytes, end + run.len);
+        if index < end {
+            return Ok(run.value);
+        }
+    }
+}
+
+/// How many runs of one byte a word begins with, the lowest byte first, and what they cover.
+#[inline]
+fn short_runs(word: u64) -> (usize, usize) {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const PAIRS: u64 = 0x00ff_00ff_00ff_00ff;
+    let long = word & !(word >> 1) & (EACH * LONG_ZEROS as u64);
+    let count = long.trailing_zeros() / 8;
+    let kept = u64::MAX.checked_shr(64 - 8 * count).unwrap_or(0);
+    // Of a run of values only two bits are its length.
+    let values = word >> 7 & EACH;
+    let lens = ((word & (EACH * 63) & !(values * 0x3c)) + EACH) & kept;
+    let sums = (lens & PAIRS) + (lens >> 8 & PAIRS);
+    (count as usize, (sums.wrapping_mul(0x0001_0001_0001_0001) >> 48) as usize)
 }
 
 /// Appends a run of `len` zeros.

@@ -186,6 +186,21 @@ fn registers_that_no_hash_leads_to_are_counted_without_panic() {
 
 proptest! {
     #[test]
+    fn registers_are_found_among_long_and_short_runs(
+        raises in prop::collection::btree_map(0_usize..REGISTERS, 1_u8..=32, 0..700),
+        asked in prop::collection::vec(0_usize..REGISTERS, 50),
+    ) {
+        let mut bytes = empty();
+        for (&index, &value) in &raises {
+            raise(&mut bytes, Register { index, value }, 20_000).expect("the runs are whole");
+        }
+        for index in asked.into_iter().chain(raises.keys().copied()) {
+            let expected = raises.get(&index).copied().unwrap_or(0);
+            prop_assert_eq!(sparse::value_at(&bytes[HEAD_LEN..], index), Ok(expected));
+        }
+    }
+
+    #[test]
     fn eight_registers_take_six_bytes(registers: [u8; 8]) {
         let registers = registers.map(|register| register & 63);
         prop_assert_eq!(unpack(pack(registers)), registers);
