@@ -37,6 +37,8 @@ const HELP: &[&str] = &[
     "    Store <count> strings under <prefix>:0, <prefix>:1 and so on, where there is no such key.",
     "PROTOCOL <type>",
     "    Answer with a value of that type of the protocol.",
+    "QUICKLIST-PACKED-THRESHOLD <size>",
+    "    Give elements of <size> and more nodes of their own in long lists. 0 is the default.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Switch the background removal of expired keys off or on.",
     "SLEEP <seconds>",
@@ -73,6 +75,7 @@ fn debug(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
             ctx.out.ok();
         }
         "object" if len >= 3 => object(ctx, args)?,
+        "quicklist-packed-threshold" if len == 3 => packed_threshold(ctx, args)?,
         "populate" if (3..=5).contains(&len) => populate(ctx, args)?,
         "protocol" if len == 3 => protocol(ctx, args)?,
         "stringmatch-len" if len == 4 => {
@@ -116,6 +119,19 @@ fn object(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), CmdError> {
         serialized_len,
     );
     ctx.out.simple(&text);
+    Ok(())
+}
+
+/// The size from which elements of lists have nodes of their own.
+fn packed_threshold(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), CmdError> {
+    let size = std::str::from_utf8(args.get(2)).ok().and_then(crate::config::parse_memory);
+    let size = size.and_then(|size| usize::try_from(size).ok()).filter(|size| *size < 4 << 30);
+    let len = match size.ok_or(CmdError::PackedThreshold)? {
+        0 => usize::MAX,
+        size => size,
+    };
+    ctx.server.keyspace.limits().set_list_plain_len(len);
+    ctx.out.ok();
     Ok(())
 }
 

@@ -292,6 +292,8 @@ pub enum CmdError {
     PauseMode,
     #[error("ERR timeout is not a float or out of range")]
     TimeoutNotFloat,
+    #[error("ERR argument must be a memory value bigger than 1 and smaller than 4gb")]
+    PackedThreshold,
     #[error("UNBLOCKED client unblocked via CLIENT UNBLOCK")]
     Unblocked,
     #[error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")]

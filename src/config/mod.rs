@@ -35,7 +35,7 @@ pub use file::ConfigError;
 pub use render::{conf_text, help_text};
 pub use rewrite::RewriteError;
 pub use table::{DIRECTIVES, GROUPS, Group, find, is_sensitive};
-pub use value::{OutputLimit, SavePoint, ValueError};
+pub use value::{OutputLimit, SavePoint, ValueError, parse_memory};
 
 use value::Value;
 

@@ -293,7 +293,7 @@ fn parse_memory_in(arg: &str, min: i64, max: i64, percent: bool) -> Result<i64, 
 
 /// Bytes with an optional unit: `k` is 1000 and `kb` is 1024, and so on, in any case. No digits at
 /// all are 0, as in Redis (memtoull in util.c).
-fn parse_memory(arg: &str) -> Option<u64> {
+pub fn parse_memory(arg: &str) -> Option<u64> {
     let digits = arg.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = arg.split_at(digits);
     let factor: u64 = match unit.to_ascii_lowercase().as_str() {

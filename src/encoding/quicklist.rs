@@ -44,6 +44,8 @@ pub struct Quicklist {
     fill: Fill,
     /// How many nodes at either end are never compressed; 0 for all.
     depth: usize,
+    /// From this length on texts have nodes of their own, whatever `fill` says.
+    plain_len: usize,
 }
 
 /// A node and the number of its items.
@@ -69,7 +71,7 @@ impl Link {
 impl Quicklist {
     /// An empty list.
     pub fn new(fill: Fill, depth: usize) -> Self {
-        Self { nodes: VecDeque::new(), len: 0, fill, depth }
+        Self { nodes: VecDeque::new(), len: 0, fill, depth, plain_len: usize::MAX }
     }
 
     /// The list of the `count` entries of a listpack.
@@ -111,6 +113,19 @@ impl Quicklist {
         (self.fill, self.depth) = (fill, depth);
     }
 
+    /// Gives texts of `len` bytes and more nodes of their own from now on.
+    #[inline]
+    pub fn set_plain_len(&mut self, len: usize) {
+        self.plain_len = len;
+    }
+
+    /// Whether a text needs a node of its own.
+    #[inline]
+    fn is_too_long(&self, text: &[u8]) -> bool {
+        let plain = text.len() >= self.plain_len && self.fill != Fill::Whole;
+        plain || self.fill.is_too_long(text.len())
+    }
+
     /// The body of the listpack that is the whole list, if it is one.
     pub fn as_listpack(&self) -> Option<&[u8]> {
         match self.nodes.front().map(|link| &*link.node) {
@@ -137,7 +152,7 @@ impl Quicklist {
         let (last, _) = self.locate(range.end - 1);
         let nodes: VecDeque<Link> = self.nodes.range(first..=last).cloned().collect();
         let len = nodes.iter().map(|link| link.count).sum();
-        (Self { nodes, len, fill: self.fill, depth: 0 }, within..within + range.len())
+        (Self { nodes, len, ..Self::new(self.fill, 0) }, within..within + range.len())
     }
 
     /// Calls `visit` with the items at `range`, the one nearest to `end` first, until it returns
@@ -181,7 +196,7 @@ impl Quicklist {
     /// Adds an item at an end.
     #[inline]
     pub fn push(&mut self, end: End, text: &[u8]) {
-        let too_long = self.fill.is_too_long(text.len());
+        let too_long = self.is_too_long(text);
         let last = match end {
             End::Head => self.nodes.front_mut(),
             End::Tail => self.nodes.back_mut(),
@@ -226,7 +241,7 @@ impl Quicklist {
         assert!(pivot < self.len);
         let (n, at) = self.locate(pivot);
         self.len += 1;
-        let too_long = self.fill.is_too_long(text.len());
+        let too_long = self.is_too_long(text);
         let room = |link: Option<&Link>| {
             !too_long && link.is_some_and(|link| link.has_room(self.fill, text.len()))
         };
@@ -278,7 +293,7 @@ impl Quicklist {
     pub fn set(&mut self, index: usize, text: &[u8]) {
         assert!(index < self.len);
         let (n, within) = self.locate(index);
-        let too_long = self.fill.is_too_long(text.len());
+        let too_long = self.is_too_long(text);
         let Link { count, node } = &self.nodes[n];
         if node.is_plain() && !too_long {
             self.replace_plain(n, text);

@@ -1,10 +1,13 @@
 //! The thresholds at which encodings convert, as the configuration sets them.
 
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed};
 
 /// The thresholds; each read is one relaxed load.
 #[derive(Debug)]
-pub struct Limits([AtomicI64; DIRECTIVES.len()]);
+pub struct Limits {
+    directives: [AtomicI64; DIRECTIVES.len()],
+    list_plain_len: AtomicUsize,
+}
 
 /// The directive behind each threshold, with its default, in the order of [`Limit`].
 const DIRECTIVES: [(&str, i64); 10] = [
@@ -37,20 +40,23 @@ enum Limit {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self(DIRECTIVES.map(|(_, default)| AtomicI64::new(default)))
+        Self {
+            directives: DIRECTIVES.map(|(_, default)| AtomicI64::new(default)),
+            list_plain_len: AtomicUsize::new(usize::MAX),
+        }
     }
 }
 
 impl Limits {
     /// Takes all thresholds from the directives that `value_of` looks up.
     pub fn set_all(&self, value_of: impl Fn(&str) -> i64) {
-        for (limit, (directive, _)) in self.0.iter().zip(DIRECTIVES) {
+        for (limit, (directive, _)) in self.directives.iter().zip(DIRECTIVES) {
             limit.store(value_of(directive), Relaxed);
         }
     }
 
     fn get(&self, limit: Limit) -> i64 {
-        self.0[limit as usize].load(Relaxed)
+        self.directives[limit as usize].load(Relaxed)
     }
 
     fn size(&self, limit: Limit) -> usize {
@@ -65,6 +71,17 @@ impl Limits {
     /// Nodes at each end of a list that stay uncompressed; 0 compresses none.
     pub fn list_compress_depth(&self) -> usize {
         self.size(Limit::ListCompressDepth)
+    }
+
+    /// Elements of long lists from this length on have nodes of their own, in bytes, where the size
+    /// of nodes does not ask for it earlier.
+    pub fn list_plain_len(&self) -> usize {
+        self.list_plain_len.load(Relaxed)
+    }
+
+    /// Sets [`Self::list_plain_len`], for tests.
+    pub fn set_list_plain_len(&self, len: usize) {
+        self.list_plain_len.store(len, Relaxed);
     }
 
     /// Fields of the largest packed hash.

@@ -305,7 +305,10 @@ impl ListMut<'_> {
 
     fn items_mut(&mut self) -> &mut Quicklist {
         match self.place.object_mut() {
-            Some(Value::List(items)) => items,
+            Some(Value::List(items)) => {
+                items.set_plain_len(self.context.limits.list_plain_len());
+                items
+            }
             _ => unreachable!("a list is packed or a quicklist"),
         }
     }
