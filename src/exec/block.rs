@@ -192,7 +192,12 @@ impl Executor {
             WaitEnd::Served => out.raw(&waiter.take_reply()),
             // A null array also where a served client gets a bulk string, as in Redis.
             WaitEnd::TimedOut => out.null_array(),
-            WaitEnd::Unblocked => out.error(&CmdError::Unblocked),
+            WaitEnd::Unblocked => {
+                out.error(&CmdError::Unblocked);
+                self.counters.commands[waiter.command].failed.add(1);
+                self.counters.errors.add(1);
+                server.stats.count_error(&CmdError::Unblocked.to_string());
+            }
             WaitEnd::Gone => {}
         }
         after_reply(client, out, mark);
