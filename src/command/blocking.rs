@@ -1,5 +1,7 @@
 //! What commands that wait for a key have in common: the timeout, and the try before the wait.
 
+use std::collections::HashSet;
+
 use super::args::Args;
 use super::context::{Ctx, Flow};
 use super::error::CmdError;
@@ -53,12 +55,8 @@ pub(super) fn serve_or_wait(
             return Ok(Flow::Done);
         }
     }
-    let mut distinct: Vec<usize> = Vec::new();
-    for at in keys {
-        if !distinct.iter().any(|known| args[*known] == args[at]) {
-            distinct.push(at);
-        }
-    }
+    let mut seen = HashSet::new();
+    let distinct: Vec<usize> = keys.filter(|at| seen.insert(args.get(*at))).collect();
     let Terms { wants, target, until_ms } = terms;
     Ok(Flow::Block(Box::new(Wait { keys: distinct, wants, target, until_ms })))
 }

@@ -8,7 +8,6 @@ use sha1::{Digest, Sha1};
 use super::args::Args;
 use super::context::Ctx;
 use super::error::CmdError;
-use crate::base::number;
 use crate::keyspace::{EntryView, Lookup};
 use crate::value::zset::ZSet;
 use crate::value::{Hash, List, Set, Str, Type};
@@ -59,10 +58,10 @@ impl Sum {
             set.iter().for_each(|member| self.combine(member.bytes(&mut digits)));
         } else if let Ok(zset) = value.of::<ZSet>() {
             for (member, score) in zset.iter() {
-                let (mut sum, mut text) = (Self::default(), Vec::new());
+                let (mut sum, mut text) = (Self::default(), String::new());
                 sum.chain(member.bytes(&mut digits));
-                number::write_f64(&mut text, score);
-                sum.chain(&text);
+                write_17_digits(&mut text, score);
+                sum.chain(text.as_bytes());
                 self.combine(&sum.0);
             }
         } else if let Ok(hash) = value.of::<Hash>() {
@@ -79,6 +78,29 @@ impl Sum {
         if entry.deadline().is_some() {
             self.combine(b"!!expire!!");
         }
+    }
+}
+
+/// Appends `value` as C's `%.17g` shows it.
+fn write_17_digits(out: &mut String, value: f64) {
+    if !value.is_finite() {
+        out.push_str(if value > 0.0 { "inf" } else { "-inf" });
+        return;
+    }
+    let scientific = format!("{value:.16e}");
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let trimmed = |text: &str| -> String {
+        let has_fraction = text.contains('.');
+        let text = if has_fraction { text.trim_end_matches('0') } else { text };
+        text.trim_end_matches('.').to_owned()
+    };
+    if (-4..17).contains(&exponent) {
+        let decimals = usize::try_from(16 - exponent).unwrap_or(0);
+        out.push_str(&trimmed(&format!("{value:.decimals$}")));
+    } else {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        out.push_str(&format!("{}e{sign}{:02}", trimmed(digits), exponent.abs()));
     }
 }
 
@@ -120,4 +142,26 @@ pub(super) fn digest_value(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Cmd
         ctx.out.simple(&sum.hex());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_have_17_digits() {
+        let text = |value| {
+            let mut out = String::new();
+            write_17_digits(&mut out, value);
+            out
+        };
+        assert_eq!(text(1e17), "1e+17");
+        assert_eq!(text(2.5), "2.5");
+        assert_eq!(text(-3.0), "-3");
+        assert_eq!(text(0.1), "0.10000000000000001");
+        assert_eq!(text(1e-5), "1.0000000000000001e-05");
+        assert_eq!(text(0.0), "0");
+        assert_eq!(text(100.0), "100");
+        assert_eq!(text(f64::NEG_INFINITY), "-inf");
+    }
 }

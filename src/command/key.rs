@@ -199,7 +199,7 @@ fn move_to(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     ctx.db.select(target);
     let taken = ctx.db.contains(key);
     ctx.db.select(source);
-    let entry = if taken { None } else { ctx.db.take(key) };
+    let entry = if taken { None } else { ctx.db.extract(key) };
     ctx.out.integer(i64::from(entry.is_some()));
     if let Some(entry) = entry {
         ctx.db.written(key).changed(Event::MOVE_FROM);

@@ -101,8 +101,14 @@ fn swapdb(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     ctx.db.swap(one, other);
     for name in ctx.server.blocked.awaited(one, other) {
         let key = args.key_of(&name);
-        [one, other].into_iter().for_each(|db| ctx.db.changes().note_ready(db, key));
+        for db in [one, other] {
+            ctx.db.select(db);
+            if ctx.db.contains(key) {
+                ctx.db.changes().note_ready(db, key);
+            }
+        }
     }
+    ctx.db.select(ctx.client.db);
     ctx.db.changes().dirty += 1;
     ctx.out.ok();
     Ok(Flow::Done)

@@ -9,7 +9,7 @@ use super::error::CmdError;
 use super::reading::reply_all;
 use super::scan::{ScanOptions, parse_cursor};
 use super::spec::{Command, Group, KeySpec};
-use crate::base::limits::{BUFFER_MAX, WHOLE_REPLY_MAX};
+use crate::base::limits::{BUFFER_MAX, RANDOM_REPEATS_MAX, WHOLE_REPLY_MAX};
 use crate::base::random::Random;
 use crate::encoding::listpack::Item;
 use crate::keyspace::{Event, Key};
@@ -224,6 +224,9 @@ fn srandmember(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         return Err(CmdError::NotInRange(-i64::MAX, i64::MAX));
     }
     let wanted = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
+    if count < 0 && wanted > RANDOM_REPEATS_MAX {
+        return Err(CmdError::OutOfRange);
+    }
     match ctx.db.read::<Set>(key)? {
         Some(set) if count < 0 => Ok(draw_repeatedly(ctx.out, set, wanted, &mut random)),
         Some(set) if count > 0 => {

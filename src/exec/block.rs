@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::call::{Executor, after_reply, propagate};
+use super::call::{Executor, after_reply, propagate, propagate_expired};
 use super::work::NOTHING;
 use crate::command::{Args, CmdError, Ctx};
 use crate::keyspace::{Access, DbView, Key, LockSet, Lookup};
@@ -15,7 +15,14 @@ use crate::resp::{OwnedArgv, ReplyBuf};
 use crate::server::{Client, Server, Wait, WaitEnd, Waiter};
 
 /// A key that clients wait for: its database, name and hash.
-pub(super) type ReadyKey = (usize, Box<[u8]>, u64);
+type ReadyKey = (usize, Box<[u8]>, u64);
+
+/// A key whose clients could not be served with the shards that were held.
+pub(super) struct Deferred {
+    key: ReadyKey,
+    /// Hashes of the key and of all keys that were found missing so far.
+    hashes: Vec<u64>,
+}
 
 /// Lets the client of `ctx` wait; the shards of the keys are held.
 #[cold]
@@ -41,31 +48,32 @@ pub(super) fn begin_wait(
 /// Serves those who wait for keys that became ready, as far as `ctx` holds what that takes; returns
 /// the keys for which it does not.
 #[cold]
-pub(super) fn serve_ready(ctx: &mut Ctx<'_>) -> Vec<ReadyKey> {
+pub(super) fn serve_ready(ctx: &mut Ctx<'_>) -> Vec<Deferred> {
     let (mut deferred, db) = (Vec::new(), ctx.db.db());
     let mut dirty = std::mem::take(&mut ctx.db.changes().dirty);
-    while !ctx.db.changes().ready.is_empty() {
-        let ready = ctx.db.changes().ready.remove(0);
-        ctx.db.select(ready.0);
-        if !serve_key(ctx, &ready, &mut dirty) {
-            deferred.push(ready);
+    while let Some(key) = ctx.db.changes().ready.pop_front() {
+        ctx.db.select(key.0);
+        if let Some(missing) = serve_key(ctx, &key, &mut dirty) {
+            let hashes = vec![key.2, missing];
+            deferred.push(Deferred { key, hashes });
         }
     }
     ctx.db.select(db);
+    propagate_expired(ctx);
     ctx.db.changes().dirty = dirty;
     deferred
 }
 
-/// Serves those who wait for one key; `false` when a shard is missing.
-fn serve_key(ctx: &mut Ctx<'_>, ready: &ReadyKey, dirty: &mut u64) -> bool {
+/// Serves those who wait for one key; the hash of a key whose shard that takes and is not held.
+fn serve_key(ctx: &mut Ctx<'_>, ready: &ReadyKey, dirty: &mut u64) -> Option<u64> {
     let (server, mut tried) = (ctx.server, Vec::new());
     let key = Key { bytes: &ready.1, hash: ready.2 };
     let shard = server.keyspace.shard_of(key.hash);
     while let Some(held) = ctx.db.lookup(key, Lookup::Silent).map(|entry| entry.type_of()) {
-        let first = server.blocked.first(shard, (ready.0, key.bytes), held, &tried);
-        let Some(waiter) = first else { break };
-        if target_hash(server, &waiter).is_some_and(|hash| !ctx.db.holds(hash)) {
-            return false;
+        let waiter = server.blocked.first(shard, (ready.0, key.bytes), held, &tried)?;
+        let missing = target_hash(server, &waiter).filter(|hash| !ctx.db.holds(*hash));
+        if missing.is_some() {
+            return missing;
         }
         if !waiter.claim() {
             tried.push(waiter);
@@ -77,7 +85,7 @@ fn serve_key(ctx: &mut Ctx<'_>, ready: &ReadyKey, dirty: &mut u64) -> bool {
         }
         *dirty += std::mem::take(&mut ctx.db.changes().dirty);
     }
-    true
+    None
 }
 
 /// The hash of the second key that serving `waiter` changes.
@@ -120,21 +128,20 @@ fn serve(ctx: &mut Ctx<'_>, waiter: &Waiter, name: &[u8]) -> bool {
 impl Executor {
     /// Serves clients that need more shards than were held when their key became ready.
     ///
-    /// `client` is whoever made them ready; nothing is replied to it here.
+    /// Each round holds at least one shard more for a key than the last, so the rounds come to an end.
+    /// `client` is whoever made the keys ready; nothing is replied to it here.
     #[cold]
     pub(super) fn serve_deferred(
         &mut self,
-        mut keys: Vec<ReadyKey>,
+        mut keys: Vec<Deferred>,
         client: &mut Client,
         now_ms: i64,
     ) {
         let (server, commands) = (Arc::clone(&self.server), Arc::clone(&self.commands));
         let mut out = ReplyBuf::default();
-        while let Some(ready) = keys.pop() {
-            let mut hashes = vec![ready.2];
-            hashes.extend(self.first_target(&ready, now_ms));
+        while let Some(Deferred { key, hashes }) = keys.pop() {
             let access = Access::take(&server.keyspace, LockSet::Hashes(&hashes));
-            self.changes.ready.push(ready);
+            self.changes.ready.push_back(key.clone());
             let mut ctx = Ctx {
                 db: DbView::new(&server.keyspace, access, &mut self.changes, client.db, now_ms),
                 out: &mut out,
@@ -145,21 +152,15 @@ impl Executor {
                 effects: &mut self.effects,
                 now_ms,
             };
-            keys.extend(serve_ready(&mut ctx));
+            for mut again in serve_ready(&mut ctx) {
+                if again.key == key {
+                    again.hashes.extend(&hashes);
+                }
+                keys.push(again);
+            }
             drop(ctx);
             self.settle();
         }
-    }
-
-    /// The hash of the second key that serving the first client in the queue of a key changes.
-    fn first_target(&mut self, ready: &ReadyKey, now_ms: i64) -> Option<u64> {
-        let (server, hash) = (Arc::clone(&self.server), ready.2);
-        let access = Access::take(&server.keyspace, LockSet::One(hash));
-        let mut db = DbView::new(&server.keyspace, access, &mut self.changes, ready.0, now_ms);
-        let held = db.lookup(Key { bytes: &ready.1, hash }, Lookup::Silent)?.type_of();
-        let shard = server.keyspace.shard_of(hash);
-        let first = server.blocked.first(shard, (ready.0, &ready.1), held, &[])?;
-        target_hash(&server, &first)
     }
 
     /// Takes a client whose wait has ended out of all queues and appends its reply.

@@ -264,7 +264,14 @@ impl Executor {
             }
         }
         let stop = match self.call(registered, argv, keys, client, out, now_ms) {
-            Ok(Some(stop @ (Stop::Blocked(_) | Stop::Work(_)))) => Some(stop),
+            Ok(Some(stop @ Stop::Blocked(_))) => Some(stop),
+            Ok(Some(stop @ Stop::Work(_))) => {
+                // What is to come of the reply is taken back step by step, as its head is here.
+                if client.flags.has(ClientFlags::REPLY_OFF | ClientFlags::REPLY_SKIP) {
+                    out.rewind(mark);
+                }
+                Some(stop)
+            }
             Ok(stop) => {
                 after_reply(client, out, mark);
                 stop
@@ -439,6 +446,14 @@ pub(super) fn propagate(
     changes.log.clear();
     if !commands.is_empty() {
         server.propagation.append(commands);
+    }
+}
+
+/// Appends the removal of what was found expired outside of any command.
+pub(super) fn propagate_expired(ctx: &mut Ctx<'_>) {
+    if ctx.server.propagation.is_wanted() {
+        let db = ctx.db.db();
+        propagate(ctx.server, ctx.db.changes(), ctx.effects, db, Argv::new(&[], &[], &[]));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::call::{Executor, after_reply};
+use super::call::{Executor, after_reply, propagate_expired};
 use crate::command::{Command, Ctx, Flow, Job};
 use crate::keyspace::{Access, DbView, LockSet};
 use crate::resp::ReplyBuf;
@@ -31,7 +31,11 @@ impl Executor {
             command: &NOTHING,
             now_ms,
         };
+        if server.pause.is_active(now_ms) {
+            ctx.db.no_expire();
+        }
         let result = job.step(&mut ctx);
+        propagate_expired(&mut ctx);
         drop(ctx);
         self.settle();
         if let Err(error) = &result {

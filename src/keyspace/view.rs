@@ -4,6 +4,7 @@
 //! hits and misses and remember accesses; changes are announced by [`Written::changed`] and collected
 //! in [`Changes`], which the executor applies in one place while the locks are still held.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::entry::{self, Entry, EntryView, NewValue};
@@ -76,7 +77,7 @@ pub struct Changes {
     /// Memory to be freed when the locks are released.
     pub trash: Vec<Trash>,
     /// Keys that changed while clients wait for them, with their hashes.
-    pub ready: Vec<(usize, Box<[u8]>, u64)>,
+    pub ready: VecDeque<(usize, Box<[u8]>, u64)>,
 }
 
 /// What was found expired and removed.
@@ -117,9 +118,9 @@ impl Changes {
     /// Notes that clients which wait for `key` are to be looked after.
     #[cold]
     pub fn note_ready(&mut self, db: usize, key: Key<'_>) {
-        let known = self.ready.iter().any(|(d, k, _)| *d == db && **k == *key.bytes);
+        let known = self.ready.back().is_some_and(|(d, k, _)| *d == db && **k == *key.bytes);
         if !known {
-            self.ready.push((db, key.bytes.into(), key.hash));
+            self.ready.push_back((db, key.bytes.into(), key.hash));
         }
     }
 
@@ -471,7 +472,9 @@ impl<'a> DbView<'a> {
         Some(entry)
     }
 
-    fn extract(&mut self, key: Key<'_>) -> Option<Entry> {
+    /// Takes the entry of `key` out, to be put under the same name into another database, where
+    /// readings of its value find it.
+    pub fn extract(&mut self, key: Key<'_>) -> Option<Entry> {
         let position = self.find(key)?;
         let (db, hasher) = (self.db, self.keyspace.hasher());
         let table = self.access.shard(self.keyspace.shard_of(key.hash)).db_mut(db);

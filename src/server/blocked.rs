@@ -227,6 +227,7 @@ impl Blocked {
         let suits = |waiter: &Arc<Waiter>| {
             waiter.wait.wants == held
                 && waiter.is_waiting()
+                && !waiter.handle.is_killed()
                 && !tried.iter().any(|other| Arc::ptr_eq(other, waiter))
         };
         queues.get(&(db, key.into()))?.iter().find(|waiter| suits(waiter)).cloned()

@@ -116,6 +116,18 @@ fn a_long_list_is_replied_as_it_was() {
 }
 
 #[test]
+fn replies_that_nobody_wants_leave_no_trace() {
+    let server = Server::start(&["--threads", "1"]);
+    let mut conn = server.connect();
+    fill(&mut conn, "SADD", "big", |n| vec![name(n)]);
+    fill(&mut conn, "RPUSH", "list", |n| vec![name(n)]);
+    conn.send_raw(b"CLIENT REPLY SKIP\r\nSMEMBERS big\r\nPING\r\n").expect("room");
+    assert_eq!(conn.read().expect("a reply"), Reply::Simple(b"PONG".to_vec()));
+    conn.send_raw(b"CLIENT REPLY OFF\r\nLRANGE list 0 -1\r\nCLIENT REPLY ON\r\n").expect("room");
+    assert_eq!(conn.read().expect("a reply"), Reply::Simple(b"OK".to_vec()));
+}
+
+#[test]
 fn others_are_served_while_a_large_value_is_replied() {
     let server = Server::start(&["--threads", "1"]);
     let mut conn = server.connect();

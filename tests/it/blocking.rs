@@ -5,7 +5,7 @@ use std::net::Shutdown;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
@@ -138,6 +138,48 @@ fn waits_end_by_time_and_by_command() {
 
 fn unblocked() -> Reply {
     Reply::Error(b"UNBLOCKED client unblocked via CLIENT UNBLOCK".to_vec())
+}
+
+#[test]
+fn a_waiter_that_cannot_be_served_does_not_hold_up_the_next() {
+    let server = Server::start(&["--threads", "1"]);
+    let mut conn = server.connect();
+    // The one in front needs five elements, and the next a shard that only its own target is in.
+    let mut patient =
+        waiting(&server, &["BLMOVEM", "k", "d", "LEFT", "RIGHT", "0", "EXACTLY", "2", "OBO"]);
+    let mut mover = waiting(&server, &["BLMOVE", "k", "e", "LEFT", "RIGHT", "0"]);
+    assert_eq!(conn.call(&["RPUSH", "k", "x"]), Reply::Integer(1));
+    assert_eq!(mover.read().expect("it is served"), bulk("x"));
+    assert_eq!(conn.call(&["RPUSH", "k", "y", "z"]), Reply::Integer(2));
+    assert_eq!(patient.read().expect("it is served"), Reply::Array(vec![bulk("y"), bulk("z")]));
+    // One that has just been killed is passed over.
+    let mut killed = server.connect();
+    let Reply::Integer(id) = killed.call(&["CLIENT", "ID"]) else { panic!("no id") };
+    killed.send(&["BLPOP", "k", "0"]).expect("the server reads");
+    assert!(wait_for(LONG, || conn.info("blocked_clients") == 1));
+    let mut mover = waiting(&server, &["BLMOVE", "k", "e", "LEFT", "RIGHT", "0"]);
+    conn.send_raw(format!("CLIENT KILL ID {id}\r\nRPUSH k x\r\n").as_bytes()).expect("room");
+    assert_eq!(conn.read().expect("a reply"), Reply::Integer(1));
+    assert_eq!(conn.read().expect("a reply"), Reply::Integer(1));
+    assert_eq!(mover.read().expect("it is served"), bulk("x"));
+}
+
+#[test]
+fn waiting_for_many_keys_takes_time_in_their_number() {
+    let server = Server::start(&["--threads", "1"]);
+    let names: Vec<String> = (0..50_000).map(|n| format!("key:{n}")).collect();
+    let mut request: Vec<&str> = vec!["BLPOP"];
+    request.extend(names.iter().map(String::as_str));
+    request.push("0");
+    let mut waiter = server.connect();
+    let start = Instant::now();
+    waiter.send(&request).expect("the server reads");
+    let mut conn = server.connect();
+    assert!(wait_for(LONG, || conn.info("blocked_clients") == 1));
+    conn.call(&["SWAPDB", "0", "1"]);
+    conn.call(&["RPUSH", "key:49999", "x"]);
+    assert_eq!(waiter.read().expect("it is served"), pair("key:49999", "x"));
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::super::error::CmdError;
 use super::super::options::decimal;
 use super::super::spec::{Command, Flags, KeySpec};
 use super::{ANY_OUTPUT, READ, reply_head, reply_pair, zset};
-use crate::base::limits::BUFFER_MAX;
+use crate::base::limits::{BUFFER_MAX, RANDOM_REPEATS_MAX};
 use crate::base::random::Random;
 use crate::base::{bytes, number};
 use crate::encoding::listpack::Item;
@@ -198,7 +198,8 @@ fn zrandmember(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         return Err(CmdError::Syntax);
     }
     let wanted = count.unsigned_abs() as usize;
-    if with_scores && wanted > i64::MAX as usize / 2 {
+    let repeats_too_often = count < 0 && wanted > RANDOM_REPEATS_MAX;
+    if with_scores && wanted > i64::MAX as usize / 2 || repeats_too_often {
         return Err(CmdError::OutOfRange);
     }
     match ctx.db.read::<ZSet>(key)? {

@@ -121,7 +121,9 @@ fn zadd(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
 }
 
 fn zincrby(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
-    add(ctx, args, 2, Rules { increment: true, ..Rules::default() })
+    // ZADD's options are read here too, and leave no score, as in Redis.
+    let (rules, first) = Rules::parse(args)?;
+    add(ctx, args, first, Rules { increment: true, ..rules })
 }
 
 /// ZADD with its scores and members from `first` on.
