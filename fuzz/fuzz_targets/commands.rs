@@ -12,14 +12,15 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use redstart::command::CommandTable;
 use redstart::config::Config;
-use redstart::exec::{Batch, Executor};
+use redstart::exec::{Batch, Executor, Stop};
 use redstart::resp::{ParseLimits, ReplyBuf, RequestParser};
-use redstart::server::{Client, ClientHandle, Peer, Server};
+use redstart::server::{Client, ClientHandle, Peer, Server, WaitEnd};
 
 const KEYS: &[&[u8]] = &[b"a", b"b", b"c", b"{a}d"];
 
-/// They end the process, stop the client, or change what the model rests on.
-const LEFT_OUT: &[&str] = &["shutdown", "debug", "client", "config", "quit", "auth", "hello"];
+/// They end the process, stop the client, change what the model rests on, or take seconds.
+const LEFT_OUT: &[&str] =
+    &["shutdown", "debug", "client", "config", "quit", "auth", "hello", "pfselftest"];
 
 #[derive(Arbitrary, Debug)]
 enum Op {
@@ -97,8 +98,20 @@ impl Bench {
         let limits = ParseLimits { bulk_max: 512 << 20, unauthenticated: false };
         batch.fill(&mut parser, &request, limits).expect("a well-formed request");
         let mut out = ReplyBuf::default();
-        let progress = self.executor.run(&request, &batch, &mut self.client, &mut out);
-        assert_eq!((progress.ran, progress.stop), (1, None));
+        let progress = self.executor.run(&request, &batch, 0, &mut self.client, &mut out);
+        assert_eq!(progress.ran, 1);
+        match progress.stop {
+            None => {}
+            Some(Stop::Work(mut job)) => {
+                while !self.executor.work(&mut *job, &mut self.client, &mut out) {}
+            }
+            Some(Stop::Blocked(waiter)) => {
+                assert!(waiter.time_out(), "nobody else is there to serve it");
+                let end = WaitEnd::TimedOut;
+                self.executor.end_wait(&waiter, end, &mut self.client, &mut out);
+            }
+            Some(stop) => panic!("{stop:?} of a command that is not left out"),
+        }
         out.to_vec()
     }
 }

@@ -9,8 +9,8 @@ use libfuzzer_sys::fuzz_target;
 use redstart::base::hash::KeyHasher;
 use redstart::base::random::Random;
 use redstart::encoding::table::Table;
-use redstart::keyspace::{Entry, NewValue, ValueView};
-use redstart::value::NewStr;
+use redstart::keyspace::{Entry, NewValue};
+use redstart::value::{NewStr, Str};
 
 #[derive(Arbitrary, Debug)]
 enum Op {
@@ -83,7 +83,8 @@ impl Model {
         let mut gone = Vec::new();
         for _ in 0..=self.table.slots() {
             let hasher = &self.hasher;
-            if !self.table.expire_segment(now_ms, now_ms, hasher, |entry| gone.push(entry)) {
+            let expired = |entry| gone.push(entry);
+            if !self.table.expire_segment(now_ms, now_ms, hasher, |_| false, expired) {
                 break;
             }
         }
@@ -141,7 +142,7 @@ impl Model {
         for (key, (value, deadline)) in &self.expected {
             let found = self.table.find(self.hasher.hash(key), key).expect("it was put there");
             let entry = self.table.view(found);
-            let ValueView::Str(string) = entry.value();
+            let string = entry.value().of::<Str>().expect("only strings were stored");
             assert_eq!((entry.key(), &string.to_vec(), entry.deadline()), (&key[..], value, *deadline));
             assert_eq!(entry.access(), 7);
         }
