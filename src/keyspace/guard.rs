@@ -3,9 +3,9 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use super::changes::{Changes, Expired, Key};
 use super::entry::{NewValue, object_mut};
 use super::event::Event;
-use super::view::{Changes, Expired, Key};
 use super::{Db, ExpiredFields, Keyspace, Stats};
 use crate::encoding::table::Position;
 use crate::value::packed::{Packed, PackedForm, Place};

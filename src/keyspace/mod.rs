@@ -10,6 +10,7 @@
 //! key are in the same shard: SWAPDB, MOVE and COPY across databases need no second lock.
 
 mod access;
+mod changes;
 mod entry;
 mod event;
 mod guard;
@@ -25,12 +26,13 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use access::{Access, LockSet};
+pub use changes::{Change, Changes, Expired, Key, Trash, Written};
 pub use entry::{Entry, EntryView, NewValue};
 pub use event::{Event, EventClass};
 pub use guard::Guard;
 pub use recency::AccessPolicy;
 pub use shard::{ExpiredFields, Removed, Shard, Stats};
-pub use view::{Change, Changes, DbView, Deadline, Expired, Key, Lookup, StrMut, Trash, Written};
+pub use view::{DbView, Deadline, Lookup, StrMut};
 
 use crate::base::hash::KeyHasher;
 use crate::encoding::table::Table;

@@ -1,0 +1,128 @@
+//! What a command did to the keyspace, collected while it runs.
+//!
+//! Changes are data: the executor applies them in one place, while the locks are still held, or frees
+//! what they left behind, when they are not. Nothing is copied for readers that are not there.
+
+use std::collections::VecDeque;
+
+use super::entry::Entry;
+use super::event::Event;
+use super::{Db, ExpiredFields};
+use crate::value::Value;
+
+/// A key with its hash, which is computed once per command.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'a> {
+    /// The key's bytes.
+    pub bytes: &'a [u8],
+    /// [`Keyspace::hash`] of the bytes.
+    pub hash: u64,
+}
+
+/// One change of one key.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The database.
+    pub db: usize,
+    /// The key.
+    pub key: Box<[u8]>,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What a command did to the keyspace, to be applied by the executor.
+#[derive(Default)]
+pub struct Changes {
+    /// How many changes there were: INFO's `rdb_changes_since_last_save` counts them.
+    pub dirty: u64,
+    /// Whether somebody wants to know which keys changed; otherwise they are only counted.
+    pub observed: bool,
+    /// The changes in order, if `observed`.
+    pub log: Vec<Change>,
+    /// What lookups found expired and removed, if `observed`.
+    pub expired: Vec<Expired>,
+    /// Memory to be freed when the locks are released.
+    pub trash: Vec<Trash>,
+    /// Keys that changed while clients wait for them, with their hashes.
+    pub ready: VecDeque<(usize, Box<[u8]>, u64)>,
+}
+
+/// What was found expired and removed.
+#[derive(Clone, Debug)]
+pub enum Expired {
+    /// A key of a database.
+    Key(usize, Box<[u8]>),
+    /// Fields of a hash.
+    Fields(ExpiredFields),
+}
+
+/// Memory that is costly to free.
+pub enum Trash {
+    /// A long or aggregate value.
+    Value(Box<Value>),
+    /// A whole table.
+    Db(Db),
+}
+
+impl Changes {
+    /// Notes a change; `awaited` says whether clients wait for the key.
+    #[inline]
+    pub(super) fn note(&mut self, (db, key, awaited): (usize, Key<'_>, bool), event: Event) {
+        self.dirty += 1;
+        self.note_also((db, key, awaited), event);
+    }
+
+    #[inline]
+    pub(super) fn note_also(&mut self, (db, key, awaited): (usize, Key<'_>, bool), event: Event) {
+        if self.observed {
+            self.log.push(Change { db, key: key.bytes.into(), event });
+        }
+        if awaited {
+            self.note_ready(db, key);
+        }
+    }
+
+    /// Notes that clients which wait for `key` are to be looked after.
+    #[cold]
+    pub fn note_ready(&mut self, db: usize, key: Key<'_>) {
+        let known = self.ready.back().is_some_and(|(d, k, _)| *d == db && **k == *key.bytes);
+        if !known {
+            self.ready.push_back((db, key.bytes.into(), key.hash));
+        }
+    }
+
+    pub(super) fn discard(&mut self, mut entry: Entry) {
+        if let Some(value) = entry.take_boxed() {
+            self.trash.push(Trash::Value(value));
+        }
+    }
+}
+
+/// A change that was made and is yet to be announced.
+#[must_use = "a change is announced by `changed`"]
+pub struct Written<'a> {
+    pub(super) changes: &'a mut Changes,
+    /// Database, key, and whether clients wait for it.
+    pub(super) what: (usize, Key<'a>, bool),
+}
+
+impl Written<'_> {
+    /// Announces the change.
+    #[inline]
+    pub fn changed(self, event: Event) {
+        self.changes.note(self.what, event);
+    }
+
+    /// Announces `count` changes that are one event.
+    pub fn changed_by(self, count: usize, event: Event) {
+        if count > 0 {
+            self.changes.note(self.what, event);
+            self.changes.dirty += count as u64 - 1;
+        }
+    }
+
+    /// Announces a further event of a change that is counted already.
+    pub fn also(self, event: Event) {
+        self.changes.note_also(self.what, event);
+    }
+}
