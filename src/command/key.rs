@@ -147,7 +147,10 @@ fn renamenx(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
 }
 
 fn move_entry(ctx: &mut Ctx<'_>, from: Key<'_>, to: Key<'_>) {
-    if let Some(entry) = ctx.db.take(from) {
+    if let Some(mut entry) = ctx.db.take(from) {
+        if let Some(object) = entry.object_mut() {
+            object.note_moved(to.bytes);
+        }
         ctx.db.written(from).changed(Event::RENAME_FROM);
         ctx.db.put(to, entry).also(Event::RENAME_TO);
     }
@@ -199,7 +202,7 @@ fn move_to(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     ctx.db.select(target);
     let taken = ctx.db.contains(key);
     ctx.db.select(source);
-    let entry = if taken { None } else { ctx.db.extract(key) };
+    let entry = if taken { None } else { ctx.db.take(key) };
     ctx.out.integer(i64::from(entry.is_some()));
     if let Some(entry) = entry {
         ctx.db.written(key).changed(Event::MOVE_FROM);

@@ -52,7 +52,7 @@ impl<T: Thin> ReplyAll<T> {
         }
         let hash = ctx.server.keyspace.hash(&self.key);
         let key = Key { bytes: &self.key, hash };
-        // SWAPDB may have put the key into another database.
+        // MOVE or SWAPDB may have put the key into another database.
         let others = (0..ctx.db.databases()).filter(|db| *db != self.db);
         for db in std::iter::once(self.db).chain(others) {
             ctx.db.select(db);
@@ -71,6 +71,11 @@ impl<T: Thin + Send> Job for ReplyAll<T> {
     }
 
     fn step(&mut self, ctx: &mut Ctx<'_>) -> Result<bool, CmdError> {
+        if let Some(name) = self.reading.lock().take_moved_to() {
+            // The next step locks the shard of that name.
+            self.key = name.into();
+            return Ok(false);
+        }
         let start = Instant::now();
         while !self.reading.lock().is_complete()
             && self.advance(ctx)

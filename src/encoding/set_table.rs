@@ -95,9 +95,9 @@ impl SetTable {
         self.members.read_on(reading, count)
     }
 
-    /// Reads all that readings have left; see [`Bag::finish_readings`].
-    pub fn finish_readings(&mut self) {
-        self.members.finish_readings();
+    /// Tells readers of another name; see [`Bag::note_moved`].
+    pub fn note_moved(&mut self, name: &[u8]) {
+        self.members.note_moved(name);
     }
 
     /// Bytes of memory behind the set, estimated from some of its members.

@@ -369,23 +369,13 @@ impl<'a> DbView<'a> {
 
     /// Removes `key`; `None` when it is not there.
     pub fn remove<'s>(&'s mut self, key: Key<'s>) -> Option<Written<'s>> {
-        let entry = self.extract(key)?;
+        let entry = self.take(key)?;
         self.changes.discard(entry);
         Some(self.written(key))
     }
 
     /// Takes the entry of `key` out, to be put elsewhere.
     pub fn take(&mut self, key: Key<'_>) -> Option<Entry> {
-        let mut entry = self.extract(key)?;
-        if let Some(object) = entry.object_mut() {
-            object.finish_readings();
-        }
-        Some(entry)
-    }
-
-    /// Takes the entry of `key` out, to be put under the same name into another database, where
-    /// readings of its value find it.
-    pub fn extract(&mut self, key: Key<'_>) -> Option<Entry> {
         let position = self.find(key)?;
         let (db, hasher) = (self.db, self.keyspace.hasher());
         let table = self.access.shard(self.keyspace.shard_of(key.hash)).db_mut(db);

@@ -136,11 +136,11 @@ impl Value {
         }
     }
 
-    /// Reads all that readings of the value have left, because it goes where they do not find it.
-    pub fn finish_readings(&mut self) {
+    /// Tells those who read the value that its key has another name now.
+    pub fn note_moved(&mut self, name: &[u8]) {
         match self {
-            Self::Set(members) => members.finish_readings(),
-            Self::Hash(fields) => fields.finish_readings(),
+            Self::Set(members) => members.note_moved(name),
+            Self::Hash(fields) => fields.note_moved(name),
             Self::Str(_) | Self::List(_) | Self::ZSet(_) => {}
         }
     }

@@ -51,8 +51,10 @@ fn read_while(server: &Server, request: &[&str], disturb: impl FnOnce(&mut Conn)
 fn a_large_set_is_replied_as_it_was() {
     let server = Server::start(&["--threads", "2"]);
     let expected: HashSet<Vec<u8>> = (0..LEN).map(|n| name(n).into_bytes()).collect();
-    let disturbances: [&[&[&str]]; 5] = [
+    let disturbances: [&[&[&str]]; 7] = [
         &[&["DEL", "big"]],
+        &[&["RENAME", "big", "other"], &["RENAME", "other", "third"], &["DEL", "third"]],
+        &[&["RENAME", "big", "other"], &["MOVE", "other", "2"], &["SADD", "big", "new"]],
         &[&["RENAME", "big", "other"]],
         &[&["SWAPDB", "0", "1"]],
         &[&["FLUSHALL"]],

@@ -273,10 +273,10 @@ impl<T: Thin> Bag<T> {
         }
     }
 
-    /// Reads all that readings have left; see [`Table::finish_readings`].
-    pub fn finish_readings(&mut self) {
+    /// Tells readers of another name; see [`Table::note_moved`].
+    pub fn note_moved(&mut self, name: &[u8]) {
         if let Form::Many(many) = &mut self.form {
-            many.table.finish_readings();
+            many.table.note_moved(name);
         }
     }
 

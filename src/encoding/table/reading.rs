@@ -33,6 +33,8 @@ pub struct Reading<T: Thin> {
     bytes: Vec<u8>,
     /// The table, if it was dropped.
     left: Option<Arc<Mutex<Table<T>>>>,
+    /// Where the table is now, if it was moved and the reader does not know.
+    moved_to: Option<Box<[u8]>>,
 }
 
 /// The readings of a table.
@@ -50,6 +52,11 @@ impl<T: Thin> Reading<T> {
     /// Takes out what was read since the last time.
     pub fn take_bytes(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.bytes)
+    }
+
+    /// Where the table has been moved since the last time, if it was.
+    pub fn take_moved_to(&mut self) -> Option<Box<[u8]>> {
+        self.moved_to.take()
     }
 
     /// Goes on for about `count` items if the table was dropped; `false` if it was not.
@@ -129,6 +136,7 @@ impl<T: Thin> Table<T> {
             ahead: BTreeMap::new(),
             bytes: Vec::new(),
             left: None,
+            moved_to: None,
         };
         let reading = Arc::new(Mutex::new(reading));
         let new = || Box::new(Readers { hasher: *hasher, readings: Vec::new() });
@@ -146,15 +154,10 @@ impl<T: Thin> Table<T> {
         known
     }
 
-    /// Reads all that readings have left, because the table goes where they do not find it.
-    pub fn finish_readings(&mut self) {
-        if let Some(readers) = self.readers.take() {
-            for reading in readers.readings {
-                let mut reading = reading.lock();
-                while !reading.is_complete() {
-                    reading.read_on(self, usize::MAX);
-                }
-            }
+    /// Tells readers that the table is found under another name from now on.
+    pub fn note_moved(&mut self, name: &[u8]) {
+        for reading in self.readers.iter().flat_map(|readers| &readers.readings) {
+            reading.lock().moved_to = Some(name.into());
         }
     }
 

@@ -71,9 +71,9 @@ impl HashTable {
         self.fields.read_on(reading, count)
     }
 
-    /// Reads all that readings have left; see [`Bag::finish_readings`].
-    pub fn finish_readings(&mut self) {
-        self.fields.finish_readings();
+    /// Tells readers of another name; see [`Bag::note_moved`].
+    pub fn note_moved(&mut self, name: &[u8]) {
+        self.fields.note_moved(name);
     }
 
     /// A field chosen with equal chance among all.
