@@ -8,8 +8,8 @@
 use std::sync::Arc;
 
 use redstart::base::hash::KeyHasher;
-use redstart::keyspace::{Access, Changes, DbView, Deadline, Event, Key, Keyspace, LockSet, Str};
-use redstart::value::NewStr;
+use redstart::keyspace::{Access, Changes, DbView, Deadline, Event, Key, Keyspace, LockSet};
+use redstart::value::{NewStr, Str};
 use shuttle::{check_random, thread};
 
 /// Interleavings tried per test.
