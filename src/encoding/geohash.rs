@@ -99,7 +99,7 @@ impl Position {
     }
 }
 
-/// What a search covers, in the unit of [`Area::unit`].
+/// What a search covers, in the unit of its area.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shape {
     /// Everything up to a distance.

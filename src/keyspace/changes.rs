@@ -15,7 +15,7 @@ use crate::value::Value;
 pub struct Key<'a> {
     /// The key's bytes.
     pub bytes: &'a [u8],
-    /// [`Keyspace::hash`] of the bytes.
+    /// [`super::Keyspace::hash`] of the bytes.
     pub hash: u64,
 }
 

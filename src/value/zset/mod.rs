@@ -1,7 +1,7 @@
 //! Sorted sets: members with scores, in order of score, then member.
 //!
 //! A small one is packed: the body of a listpack in which every member is followed by its score
-//! ([`packed`]). A large one is a [`ScoredSet`]. A set becomes large when it has more members than
+//! (`packed.rs`). A large one is a [`ScoredSet`]. A set becomes large when it has more members than
 //! `zset-max-listpack-entries` or a longer one than `zset-max-listpack-value`, and stays large.
 
 mod packed;
