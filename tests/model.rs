@@ -96,3 +96,49 @@ fn increments_of_one_key_are_not_lost() {
         RUNS,
     );
 }
+
+/// Works through keys like a script that names none of them: one lock more at a time, in any order.
+fn overtake(keyspace: &Keyspace, order: &[usize]) {
+    let mut changes = Changes::default();
+    let access = Access::take(keyspace, LockSet::None);
+    let mut view = DbView::new(keyspace, access, &mut changes, 0, 0);
+    for (step, at) in order.iter().enumerate() {
+        let key = key(keyspace, KEYS[*at]);
+        view.acquire(key.hash);
+        let value = view.read::<Str>(key).expect("a string").and_then(|v| v.integer()).unwrap_or(0);
+        thread::yield_now();
+        // The first key pays for the others.
+        let amount = if step == 0 { 1 - order.len() as i64 } else { 1 };
+        view.set_string(key, NewStr::Int(value + amount), Deadline::Keep).changed(Event::INCRBY);
+    }
+}
+
+#[test]
+fn scripts_that_lock_as_they_go_are_atomic_and_never_deadlock() {
+    check_random(
+        || {
+            let keyspace = keyspace();
+            // The lock of the script engine: one script at a time.
+            let engine = Arc::new(shuttle::sync::Mutex::new(()));
+            let mut threads = Vec::new();
+            for order in [[2, 0, 1], [1, 2, 0]] {
+                let (keyspace, engine) = (Arc::clone(&keyspace), Arc::clone(&engine));
+                threads.push(thread::spawn(move || {
+                    let _turn = engine.lock().expect("no thread panics");
+                    overtake(&keyspace, &order);
+                }));
+            }
+            for order in [[0, 1, 2], [2, 1, 0]] {
+                let keyspace = Arc::clone(&keyspace);
+                threads.push(thread::spawn(move || {
+                    let keys: Vec<&[u8]> = order.iter().map(|at| KEYS[*at]).collect();
+                    transfer(&keyspace, &keys, &[1, 1, -2]);
+                    assert_eq!(sum(&keyspace), 0);
+                }));
+            }
+            threads.into_iter().for_each(|t| t.join().expect("the assertion held"));
+            assert_eq!(sum(&keyspace), 0);
+        },
+        RUNS,
+    );
+}

@@ -6,18 +6,9 @@ use std::sync::Arc;
 use super::error::CmdError;
 use crate::base::{bytes, number};
 use crate::encoding::field::NewFieldValue;
-use crate::keyspace::{Key, Keyspace};
+use crate::keyspace::{Key, KeyHash, Keyspace};
 use crate::resp::Argv;
 use crate::value::NewStr;
-
-/// An argument that is a key: its index and its hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyHash {
-    /// Index of the argument.
-    pub index: u32,
-    /// Hash of the key.
-    pub hash: u64,
-}
 
 /// The arguments of one request, with the hashes of its keys.
 #[derive(Clone, Copy)]

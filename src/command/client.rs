@@ -132,6 +132,7 @@ fn setinfo(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
 pub(super) fn flag_letters(handle: &ClientHandle) -> String {
     let flags = ClientFlags(handle.flags.load(Relaxed));
     let letters = [
+        (ClientFlags::MULTI, 'x'),
         (ClientFlags::BLOCKED, 'b'),
         (ClientFlags::CLOSING, 'c'),
         (ClientFlags::UNIX, 'U'),
@@ -150,6 +151,9 @@ fn line(ctx: &Ctx<'_>, handle: &ClientHandle) -> String {
     let seconds_since = |at_ms: i64| (ctx.now_ms - at_ms).max(0) / 1000;
     let output = handle.output_len.load(Relaxed);
     let query = handle.query_len.load(Relaxed);
+    let in_multi = flags.has(ClientFlags::MULTI);
+    let queued = if in_multi { i64::from(handle.queued.load(Relaxed)) } else { -1 };
+    let watched = handle.watched.load(Relaxed);
     let names = ctx.commands.names_by_id();
     // The caller's last command is the one that runs right now.
     let own = (handle.id == ctx.client.handle.id).then(|| ctx.commands.full_name(ctx.command));
@@ -157,7 +161,7 @@ fn line(ctx: &Ctx<'_>, handle: &ClientHandle) -> String {
     let command = own.flatten().or_else(|| last.and_then(|id| names.get(id as usize).cloned()));
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={} db={} sub=0 psub=0 \
-         ssub=0 multi=-1 watch=0 qbuf={query} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 \
+         ssub=0 multi={queued} watch={watched} qbuf={query} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 \
          obl={output} oll=0 omem={output} tot-mem={} events=r cmd={} user=default redir=-1 \
          resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
         handle.id,

@@ -4,7 +4,7 @@ use super::args::Args;
 use super::context::{Ctx, Flow};
 use super::error::CmdError;
 use super::introspect::help;
-use super::spec::{Command, Flags, Group};
+use super::spec::{Command, Flags, Group, Locks};
 use crate::base::glob;
 use crate::config::{Caller, RewriteError};
 use crate::server::Peer;
@@ -20,6 +20,7 @@ pub(super) static COMMANDS: &[Command] =
         row("get", -3, get),
         row("set", -4, set).tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
         row("resetstat", 2, resetstat)
+            .locks(Locks::Each)
             .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
         row("rewrite", 2, rewrite)
             .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
@@ -72,7 +73,7 @@ pub(super) fn is_local(ctx: &Ctx<'_>) -> bool {
 
 fn resetstat(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
     ctx.server.stats.reset();
-    ctx.server.keyspace.reset_stats();
+    ctx.db.fold((), |(), shard| shard.reset_stats());
     ctx.out.ok();
     Ok(Flow::Done)
 }

@@ -5,7 +5,8 @@ use super::client::{check_name, set_name};
 use super::context::{Ctx, Flow};
 use super::error::CmdError;
 use super::key::database;
-use super::spec::{Command, Flags, Group};
+use super::spec::{Command, Flags, Group, Locks};
+use super::transaction::forget_watched;
 use crate::base::limits::ERROR_PREVIEW_MAX;
 use crate::base::{bytes, number};
 use crate::config::REDIS_VERSION;
@@ -32,8 +33,8 @@ pub(super) static COMMANDS: &[Command] = &[
     row("select", 2, select).fast().flags(Flags::LOADING.with(Flags::STALE)),
     row("auth", -2, auth).flags(ALWAYS),
     row("hello", -1, hello).flags(ALWAYS),
-    row("quit", -1, quit).flags(ALWAYS),
-    row("reset", 1, reset).flags(ALWAYS),
+    row("quit", -1, quit).flags(ALWAYS.with(Flags::NOT_QUEUED)),
+    row("reset", 1, reset).flags(ALWAYS.with(Flags::NOT_QUEUED)).locks(Locks::Each),
 ];
 
 fn ping(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
@@ -165,6 +166,8 @@ fn quit(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
 
 /// Brings the connection back to how it was accepted.
 fn reset(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
+    ctx.client.end_transaction();
+    forget_watched(ctx);
     ctx.client.select(0);
     speak(ctx, Protocol::Resp2);
     let cleared = ClientFlags::REPLY

@@ -4,6 +4,8 @@
 //! deadlines become absolute, and results of floating-point arithmetic or chance become plain values,
 //! so that every reader of the stream ends up with the same data.
 
+use crate::server::Propagated;
+
 /// A command as a list of its arguments.
 pub(super) type OwnedArgv = Vec<Vec<u8>>;
 
@@ -14,6 +16,8 @@ pub struct Effects {
     pub wanted: bool,
     replaced: bool,
     commands: Vec<OwnedArgv>,
+    /// What the whole request propagates so far.
+    pub unit: Vec<Propagated>,
 }
 
 impl Effects {

@@ -294,6 +294,20 @@ pub enum CmdError {
     TimeoutNotFloat,
     #[error("ERR argument must be a memory value bigger than 1 and smaller than 4gb")]
     PackedThreshold,
+    #[error("ERR MULTI calls can not be nested")]
+    NestedMulti,
+    #[error("ERR EXEC without MULTI")]
+    ExecWithoutMulti,
+    #[error("ERR DISCARD without MULTI")]
+    DiscardWithoutMulti,
+    #[error("ERR WATCH inside MULTI is not allowed")]
+    WatchInsideMulti,
+    #[error("ERR Command not allowed inside a transaction")]
+    NotInTransaction,
+    #[error("EXECABORT Transaction discarded because of previous errors.")]
+    ExecAborted,
+    #[error("EXECABORT Transaction discarded because of: {0}")]
+    ExecRejected(String),
     #[error("UNBLOCKED client unblocked via CLIENT UNBLOCK")]
     Unblocked,
     #[error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")]

@@ -7,8 +7,10 @@ use super::context::{Ctx, Flow, ShutdownOptions};
 use super::error::CmdError;
 use super::key::database;
 use super::spec::{Command, Flags, Group, Locks};
+use super::transaction::touch_database;
 use crate::base::{bytes, clock, number};
 use crate::config::REDIS_VERSION;
+use crate::keyspace::Db;
 use crate::server::InfoContext;
 
 const FLUSH: Flags = Flags::KEYSPACE.with(Flags::DANGEROUS);
@@ -47,6 +49,7 @@ pub(super) static COMMANDS: &[Command] = &[
         .tips(&["nondeterministic_output"]),
     Command::new("info", -1, info)
         .group(Group::Server)
+        .locks(Locks::Each)
         .flags(Flags::LOADING.with(Flags::STALE).with(Flags::DANGEROUS))
         .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"]),
     Command::new("lolwut", -1, lolwut).read().fast().group(Group::Server),
@@ -76,17 +79,24 @@ fn check_flush_mode(args: &Args<'_>) -> Result<(), CmdError> {
 fn flushdb(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     check_flush_mode(args)?;
     let db = ctx.db.db();
-    flush(ctx, db..db + 1)
+    flush(ctx, args, db..db + 1)
 }
 
 fn flushall(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     check_flush_mode(args)?;
     let databases = ctx.server.keyspace.databases();
-    flush(ctx, 0..databases)
+    flush(ctx, args, 0..databases)
 }
 
 /// Empties databases. One more change is counted, as in Redis, so that flushing nothing propagates.
-fn flush(ctx: &mut Ctx<'_>, databases: std::ops::Range<usize>) -> Result<Flow, CmdError> {
+fn flush(
+    ctx: &mut Ctx<'_>,
+    args: &Args<'_>,
+    databases: std::ops::Range<usize>,
+) -> Result<Flow, CmdError> {
+    if ctx.server.watched.clients() > 0 {
+        databases.clone().for_each(|db| touch_database(ctx, args, db, None));
+    }
     let keys: usize = databases.map(|db| ctx.db.flush(db)).sum();
     ctx.db.changes().dirty += keys as u64 + 1;
     ctx.out.ok();
@@ -98,13 +108,17 @@ fn swapdb(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let one = number(1).ok_or(CmdError::InvalidFirstDb)?;
     let other = number(2).ok_or(CmdError::InvalidSecondDb)?;
     let (one, other) = (database(ctx, one)?, database(ctx, other)?);
+    if one != other && ctx.server.watched.clients() > 0 {
+        touch_database(ctx, args, one, Some(other));
+        touch_database(ctx, args, other, Some(one));
+    }
     ctx.db.swap(one, other);
     for name in ctx.server.blocked.awaited(one, other) {
         let key = args.key_of(&name);
         for db in [one, other] {
             ctx.db.select(db);
             if ctx.db.contains(key) {
-                ctx.db.changes().note_ready(db, key);
+                ctx.db.changes().note_touched(db, key);
             }
         }
     }
@@ -125,7 +139,17 @@ fn time(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
 fn info(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let asked: Vec<&[u8]> = args.rest(1).collect();
     let names = ctx.commands.names_by_id();
-    let text = ctx.server.info(&asked, &InfoContext { command_names: &names });
+    let databases = ctx.db.databases();
+    let counts = ctx.db.fold(vec![(0, 0); databases], |mut counts, shard| {
+        for (db, count) in counts.iter_mut().enumerate() {
+            count.0 += shard.db(db).map_or(0, Db::len);
+            count.1 += shard.db(db).map_or(0, Db::volatile_len);
+        }
+        counts
+    });
+    let keys = ctx.db.stats();
+    let context = InfoContext { command_names: &names, keys: &keys, databases: &counts };
+    let text = ctx.server.info(&asked, &context);
     ctx.out.verbatim("txt", text.as_bytes());
     Ok(Flow::Done)
 }

@@ -69,10 +69,22 @@ impl Flags {
     pub const BLOCKING: Self = Self(1 << 21);
     /// Belongs to the classes of sets, sorted sets and lists, whatever its group.
     pub const SORTS: Self = Self(1 << 22);
+    /// Runs at once after MULTI.
+    pub const NOT_QUEUED: Self = Self(1 << 23);
 
     /// Both sets together.
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// The set as a number, for [`Self::from_bits`].
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// The set of that number.
+    pub const fn from_bits(bits: u32) -> Self {
+        Self(bits)
     }
 
     /// Whether any property of `other` is in the set.
@@ -129,6 +141,8 @@ pub enum Group {
     Server,
     /// Scripts and functions.
     Scripting,
+    /// MULTI and what belongs to it.
+    Transactions,
 }
 
 impl Group {
@@ -147,6 +161,7 @@ impl Group {
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Scripting => "scripting",
+            Self::Transactions => "transactions",
         }
     }
 }
@@ -283,6 +298,10 @@ pub enum Locks {
     All,
     /// All, one after the other.
     Each,
+    /// Those of its keys, behind the script engine; what a script touches beyond them is locked then.
+    Script,
+    /// What the queued commands need, and those of the watched keys.
+    Transaction,
 }
 
 /// A table row.
@@ -455,6 +474,7 @@ impl Command {
         add(self.flags.has(Flags::ADMIN.with(Flags::DANGEROUS)), "dangerous");
         add(connection, "connection");
         add(of_group(Group::Scripting), "scripting");
+        add(of_group(Group::Transactions), "transaction");
         names
     }
 }

@@ -6,7 +6,7 @@ use super::{
     bitmap, client, config, connection, debug, expire, function, geo, geo_search, hash, hash_ex,
     hash_expire, hash_import, hash_walk, hyperloglog, introspect, key, list, list_blocking,
     list_move, memory, scan, server, set, set_algebra, sort, string, string_numbers, string_ranges,
-    zset,
+    transaction, zset,
 };
 use crate::base::bytes;
 use crate::base::limits::ERROR_PREVIEW_MAX;
@@ -42,6 +42,7 @@ static FAMILIES: &[&[Command]] = &[
     expire::COMMANDS,
     scan::COMMANDS,
     connection::COMMANDS,
+    transaction::COMMANDS,
     client::COMMANDS,
     server::COMMANDS,
     config::COMMANDS,
@@ -84,6 +85,8 @@ pub struct CommandTable {
     commands: Vec<Registered>,
     /// By hash of the name.
     slots: Vec<Slot>,
+    /// By id: the index of the command and, of a subcommand, its own plus one.
+    places: Vec<(u16, u16)>,
     len: usize,
 }
 
@@ -109,7 +112,7 @@ impl CommandTable {
             commands[at].name = new;
         }
         commands.retain(|c| !c.name.is_empty());
-        let mut table = Self { commands, slots: Vec::new(), len };
+        let mut table = Self { commands, slots: Vec::new(), places: Vec::new(), len };
         table.index();
         Ok(table)
     }
@@ -127,6 +130,14 @@ impl CommandTable {
             }
             let len = registered.name.len() as u16;
             self.slots[slot] = Slot { name, letters, len, index: index as u16 };
+        }
+        // An emptied name leaves a gap, which nobody asks for.
+        self.places = vec![(u16::MAX, 0); self.len];
+        for (index, registered) in self.commands.iter().enumerate() {
+            self.places[registered.id] = (index as u16, 0);
+            for (at, sub) in registered.subcommands.iter().enumerate() {
+                self.places[sub.id] = (index as u16, at as u16 + 1);
+            }
         }
     }
 
@@ -147,8 +158,12 @@ impl CommandTable {
 
     /// The command or subcommand of that id.
     pub fn by_id(&self, id: usize) -> Option<&Registered> {
-        let all = self.commands.iter().flat_map(|c| std::iter::once(c).chain(&c.subcommands));
-        all.into_iter().find(|registered| registered.id == id)
+        let (index, sub) = *self.places.get(id)?;
+        let registered = self.commands.get(index as usize)?;
+        match sub {
+            0 => Some(registered),
+            sub => registered.subcommands.get(sub as usize - 1),
+        }
     }
 
     /// The full names of all commands and subcommands by id.

@@ -16,13 +16,15 @@ pub(super) struct Request<'a> {
     pub(super) server: &'a Server,
     pub(super) client: &'a Client,
     pub(super) command: &'a Command,
+    /// The command's properties, of EXEC with those of what was queued.
+    pub(super) flags: Flags,
     pub(super) now_ms: i64,
 }
 
 type Check = fn(&Request<'_>) -> Result<(), Refusal>;
 
 /// The checks after existence and arity, in the order of Redis's `processCommand`.
-const CHECKS: &[Check] = &[authenticated, not_paused];
+const CHECKS: &[Check] = &[authenticated, allowed_after_multi, not_paused];
 
 /// Runs all checks; most commands of most clients pass after one test of two words.
 #[inline]
@@ -38,10 +40,18 @@ fn authenticated(request: &Request<'_>) -> Result<(), Refusal> {
     let known = !request.client.flags.has(ClientFlags::UNAUTHENTICATED);
     // A password that is gone locks nobody out.
     let open = request.server.settings.password().is_none();
-    if known || open || request.command.flags.has(Flags::NO_AUTH) {
+    if known || open || request.flags.has(Flags::NO_AUTH) {
         return Ok(());
     }
     Err(Refusal::Error(CmdError::NoAuth))
+}
+
+fn allowed_after_multi(request: &Request<'_>) -> Result<(), Refusal> {
+    let queueing = request.client.flags.has(ClientFlags::MULTI);
+    if queueing && request.flags.has(Flags::NO_MULTI) {
+        return Err(Refusal::Error(CmdError::NotInTransaction));
+    }
+    Ok(())
 }
 
 /// CLIENT and SHUTDOWN stay possible, or nobody could end a pause of everything.
@@ -50,6 +60,6 @@ fn not_paused(request: &Request<'_>) -> Result<(), Refusal> {
     if gates & gate::PAUSED == 0 || request.command.flags.has(Flags::NO_PAUSE) {
         return Ok(());
     }
-    let write = request.command.flags.has(Flags::WRITE.with(Flags::MAY_REPLICATE));
+    let write = request.flags.has(Flags::WRITE.with(Flags::MAY_REPLICATE));
     if request.server.is_paused(write, request.now_ms) { Err(Refusal::Paused) } else { Ok(()) }
 }

@@ -7,19 +7,19 @@
 
 use std::sync::Arc;
 
-use super::call::{Executor, after_reply, propagate, propagate_expired};
-use super::work::NOTHING;
+use super::call::{Executor, after_reply, context};
+use super::commit::{commit, conclude_without_command};
 use crate::command::{Args, CmdError, Ctx};
-use crate::keyspace::{Access, DbView, Key, LockSet, Lookup};
-use crate::resp::{OwnedArgv, ReplyBuf};
+use crate::keyspace::{Access, DbView, Key, LockSet, Lookup, Presence};
+use crate::resp::{Argv, OwnedArgv, ReplyBuf};
 use crate::server::{Client, Server, Wait, WaitEnd, Waiter};
 
-/// A key that clients wait for: its database, name and hash.
-type ReadyKey = (usize, Box<[u8]>, u64);
+/// A key that clients mind: its database, name and hash.
+type TouchedKey = (usize, Box<[u8]>, u64);
 
 /// A key whose clients could not be served with the shards that were held.
 pub(super) struct Deferred {
-    key: ReadyKey,
+    key: TouchedKey,
     /// Hashes of the key and of all keys that were found missing so far.
     hashes: Vec<u64>,
 }
@@ -38,34 +38,43 @@ pub(super) fn begin_wait(
     for at in &waiter.wait.keys {
         let key = args.key(*at);
         ctx.server.blocked.add(ctx.server.keyspace.shard_of(key.hash), key.bytes, &waiter);
-        ctx.db.begin_wait(key);
+        ctx.db.mind(key);
     }
     ctx.server.blocked.begin();
     ctx.client.handle.set_waiter(Some(Arc::clone(&waiter)));
     waiter
 }
 
-/// Serves those who wait for keys that became ready, as far as `ctx` holds what that takes; returns
-/// the keys for which it does not.
+/// Breaks the watches of keys that were touched and serves those who wait for them, as far as `ctx`
+/// holds what that takes; returns the keys for which it does not.
 #[cold]
-pub(super) fn serve_ready(ctx: &mut Ctx<'_>) -> Vec<Deferred> {
+pub(super) fn serve_touched(ctx: &mut Ctx<'_>) -> Vec<Deferred> {
     let (mut deferred, db) = (Vec::new(), ctx.db.db());
     let mut dirty = std::mem::take(&mut ctx.db.changes().dirty);
-    while let Some(key) = ctx.db.changes().ready.pop_front() {
+    while let Some(key) = ctx.db.changes().touched.pop_front() {
         ctx.db.select(key.0);
+        break_watches(ctx, &key);
         if let Some(missing) = serve_key(ctx, &key, &mut dirty) {
             let hashes = vec![key.2, missing];
             deferred.push(Deferred { key, hashes });
         }
     }
     ctx.db.select(db);
-    propagate_expired(ctx);
+    commit(ctx, db, Argv::new(&[], &[], &[]));
     ctx.db.changes().dirty = dirty;
     deferred
 }
 
+fn break_watches(ctx: &mut Ctx<'_>, (db, key, hash): &TouchedKey) {
+    if ctx.server.watched.clients() > 0 {
+        let after = ctx.db.presence(Key { bytes: key, hash: *hash });
+        let shard = ctx.server.keyspace.shard_of(*hash);
+        ctx.server.watched.touch(shard, (*db, key), Presence::Live, after);
+    }
+}
+
 /// Serves those who wait for one key; the hash of a key whose shard that takes and is not held.
-fn serve_key(ctx: &mut Ctx<'_>, ready: &ReadyKey, dirty: &mut u64) -> Option<u64> {
+fn serve_key(ctx: &mut Ctx<'_>, ready: &TouchedKey, dirty: &mut u64) -> Option<u64> {
     let (server, mut tried) = (ctx.server, Vec::new());
     let key = Key { bytes: &ready.1, hash: ready.2 };
     let shard = server.keyspace.shard_of(key.hash);
@@ -108,9 +117,7 @@ fn serve(ctx: &mut Ctx<'_>, waiter: &Waiter, name: &[u8]) -> bool {
     std::mem::swap(ctx.client, &mut client);
     std::mem::swap(ctx.out, &mut out);
     let result = serve(ctx, &Args::new(argv, &[], &server.keyspace), key_at);
-    if server.propagation.is_wanted() {
-        propagate(server, ctx.db.changes(), ctx.effects, waiter.db, argv);
-    }
+    commit(ctx, waiter.db, argv);
     std::mem::swap(ctx.out, &mut out);
     std::mem::swap(ctx.client, &mut client);
     ctx.command = before;
@@ -141,18 +148,10 @@ impl Executor {
         let mut out = ReplyBuf::default();
         while let Some(Deferred { key, hashes }) = keys.pop() {
             let access = Access::take(&server.keyspace, LockSet::Hashes(&hashes));
-            self.changes.ready.push_back(key.clone());
-            let mut ctx = Ctx {
-                db: DbView::new(&server.keyspace, access, &mut self.changes, client.db, now_ms),
-                out: &mut out,
-                client,
-                server: &server,
-                commands: &commands,
-                command: &NOTHING,
-                effects: &mut self.effects,
-                now_ms,
-            };
-            for mut again in serve_ready(&mut ctx) {
+            self.changes.touched.push_back(key.clone());
+            let state = (&mut self.changes, &mut self.effects);
+            let mut ctx = context(&server, &commands, state, access, client, &mut out, now_ms);
+            for mut again in conclude_without_command(&mut ctx) {
                 if again.key == key {
                     again.hashes.extend(&hashes);
                 }
@@ -184,7 +183,7 @@ impl Executor {
         let mut db = DbView::new(&server.keyspace, access, &mut self.changes, waiter.db, 0);
         for key in keys {
             server.blocked.remove(server.keyspace.shard_of(key.hash), key.bytes, waiter);
-            db.end_wait(key);
+            db.unmind(key);
         }
         drop(db);
         server.blocked.finish();

@@ -7,16 +7,19 @@ use smallvec::SmallVec;
 
 use super::admission::{Refusal, Request, admit};
 use super::batch::Batch;
-use super::block::{begin_wait, serve_ready};
+use super::block::begin_wait;
+use super::commit::{commit, conclude};
+use super::multi::effective_flags;
+use super::work::NOTHING;
 use crate::base::clock;
 use crate::command::{
-    Args, CmdError, CommandTable, Ctx, Effects, Flow, Job, KeyHash, Locks, Registered,
-    ShutdownOptions, keys_of,
+    Args, CmdError, CommandTable, Ctx, Effects, Flags, Flow, Job, Locks, Registered,
+    ShutdownOptions, forget_watched, keys_of,
 };
-use crate::keyspace::{Access, Changes, DbView, Expired, ExpiredFields, Key, LockSet, Trash};
+use crate::keyspace::{Access, Changes, DbView, Key, KeyHash, LockSet, Trash};
 use crate::observe::stats::LoopCounters;
 use crate::resp::{Argv, Mark, ReplyBuf};
-use crate::server::{Client, ClientFlags, Propagated, Server, Waiter, gate};
+use crate::server::{Client, ClientFlags, Server, Waiter, gate};
 
 /// Keys that an event loop keeps room for.
 const KEPT_KEYS_MAX: usize = 16 * 1024;
@@ -199,7 +202,7 @@ impl Executor {
     }
 
     /// Asks for the memory of all keys: first their buckets, then, when those arrive, the entries.
-    fn prefetch(&self, db: usize, keys: &[KeyHash]) {
+    pub(super) fn prefetch(&self, db: usize, keys: &[KeyHash]) {
         keys.iter().for_each(|key| self.server.keyspace.prefetch_bucket(db, key.hash));
         keys.iter().for_each(|key| self.server.keyspace.prefetch_entry(db, key.hash));
     }
@@ -253,17 +256,29 @@ impl Executor {
         if !command.accepts(argv.len()) {
             cell.rejected.add(1);
             let error = CmdError::Arity(registered.name.clone());
+            let error = self.rejection_of_exec(error, command.locks, client, now_ms);
             return refused(self.refuse(&error, client, out, mark));
         }
-        match admit(&Request { server: &self.server, client, command, now_ms }) {
+        let flags = effective_flags(client, command.flags, command.locks);
+        match admit(&Request { server: &self.server, client, command, flags, now_ms }) {
+            Ok(()) if client.flags.has(ClientFlags::MULTI) && !flags.has(Flags::NOT_QUEUED) => {
+                let stop = self.enqueue(registered, argv, keys, client, out);
+                after_reply(client, out, mark);
+                return refused(stop);
+            }
             Ok(()) => {}
             Err(Refusal::Paused) => return refused(Some(Stop::Paused)),
             Err(Refusal::Error(error)) => {
                 cell.rejected.add(1);
+                let error = self.rejection_of_exec(error, command.locks, client, now_ms);
                 return refused(self.refuse(&error, client, out, mark));
             }
         }
-        let stop = match self.call(registered, argv, keys, client, out, now_ms) {
+        let result = match command.locks {
+            Locks::Transaction => self.exec(registered, client, out, now_ms),
+            _ => self.call(registered, argv, keys, client, out, now_ms),
+        };
+        let stop = match result {
             Ok(Some(stop @ Stop::Blocked(_))) => Some(stop),
             Ok(Some(stop @ Stop::Work(_))) => {
                 // What is to come of the reply is taken back step by step, as its head is here.
@@ -279,7 +294,8 @@ impl Executor {
             Err(error) => {
                 self.counters.commands[registered.id].failed.add(1);
                 out.rewind(mark);
-                self.refuse(&error, client, out, mark)
+                self.reply_error(&error, client, out, mark);
+                None
             }
         };
         Outcome { stop, called: true }
@@ -297,47 +313,38 @@ impl Executor {
         now_ms: i64,
     ) -> Result<Option<Stop>, CmdError> {
         let (server, command) = (&*self.server, registered.command);
-        let wanted = server.propagation.is_wanted();
-        self.changes.observed = wanted;
-        self.effects.wanted = wanted;
-        let no_touch = client.flags.has(ClientFlags::NO_TOUCH);
         let access = lock(server, command.locks, keys);
-        let mut ctx = Ctx {
-            db: DbView::new(&server.keyspace, access, &mut self.changes, client.db, now_ms),
-            out,
-            client,
-            server,
-            commands: &self.commands,
-            effects: &mut self.effects,
-            command,
-            now_ms,
-        };
-        if no_touch {
-            ctx.db.no_touch();
-        }
-        if server.gates.load(Relaxed) & gate::PAUSED != 0 && server.pause.is_active(now_ms) {
-            ctx.db.no_expire();
-        }
+        let state = (&mut self.changes, &mut self.effects);
+        let mut ctx = context(server, &self.commands, state, access, client, out, now_ms);
+        ctx.command = command;
         let db = ctx.db.db();
         let args = Args::new(argv, keys, &server.keyspace);
         let result = (command.handler)(&mut ctx, &args);
-        if wanted {
-            propagate(server, ctx.db.changes(), ctx.effects, db, argv);
-        }
+        commit(&mut ctx, db, argv);
         let result = result.map(|flow| match flow {
             Flow::Block(wait) => {
                 Some(Stop::Blocked(begin_wait(&mut ctx, registered.id, &args, *wait)))
             }
             flow => stop_of(flow),
         });
-        let ready = !ctx.db.changes().ready.is_empty();
-        let deferred = if ready { serve_ready(&mut ctx) } else { Vec::new() };
+        let deferred = conclude(&mut ctx);
         drop(ctx);
         self.settle();
         if !deferred.is_empty() {
             self.serve_deferred(deferred, client, now_ms);
         }
         result
+    }
+
+    /// Ends all watches of a client outside of any command.
+    pub fn forget_watched(&mut self, client: &mut Client, now_ms: i64) {
+        if client.watch.is_some() {
+            let (server, commands) = (Arc::clone(&self.server), Arc::clone(&self.commands));
+            let (state, mut out) = ((&mut self.changes, &mut self.effects), ReplyBuf::default());
+            let access = Access::take(&server.keyspace, LockSet::Each);
+            let mut ctx = context(&server, &commands, state, access, client, &mut out, now_ms);
+            forget_watched(&mut ctx);
+        }
     }
 
     /// Counts and frees what the last command left behind; no shard is locked any more.
@@ -384,6 +391,7 @@ impl Executor {
         }
     }
 
+    /// Answers a request that does not run; a transaction that it belongs to will not run either.
     #[cold]
     fn refuse(
         &mut self,
@@ -392,11 +400,45 @@ impl Executor {
         out: &mut ReplyBuf,
         mark: Mark,
     ) -> Option<Stop> {
+        if client.flags.has(ClientFlags::MULTI)
+            && let Some(transaction) = &mut client.transaction
+        {
+            transaction.aborted = true;
+        }
+        self.reply_error(error, client, out, mark);
+        None
+    }
+
+    #[cold]
+    fn reply_error(
+        &mut self,
+        error: &CmdError,
+        client: &mut Client,
+        out: &mut ReplyBuf,
+        mark: Mark,
+    ) {
         out.error(error);
         self.counters.errors.add(1);
         self.server.stats.count_error(&error.to_string());
         after_reply(client, out, mark);
-        None
+    }
+
+    /// What a client is told when a request is refused: a refused EXEC ends its transaction.
+    #[cold]
+    fn rejection_of_exec(
+        &mut self,
+        error: CmdError,
+        locks: Locks,
+        client: &mut Client,
+        now_ms: i64,
+    ) -> CmdError {
+        if locks != Locks::Transaction {
+            return error;
+        }
+        client.end_transaction();
+        self.forget_watched(client, now_ms);
+        let text = error.to_string();
+        CmdError::ExecRejected(text.strip_prefix("ERR ").unwrap_or(&text).to_owned())
     }
 
     /// Lets others see what the client did.
@@ -413,9 +455,13 @@ impl Executor {
 #[inline]
 fn lock<'k>(server: &'k Server, locks: Locks, keys: &[KeyHash]) -> Access<'k> {
     match (locks, keys) {
-        (Locks::Keys, []) => Access::take(&server.keyspace, LockSet::None),
-        (Locks::Keys, [key]) => Access::take(&server.keyspace, LockSet::One(key.hash)),
-        (Locks::Keys, keys) => {
+        (Locks::Keys | Locks::Script | Locks::Transaction, []) => {
+            Access::take(&server.keyspace, LockSet::None)
+        }
+        (Locks::Keys | Locks::Script | Locks::Transaction, [key]) => {
+            Access::take(&server.keyspace, LockSet::One(key.hash))
+        }
+        (Locks::Keys | Locks::Script | Locks::Transaction, keys) => {
             let hashes: SmallVec<[u64; 16]> = keys.iter().map(|key| key.hash).collect();
             Access::take(&server.keyspace, LockSet::Hashes(&hashes))
         }
@@ -424,44 +470,26 @@ fn lock<'k>(server: &'k Server, locks: Locks, keys: &[KeyHash]) -> Access<'k> {
     }
 }
 
-/// Appends what the command did to the stream of writes: expired keys first, then itself.
-#[cold]
-pub(super) fn propagate(
-    server: &Server,
-    changes: &mut Changes,
-    effects: &mut Effects,
-    db: usize,
-    argv: Argv<'_>,
-) {
-    let expired = changes.expired.drain(..).map(|expired| match expired {
-        Expired::Key(db, key) => Propagated { db, argv: vec![b"DEL".to_vec(), key.into()] },
-        Expired::Fields(fields) => deletion_of(fields),
-    });
-    let mut commands: Vec<Propagated> = expired.collect();
-    let replaced = effects.take();
-    if changes.dirty > 0 {
-        let own = replaced.unwrap_or_else(|| vec![argv.iter().map(<[u8]>::to_vec).collect()]);
-        commands.extend(own.into_iter().map(|argv| Propagated { db, argv }));
+/// What a handler has at hand when it runs for `client` with the locks of `access`.
+#[inline]
+pub(super) fn context<'a>(
+    server: &'a Server,
+    commands: &'a CommandTable,
+    (changes, effects): (&'a mut Changes, &'a mut Effects),
+    access: Access<'a>,
+    client: &'a mut Client,
+    out: &'a mut ReplyBuf,
+    now_ms: i64,
+) -> Ctx<'a> {
+    let wanted = server.propagation.is_wanted();
+    changes.observed = wanted;
+    effects.wanted = wanted;
+    let mut db = DbView::new(&server.keyspace, access, changes, client.db, now_ms);
+    db.set_touching(!client.flags.has(ClientFlags::NO_TOUCH));
+    if server.gates.load(Relaxed) & gate::PAUSED != 0 && server.pause.is_active(now_ms) {
+        db.no_expire();
     }
-    changes.log.clear();
-    if !commands.is_empty() {
-        server.propagation.append(commands);
-    }
-}
-
-/// Appends the removal of what was found expired outside of any command.
-pub(super) fn propagate_expired(ctx: &mut Ctx<'_>) {
-    if ctx.server.propagation.is_wanted() {
-        let db = ctx.db.db();
-        propagate(ctx.server, ctx.db.changes(), ctx.effects, db, Argv::new(&[], &[], &[]));
-    }
-}
-
-/// The command that removes fields because their deadlines have passed.
-pub(super) fn deletion_of(expired: ExpiredFields) -> Propagated {
-    let mut argv = vec![b"HDEL".to_vec(), expired.key.into()];
-    argv.extend(expired.fields.into_iter().map(Vec::from));
-    Propagated { db: expired.db, argv }
+    Ctx { db, out, client, server, commands, effects, command: &NOTHING, now_ms }
 }
 
 /// Takes the reply back where CLIENT REPLY says so, and moves SKIP on to the next command.
@@ -478,14 +506,14 @@ pub(super) fn after_reply(client: &mut Client, out: &mut ReplyBuf, mark: Mark) {
 }
 
 /// What DEBUG SLEEP adds to its own time: its client waits, but not inside the handler.
-fn slept_ticks(stop: Option<&Stop>) -> u64 {
+pub(super) fn slept_ticks(stop: Option<&Stop>) -> u64 {
     match stop {
         Some(Stop::Sleep(ms)) => clock::ticks_in_us(*ms * 1000),
         _ => 0,
     }
 }
 
-fn stop_of(flow: Flow) -> Option<Stop> {
+pub(super) fn stop_of(flow: Flow) -> Option<Stop> {
     match flow {
         Flow::Done | Flow::Block(_) => None,
         Flow::Work(job) => Some(Stop::Work(job)),

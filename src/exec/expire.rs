@@ -6,10 +6,11 @@
 
 use std::time::Instant;
 
-use super::call::{Executor, deletion_of};
+use super::call::Executor;
+use super::commit::deletion_of;
 use crate::base::limits::BACKGROUND_SLICE;
-use crate::keyspace::{Removed, Trash};
-use crate::server::Propagated;
+use crate::keyspace::{Presence, Removed, Shard, Trash};
+use crate::server::{Propagated, Server};
 
 /// A segment is visited this long after its first item expired, so that one visit serves several.
 const BATCHING_MS: i64 = 200;
@@ -52,12 +53,15 @@ impl Executor {
                 let mut shard = server.keyspace.lock(cursor.shard);
                 let more = shard.min_expire_ms() <= due_ms
                     && shard.expire_some(due_ms, now_ms, server.keyspace.hasher(), &mut removed);
+                break_watches(&server, cursor.shard, &shard, &removed);
                 if wanted {
-                    server.propagation.append(removed.keys.iter().map(|(db, entry)| Propagated {
-                        db: *db,
-                        argv: vec![b"DEL".to_vec(), entry.view().key().to_vec()],
-                    }));
-                    server.propagation.append(removed.fields.drain(..).map(deletion_of));
+                    for (db, entry) in &removed.keys {
+                        let argv = vec![b"DEL".to_vec(), entry.view().key().to_vec()];
+                        server.propagation.append_unit(vec![Propagated { db: *db, argv }]);
+                    }
+                    for fields in removed.fields.drain(..) {
+                        server.propagation.append_unit(vec![deletion_of(fields)]);
+                    }
                 }
                 more
             };
@@ -76,5 +80,21 @@ impl Executor {
         }
         cursor.restart();
         false
+    }
+}
+
+/// Lets those know who watch keys that are gone now, or lost fields.
+fn break_watches(server: &Server, number: usize, shard: &Shard, removed: &Removed) {
+    if !shard.minds_any() {
+        return;
+    }
+    let touch = |name: (usize, &[u8]), after| {
+        server.watched.touch(number, name, Presence::Live, after);
+    };
+    for (db, entry) in &removed.keys {
+        touch((*db, entry.view().key()), Presence::Missing);
+    }
+    for hash in &removed.fields {
+        touch((hash.db, &hash.key), Presence::Live);
     }
 }

@@ -8,7 +8,10 @@ mod admission;
 mod batch;
 mod block;
 mod call;
+mod commit;
 mod expire;
+mod inner;
+mod multi;
 #[cfg(test)]
 mod tests;
 mod work;

@@ -74,6 +74,27 @@ fn writes_propagate_as_they_came() {
 }
 
 #[test]
+fn a_transaction_propagates_as_one() {
+    let mut bench = Bench::new();
+    assert_eq!(
+        bench.propagated("MULTI\nSET k v\nGET k\nSELECT 2\nINCR n\nEXEC\n"),
+        ["0: MULTI", "0: SET k v", "2: INCR n", "0: EXEC"]
+    );
+    // A single write needs no frame.
+    assert_eq!(bench.propagated("MULTI\nGET k\nSET k w\nEXEC\n"), ["2: SET k w"]);
+    assert_eq!(bench.propagated("MULTI\nSET k v\nDISCARD\nMULTI\nGET k\nEXEC\n"), [""; 0]);
+}
+
+#[test]
+fn a_queue_is_bounded() {
+    let mut bench = Bench::new();
+    bench.server.settings.query_max.store(1000, std::sync::atomic::Ordering::Relaxed);
+    let sets = "SET k 0123456789\n".repeat(60);
+    let (replies, stop) = bench.run(&format!("MULTI\n{sets}"));
+    assert!(matches!(stop, Some(Stop::Close)) && replies.matches("QUEUED").count() < 50);
+}
+
+#[test]
 fn places_travel_as_scores_and_counts_as_commands() {
     let commands = Bench::new().propagated(
         "GEOADD g CH 13.361389 38.115556 a\nGEOADD g NX 1 1 a\nPFADD h a\nPFADD h a\nPFCOUNT h\n\
@@ -116,7 +137,9 @@ fn popped_members_propagate_as_removals() {
     let adds: String = (0..3000).map(|n| format!(" m{n}")).collect();
     bench.propagated(&format!("SADD k{adds}\n"));
     for (count, lengths) in [(1500, vec![1024, 476]), (1400, vec![1024, 376])] {
-        let removals = bench.propagated(&format!("SPOP k {count}\n"));
+        let unit = bench.propagated(&format!("SPOP k {count}\n"));
+        assert_eq!((&*unit[0], &*unit[3], unit.len()), ("0: MULTI", "0: EXEC", 4));
+        let removals = &unit[1..3];
         let popped: Vec<usize> = removals.iter().map(|r| r.split(' ').count() - 3).collect();
         assert!(removals.iter().all(|removal| removal.starts_with("0: SREM k m")));
         assert_eq!(popped, lengths);
@@ -238,7 +261,7 @@ fn deadlines_of_fields_propagate_as_absolute_times() {
     );
     assert_eq!(
         bench.propagated("HIMPORT PREPARE u x y\nHIMPORT SET k u 1 2\nHIMPORT SET k u 3 4\n"),
-        ["0: HSET k x 1 y 2", "0: DEL k", "0: HSET k x 3 y 4"]
+        ["0: HSET k x 1 y 2", "0: MULTI", "0: DEL k", "0: HSET k x 3 y 4", "0: EXEC"]
     );
 }
 

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::call::{Executor, after_reply, propagate_expired};
-use crate::command::{Command, Ctx, Flow, Job};
-use crate::keyspace::{Access, DbView, LockSet};
+use super::call::{Executor, after_reply, context};
+use super::commit::conclude_without_command;
+use crate::command::{Command, Flow, Job};
+use crate::keyspace::{Access, LockSet};
 use crate::resp::ReplyBuf;
 use crate::server::{Client, ClientFlags};
 
@@ -21,23 +22,15 @@ impl Executor {
             None => LockSet::Each,
         };
         let access = Access::take(&server.keyspace, locks);
-        let mut ctx = Ctx {
-            db: DbView::new(&server.keyspace, access, &mut self.changes, client.db, now_ms),
-            out,
-            client,
-            server: &server,
-            commands: &commands,
-            effects: &mut self.effects,
-            command: &NOTHING,
-            now_ms,
-        };
-        if server.pause.is_active(now_ms) {
-            ctx.db.no_expire();
-        }
+        let state = (&mut self.changes, &mut self.effects);
+        let mut ctx = context(&server, &commands, state, access, client, out, now_ms);
         let result = job.step(&mut ctx);
-        propagate_expired(&mut ctx);
+        let deferred = conclude_without_command(&mut ctx);
         drop(ctx);
         self.settle();
+        if !deferred.is_empty() {
+            self.serve_deferred(deferred, client, now_ms);
+        }
         if let Err(error) = &result {
             out.error(error);
             self.counters.errors.add(1);

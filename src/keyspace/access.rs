@@ -2,6 +2,13 @@
 //!
 //! Ascending order over all lockers excludes deadlock. A command that must see the whole keyspace at
 //! one instant takes every lock (a few microseconds); one that walks it takes them one at a time.
+//!
+//! A script may touch keys that it did not name, so it takes locks as it goes, in any order, and
+//! cannot let go of one that it used. At most one such locker is under way at a time, and when it has
+//! to wait for a shard below one that it holds, it *overtakes*: those who are still collecting their
+//! locks, and have thus changed nothing, let go of all of them and begin again when it has passed.
+//! Whoever has all its locks runs to its end without waiting for another. So nobody ever waits for
+//! somebody who waits for it.
 
 use smallvec::SmallVec;
 
@@ -48,7 +55,9 @@ impl<'k> Access<'k> {
             }
             LockSet::Hashes(hashes) => Self::take_many(keyspace, hashes),
             LockSet::All => {
-                Self::All((0..keyspace.shard_count()).map(|shard| keyspace.lock(shard)).collect())
+                let shards: Vec<usize> = (0..keyspace.shard_count()).collect();
+                let guards = Self::collect(keyspace, &shards);
+                Self::All(guards.into_iter().map(|(_, guard)| guard).collect())
             }
             LockSet::Each => Self::Each,
         }
@@ -62,8 +71,55 @@ impl<'k> Access<'k> {
         shards.dedup();
         match shards[..] {
             [shard] => Self::One(shard, keyspace.lock(shard)),
-            _ => Self::Many(shards.into_iter().map(|s| (s, keyspace.lock(s))).collect()),
+            _ => Self::Many(Self::collect(keyspace, &shards)),
         }
+    }
+
+    /// Locks several shards, given in ascending order, anew from the first whenever it is overtaken.
+    fn collect(keyspace: &'k Keyspace, shards: &[usize]) -> Vec<(usize, ShardGuard<'k>)> {
+        let mut guards = Vec::with_capacity(shards.len());
+        while guards.len() < shards.len() {
+            let shard = shards[guards.len()];
+            let guard = match guards.is_empty() {
+                true => Some(keyspace.lock(shard)),
+                false => keyspace.lock_next(shard),
+            };
+            match guard {
+                Some(guard) => guards.push((shard, guard)),
+                None => {
+                    guards.clear();
+                    keyspace.let_pass();
+                }
+            }
+        }
+        guards
+    }
+
+    /// Takes one shard more, whatever is held.
+    ///
+    /// Only one locker at a time may do this: it holds the lock of the script engine.
+    pub fn acquire(&mut self, keyspace: &'k Keyspace, shard: usize) {
+        if self.holds(shard) {
+            return;
+        }
+        let mut guards = match std::mem::replace(self, Self::None) {
+            Self::One(number, guard) => vec![(number, guard)],
+            Self::Many(guards) => guards,
+            Self::None | Self::Each => Vec::new(),
+            Self::All(_) => unreachable!("every shard is held"),
+        };
+        let at = guards.partition_point(|(number, _)| *number < shard);
+        let guard = match at == guards.len() {
+            true => keyspace.lock(shard),
+            false => keyspace.lock_overtaking(shard),
+        };
+        guards.insert(at, (shard, guard));
+        *self = Self::Many(guards);
+    }
+
+    /// Takes every shard that is not held yet; as [`Self::acquire`].
+    pub fn acquire_all(&mut self, keyspace: &'k Keyspace) {
+        (0..keyspace.shard_count()).for_each(|shard| self.acquire(keyspace, shard));
     }
 
     /// The held shard with that number.

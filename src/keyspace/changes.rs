@@ -19,6 +19,15 @@ pub struct Key<'a> {
     pub hash: u64,
 }
 
+/// An argument that is a key: its index and its hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyHash {
+    /// Index of the argument.
+    pub index: u32,
+    /// Hash of the key.
+    pub hash: u64,
+}
+
 /// One change of one key.
 #[derive(Clone, Debug)]
 pub struct Change {
@@ -43,8 +52,8 @@ pub struct Changes {
     pub expired: Vec<Expired>,
     /// Memory to be freed when the locks are released.
     pub trash: Vec<Trash>,
-    /// Keys that changed while clients wait for them, with their hashes.
-    pub ready: VecDeque<(usize, Box<[u8]>, u64)>,
+    /// Keys that changed and whose changes clients mind, with their hashes.
+    pub touched: VecDeque<(usize, Box<[u8]>, u64)>,
 }
 
 /// What was found expired and removed.
@@ -65,29 +74,29 @@ pub enum Trash {
 }
 
 impl Changes {
-    /// Notes a change; `awaited` says whether clients wait for the key.
+    /// Notes a change; `minded` says whether clients mind changes of the key.
     #[inline]
-    pub(super) fn note(&mut self, (db, key, awaited): (usize, Key<'_>, bool), event: Event) {
+    pub(super) fn note(&mut self, (db, key, minded): (usize, Key<'_>, bool), event: Event) {
         self.dirty += 1;
-        self.note_also((db, key, awaited), event);
+        self.note_also((db, key, minded), event);
     }
 
     #[inline]
-    pub(super) fn note_also(&mut self, (db, key, awaited): (usize, Key<'_>, bool), event: Event) {
+    pub(super) fn note_also(&mut self, (db, key, minded): (usize, Key<'_>, bool), event: Event) {
         if self.observed {
             self.log.push(Change { db, key: key.bytes.into(), event });
         }
-        if awaited {
-            self.note_ready(db, key);
+        if minded {
+            self.note_touched(db, key);
         }
     }
 
-    /// Notes that clients which wait for `key` are to be looked after.
+    /// Notes that clients which mind changes of `key` are to be looked after.
     #[cold]
-    pub fn note_ready(&mut self, db: usize, key: Key<'_>) {
-        let known = self.ready.back().is_some_and(|(d, k, _)| *d == db && **k == *key.bytes);
+    pub fn note_touched(&mut self, db: usize, key: Key<'_>) {
+        let known = self.touched.back().is_some_and(|(d, k, _)| *d == db && **k == *key.bytes);
         if !known {
-            self.ready.push_back((db, key.bytes.into(), key.hash));
+            self.touched.push_back((db, key.bytes.into(), key.hash));
         }
     }
 
@@ -102,7 +111,7 @@ impl Changes {
 #[must_use = "a change is announced by `changed`"]
 pub struct Written<'a> {
     pub(super) changes: &'a mut Changes,
-    /// Database, key, and whether clients wait for it.
+    /// Database, key, and whether clients mind its changes.
     pub(super) what: (usize, Key<'a>, bool),
 }
 

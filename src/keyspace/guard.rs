@@ -67,7 +67,7 @@ pub struct Guard<'a, K: Collection> {
     stats: &'a mut Stats,
     keyspace: &'a Keyspace,
     now_ms: i64,
-    /// Database, key, and whether clients wait for it.
+    /// Database, key, and whether clients mind its changes.
     what: (usize, Key<'a>, bool),
     changed: bool,
     kind: PhantomData<K>,

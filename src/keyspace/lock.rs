@@ -14,9 +14,9 @@
 )]
 
 #[cfg(feature = "shuttle")]
-pub(super) use model::{Guard, Lock};
+pub(super) use model::{Guard, Lock, pass_time};
 #[cfg(not(feature = "shuttle"))]
-pub(super) use native::{Guard, Lock};
+pub(super) use native::{Guard, Lock, pass_time};
 
 #[cfg(not(feature = "shuttle"))]
 mod native {
@@ -76,14 +76,19 @@ mod native {
                     return guard;
                 }
                 tries += 1;
-                if tries < SPINS {
-                    std::hint::spin_loop();
-                } else if tries < SPINS + YIELDS {
-                    std::thread::yield_now();
-                } else {
-                    nap();
-                }
+                pass_time(tries);
             }
+        }
+    }
+
+    /// Waits a little, as becomes somebody who has tried `tries` times in vain.
+    pub(in crate::keyspace) fn pass_time(tries: u32) {
+        if tries < SPINS {
+            std::hint::spin_loop();
+        } else if tries < SPINS + YIELDS {
+            std::thread::yield_now();
+        } else {
+            nap();
         }
     }
 
@@ -170,5 +175,9 @@ mod model {
         pub(in crate::keyspace) fn lock(&self) -> Guard<'_, T> {
             self.0.lock().expect("no thread of a model panics while it holds a lock")
         }
+    }
+
+    pub(in crate::keyspace) fn pass_time(_: u32) {
+        shuttle::thread::yield_now();
     }
 }

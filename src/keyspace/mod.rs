@@ -23,21 +23,21 @@ mod tests;
 mod view;
 
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub use access::{Access, LockSet};
-pub use changes::{Change, Changes, Expired, Key, Trash, Written};
+pub use changes::{Change, Changes, Expired, Key, KeyHash, Trash, Written};
 pub use entry::{Entry, EntryView, NewValue};
 pub use event::{Event, EventClass};
 pub use guard::Guard;
 pub use recency::AccessPolicy;
 pub use shard::{ExpiredFields, Removed, Shard, Stats};
-pub use view::{DbView, Deadline, Lookup, StrMut};
+pub use view::{DbView, Deadline, Lookup, Presence, StrMut};
 
 use crate::base::hash::KeyHasher;
 use crate::encoding::table::Table;
 use crate::value::limits::Limits;
-use lock::{Guard as LockGuard, Lock};
+use lock::{Guard as LockGuard, Lock, pass_time};
 
 /// Fewest shards; with one thread they cost nothing, and SCAN cursors look alike everywhere.
 const SHARDS_MIN: usize = 256;
@@ -76,6 +76,8 @@ pub struct Keyspace {
     databases: usize,
     policy: AtomicU64,
     limits: Limits,
+    /// Whether the one who may take locks out of order waits for one.
+    overtaking: AtomicBool,
 }
 
 impl Keyspace {
@@ -86,7 +88,8 @@ impl Keyspace {
         let shards =
             (0..count).map(|n| Line(Lock::new(Shard::new(shard_bits, n as u64)))).collect();
         let policy = AtomicU64::new(AccessPolicy::default().pack());
-        Self { shards, shard_bits, hasher, databases, policy, limits: Limits::default() }
+        let (limits, overtaking) = (Limits::default(), AtomicBool::new(false));
+        Self { shards, shard_bits, hasher, databases, policy, limits, overtaking }
     }
 
     /// How many numbered databases there are.
@@ -132,6 +135,43 @@ impl Keyspace {
         ShardGuard(self.shards[shard].0.lock())
     }
 
+    /// Locks one shard more for somebody who holds others, all of lower number; `None` when it has to
+    /// let go of those first, because somebody overtakes.
+    #[inline]
+    fn lock_next(&self, shard: usize) -> Option<ShardGuard<'_>> {
+        let mut tries = 0;
+        loop {
+            if let Some(guard) = self.shards[shard].0.try_lock() {
+                return Some(ShardGuard(guard));
+            }
+            if self.overtaking.load(Ordering::Relaxed) {
+                return None;
+            }
+            tries += 1;
+            pass_time(tries);
+        }
+    }
+
+    /// Locks one shard for the one who may overtake; see [`Access::acquire`].
+    fn lock_overtaking(&self, shard: usize) -> ShardGuard<'_> {
+        if let Some(guard) = self.shards[shard].0.try_lock() {
+            return ShardGuard(guard);
+        }
+        self.overtaking.store(true, Ordering::Relaxed);
+        let guard = self.lock(shard);
+        self.overtaking.store(false, Ordering::Relaxed);
+        guard
+    }
+
+    /// Waits until nobody overtakes.
+    fn let_pass(&self) {
+        let mut tries = 0;
+        while self.overtaking.load(Ordering::Relaxed) {
+            tries += 1;
+            pass_time(tries);
+        }
+    }
+
     /// Asks for the line of the bucket of `hash`; does nothing if the shard is busy.
     #[inline]
     pub fn prefetch_bucket(&self, db: usize, hash: u64) {
@@ -172,17 +212,5 @@ impl Keyspace {
     /// Changes how accesses are remembered.
     pub fn set_policy(&self, policy: AccessPolicy) {
         self.policy.store(policy.pack(), Ordering::Relaxed);
-    }
-
-    /// The sum of the shards' statistics, one shard after the other.
-    pub fn stats(&self) -> Stats {
-        let mut sum = Stats::default();
-        (0..self.shard_count()).for_each(|shard| sum.add(self.lock(shard).stats()));
-        sum
-    }
-
-    /// Sets the statistics back to zero.
-    pub fn reset_stats(&self) {
-        (0..self.shard_count()).for_each(|shard| self.lock(shard).reset_stats());
     }
 }

@@ -59,35 +59,41 @@ pub struct Shard {
     shard_bits: u32,
     pub(super) stats: Stats,
     pub(super) random: Random,
-    /// How many clients wait for keys of a hash, in any database.
-    awaited: HashMap<u64, u32>,
+    /// How many clients mind changes of keys of a hash, in any database: wait for them, watch or track
+    /// them.
+    minded: HashMap<u64, u32>,
 }
 
 impl Shard {
     pub(super) fn new(shard_bits: u32, seed: u64) -> Self {
         let (dbs, stats) = (vec![Db::new(shard_bits)], Stats::default());
-        Self { dbs, shard_bits, stats, random: Random::seeded(seed), awaited: HashMap::new() }
+        Self { dbs, shard_bits, stats, random: Random::seeded(seed), minded: HashMap::new() }
     }
 
-    /// One more client waits for a key of `hash`.
-    pub(super) fn begin_wait(&mut self, hash: u64) {
-        *self.awaited.entry(hash).or_default() += 1;
+    /// One more client minds changes of a key of `hash`.
+    pub fn mind(&mut self, hash: u64) {
+        *self.minded.entry(hash).or_default() += 1;
     }
 
-    /// One client less waits for a key of `hash`.
-    pub(super) fn end_wait(&mut self, hash: u64) {
-        if let Some(count) = self.awaited.get_mut(&hash) {
+    /// One client less minds changes of a key of `hash`.
+    pub fn unmind(&mut self, hash: u64) {
+        if let Some(count) = self.minded.get_mut(&hash) {
             *count -= 1;
             if *count == 0 {
-                self.awaited.remove(&hash);
+                self.minded.remove(&hash);
             }
         }
     }
 
-    /// Whether a client waits for a key of `hash`.
+    /// Whether a client minds changes of a key of `hash`.
     #[inline]
-    pub(super) fn is_awaited(&self, hash: u64) -> bool {
-        !self.awaited.is_empty() && self.awaited.contains_key(&hash)
+    pub fn is_minded(&self, hash: u64) -> bool {
+        !self.minded.is_empty() && self.minded.contains_key(&hash)
+    }
+
+    /// Whether clients mind changes of any key.
+    pub fn minds_any(&self) -> bool {
+        !self.minded.is_empty()
     }
 
     /// What was counted.
@@ -95,7 +101,8 @@ impl Shard {
         &self.stats
     }
 
-    pub(super) fn reset_stats(&mut self) {
+    /// Sets the counts back to zero.
+    pub fn reset_stats(&mut self) {
         self.stats = Stats::default();
     }
 

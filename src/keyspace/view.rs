@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use super::changes::{Changes, Expired, Key, Trash, Written};
 use super::entry::{self, Entry, EntryView, NewValue};
+use super::event::Event;
 use super::guard::{EntryPlace, Guard};
-use super::{Access, AccessPolicy, Db, Keyspace, Shard};
+use super::{Access, AccessPolicy, Db, Keyspace, Shard, Stats};
 use crate::base::limits::INLINE_VALUE_MAX;
 use crate::base::random::Random;
 use crate::encoding::table::Position;
@@ -29,6 +30,17 @@ pub enum Lookup {
     Write,
     /// Introspection: no trace.
     Silent,
+}
+
+/// Whether a key is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It is not.
+    Missing,
+    /// It is, but its deadline has passed.
+    Expired,
+    /// It is.
+    Live,
 }
 
 /// What becomes of a key's deadline when its value is set.
@@ -75,9 +87,9 @@ impl<'a> DbView<'a> {
         self.expires = false;
     }
 
-    /// Lets reads leave no access behind.
-    pub fn no_touch(&mut self) {
-        self.touches = false;
+    /// Says whether reads leave an access behind.
+    pub fn set_touching(&mut self, touches: bool) {
+        self.touches = touches;
     }
 
     /// The database number.
@@ -135,6 +147,7 @@ impl<'a> DbView<'a> {
     fn expire(&mut self, key: Key<'_>, position: Position) {
         let (db, hasher) = (self.db, self.keyspace.hasher());
         let shard = self.access.shard(self.keyspace.shard_of(key.hash));
+        let minded = shard.is_minded(key.hash);
         let (table, stats, _) = shard.parts(db);
         let entry = table.remove(key.hash, position, hasher);
         stats.expired += 1;
@@ -142,6 +155,7 @@ impl<'a> DbView<'a> {
         if self.changes.observed {
             self.changes.expired.push(Expired::Key(db, key.bytes.into()));
         }
+        self.changes.note_also((db, key, minded), Event::EXPIRED);
     }
 
     /// The entry of `key`.
@@ -214,6 +228,19 @@ impl<'a> DbView<'a> {
         }
     }
 
+    /// Whether `key` is there or waits to be removed; leaves no trace.
+    pub fn presence(&self, key: Key<'_>) -> Presence {
+        let table = self.access.held(self.keyspace.shard_of(key.hash)).db(self.db);
+        let deadline = |table: &Db| {
+            table.find(key.hash, key.bytes).map(|position| table.view(position).deadline())
+        };
+        match table.and_then(deadline) {
+            None => Presence::Missing,
+            Some(Some(at_ms)) if at_ms <= self.now_ms => Presence::Expired,
+            Some(_) => Presence::Live,
+        }
+    }
+
     /// Whether `key` is there.
     pub fn contains(&mut self, key: Key<'_>) -> bool {
         self.find(key).is_some()
@@ -251,12 +278,12 @@ impl<'a> DbView<'a> {
         value: NewValue<'_>,
         deadline: Deadline,
     ) -> Written<'s> {
-        let awaited = self.store(key, value, deadline, None);
-        Written { changes: self.changes, what: (self.db, key, awaited) }
+        let minded = self.store(key, value, deadline, None);
+        Written { changes: self.changes, what: (self.db, key, minded) }
     }
 
     /// Stores a value; its access bits are `access`, or those of an access now. Returns whether
-    /// clients wait for such a key.
+    /// clients mind changes of the key.
     #[inline]
     fn store(
         &mut self,
@@ -265,7 +292,6 @@ impl<'a> DbView<'a> {
         deadline: Deadline,
         access: Option<u32>,
     ) -> bool {
-        let collection = !matches!(value, NewValue::Str(_));
         let found = self.find(key);
         let (db, now_ms, policy) = (self.db, self.now_ms, self.policy);
         let hasher = self.keyspace.hasher();
@@ -291,7 +317,7 @@ impl<'a> DbView<'a> {
             let access = access.unwrap_or_else(|| policy.fresh(now_ms));
             table.insert(key.hash, Entry::new(key.bytes, value, deadline, access), hasher);
         }
-        collection && shard.is_awaited(key.hash)
+        shard.is_minded(key.hash)
     }
 
     /// The collection at `key`, for changing it in place.
@@ -325,21 +351,21 @@ impl<'a> DbView<'a> {
     fn guard<'s, K: Collection>(&'s mut self, key: Key<'s>) -> Guard<'s, K> {
         let (db, now_ms, keyspace) = (self.db, self.now_ms, self.keyspace);
         let shard = self.access.shard(keyspace.shard_of(key.hash));
-        let awaited = shard.is_awaited(key.hash);
+        let minded = shard.is_minded(key.hash);
         let (table, stats, _) = shard.parts(db);
         let position = table.find(key.hash, key.bytes).expect("it was just looked up");
         let place = EntryPlace { table, position };
-        Guard::new(place, (self.changes, stats), keyspace, now_ms, (db, key, awaited))
+        Guard::new(place, (self.changes, stats), keyspace, now_ms, (db, key, minded))
     }
 
-    /// Lets changes of `key` be noticed on behalf of a client that waits for it.
-    pub fn begin_wait(&mut self, key: Key<'_>) {
-        self.shard(key.hash).begin_wait(key.hash);
+    /// Lets changes of `key` be noticed on behalf of a client that waits for it, watches or tracks it.
+    pub fn mind(&mut self, key: Key<'_>) {
+        self.shard(key.hash).mind(key.hash);
     }
 
-    /// Ends what [`Self::begin_wait`] began.
-    pub fn end_wait(&mut self, key: Key<'_>) {
-        self.shard(key.hash).end_wait(key.hash);
+    /// Ends what [`Self::mind`] began.
+    pub fn unmind(&mut self, key: Key<'_>) {
+        self.shard(key.hash).unmind(key.hash);
     }
 
     /// Whether the shard of a key of `hash` is held.
@@ -347,14 +373,39 @@ impl<'a> DbView<'a> {
         self.access.holds(self.keyspace.shard_of(hash))
     }
 
+    /// Takes the shard of a key of `hash` too; only a script may, see [`Access::acquire`].
+    pub fn acquire(&mut self, hash: u64) {
+        self.access.acquire(self.keyspace, self.keyspace.shard_of(hash));
+    }
+
+    /// Takes all shards; only a script may, see [`Access::acquire`].
+    pub fn acquire_all(&mut self) {
+        self.access.acquire_all(self.keyspace);
+    }
+
+    /// Runs `visit` on one shard, which is held or locked for the visit.
+    pub fn visit<R>(&mut self, shard: usize, visit: impl FnOnce(&mut Shard) -> R) -> R {
+        self.access.visit(self.keyspace, shard, visit)
+    }
+
+    /// The sum of the shards' statistics.
+    pub fn stats(&mut self) -> Stats {
+        self.fold(Stats::default(), |mut sum, shard| {
+            sum.add(shard.stats());
+            sum
+        })
+    }
+
     /// The string at `key`, for changing it in place.
     pub fn string_mut<'s>(&'s mut self, key: Key<'s>) -> Result<Option<StrMut<'s>>, WrongType> {
         let Some(entry) = self.lookup(key, Lookup::Write) else { return Ok(None) };
         entry.value().of::<Str>()?;
         let db = self.db;
-        let table = self.access.shard(self.keyspace.shard_of(key.hash)).db_mut(db);
+        let shard = self.access.shard(self.keyspace.shard_of(key.hash));
+        let minded = shard.is_minded(key.hash);
+        let table = shard.db_mut(db);
         let position = table.find(key.hash, key.bytes).expect("it was just looked up");
-        let written = Written { changes: self.changes, what: (db, key, false) };
+        let written = Written { changes: self.changes, what: (db, key, minded) };
         Ok(Some(StrMut { table, position, written }))
     }
 
@@ -362,9 +413,10 @@ impl<'a> DbView<'a> {
     pub fn set_deadline<'s>(&'s mut self, key: Key<'s>, at_ms: Option<i64>) -> Option<Written<'s>> {
         let position = self.find(key)?;
         let db = self.db;
-        let table = self.access.shard(self.keyspace.shard_of(key.hash)).db_mut(db);
-        table.update(position, |entry| entry.set_deadline(at_ms));
-        Some(Written { changes: self.changes, what: (db, key, false) })
+        let shard = self.access.shard(self.keyspace.shard_of(key.hash));
+        let minded = shard.is_minded(key.hash);
+        shard.db_mut(db).update(position, |entry| entry.set_deadline(at_ms));
+        Some(Written { changes: self.changes, what: (db, key, minded) })
     }
 
     /// Removes `key`; `None` when it is not there.
@@ -399,17 +451,17 @@ impl<'a> DbView<'a> {
     pub fn put<'s>(&'s mut self, key: Key<'s>, mut entry: Entry) -> Written<'s> {
         let deadline = entry.view().deadline().map_or(Deadline::Clear, Deadline::At);
         let access = Some(entry.view().access());
-        let awaited = match entry.take_boxed() {
+        let minded = match entry.take_boxed() {
             Some(value) => self.store(key, NewValue::Object(value), deadline, access),
             None => self.store(key, NewValue::copy_of(entry.view().value()), deadline, access),
         };
-        Written { changes: self.changes, what: (self.db, key, awaited) }
+        Written { changes: self.changes, what: (self.db, key, minded) }
     }
 
     /// Announces changes of `key` beyond the one its guard announced.
     pub fn written<'s>(&'s mut self, key: Key<'s>) -> Written<'s> {
-        let awaited = self.shard(key.hash).is_awaited(key.hash);
-        Written { changes: self.changes, what: (self.db, key, awaited) }
+        let minded = self.shard(key.hash).is_minded(key.hash);
+        Written { changes: self.changes, what: (self.db, key, minded) }
     }
 
     /// Number of keys in the database.

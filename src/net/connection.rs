@@ -120,6 +120,8 @@ impl Connection {
                 None => {}
             }
         }
+        let now_ms = self.reactor.server().now_ms();
+        self.reactor.executor.borrow_mut().forget_watched(&mut self.client, now_ms);
         self.reactor.server().clients.remove(self.client.handle.id);
     }
 

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use super::blocked::Waiter;
 use super::fieldsets::Fieldsets;
+use super::transaction::{Transaction, Watch};
 
 /// Properties of a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,9 +40,13 @@ impl ClientFlags {
     pub const BLOCKED: u32 = 1 << 10;
     /// CLIENT CAPA redirect.
     pub const CAPA_REDIRECT: u32 = 1 << 9;
+    /// It queues commands: it sent MULTI.
+    pub const MULTI: u32 = 1 << 11;
+    /// It runs a transaction or script, in which nothing waits.
+    pub const DENY_BLOCKING: u32 = 1 << 12;
 
     /// Flags that make admission look closer.
-    pub const GUARDED: u32 = Self::UNAUTHENTICATED | Self::CLOSING;
+    pub const GUARDED: u32 = Self::UNAUTHENTICATED | Self::CLOSING | Self::MULTI;
     /// Flags that change whether a command is answered.
     pub const REPLY: u32 = Self::REPLY_OFF | Self::REPLY_SKIP | Self::REPLY_SKIP_NEXT;
 
@@ -123,6 +128,10 @@ pub struct ClientHandle {
     pub net_input: AtomicU64,
     /// Bytes it was sent.
     pub net_output: AtomicU64,
+    /// Commands that it queued since MULTI.
+    pub queued: AtomicU32,
+    /// Keys that it watches.
+    pub watched: AtomicU32,
     /// The event loop it is on.
     pub thread: usize,
     identity: Mutex<Option<Box<Identity>>>,
@@ -148,6 +157,8 @@ impl ClientHandle {
             output_len: AtomicUsize::new(0),
             net_input: AtomicU64::new(0),
             net_output: AtomicU64::new(0),
+            queued: AtomicU32::new(0),
+            watched: AtomicU32::new(0),
             thread,
             identity: Mutex::new(None),
             waiter: Mutex::new(None),
@@ -213,19 +224,31 @@ pub struct Client {
     pub flags: ClientFlags,
     /// What it prepared for HIMPORT.
     pub fieldsets: Option<Box<Fieldsets>>,
+    /// What it queued since MULTI; kept for the next MULTI afterwards.
+    pub transaction: Option<Box<Transaction>>,
+    /// What it watches.
+    pub watch: Option<Box<Watch>>,
 }
 
 impl Client {
     /// A client in database 0.
     pub fn new(handle: Arc<ClientHandle>) -> Self {
         let flags = ClientFlags(handle.flags.load(Ordering::Relaxed));
-        Self { handle, db: 0, flags, fieldsets: None }
+        Self { handle, db: 0, flags, fieldsets: None, transaction: None, watch: None }
     }
 
     /// Changes properties, visibly for others.
     pub fn set_flags(&mut self, flags: u32, on: bool) {
         self.flags.set(flags, on);
         self.handle.flags.store(self.flags.0, Ordering::Relaxed);
+    }
+
+    /// Forgets what was queued.
+    pub fn end_transaction(&mut self) {
+        self.set_flags(ClientFlags::MULTI, false);
+        if let Some(transaction) = &mut self.transaction {
+            transaction.clear();
+        }
     }
 
     /// Changes the database, visibly for others.

@@ -10,13 +10,17 @@ use super::Server;
 use crate::base::bytes::human_size;
 use crate::base::{bytes, clock};
 use crate::config::REDIS_VERSION;
-use crate::keyspace::{Access, Changes, Db, DbView, LockSet};
+use crate::keyspace::Stats as KeyStats;
 use crate::observe::allocator;
 
 /// What INFO shows that the server does not know itself.
 pub struct InfoContext<'a> {
     /// Names of commands and subcommands by id.
     pub command_names: &'a [String],
+    /// What was counted in the keyspace.
+    pub keys: &'a KeyStats,
+    /// Keys of each database: how many, and how many of them with a deadline.
+    pub databases: &'a [(usize, usize)],
 }
 
 /// A section: its name, whether it is shown unasked, and what writes its fields.
@@ -130,16 +134,12 @@ fn clients(server: &Server, _: &InfoContext<'_>, out: &mut String) {
     field(out, "client_recent_max_output_buffer", most(|client| client.output_len.load(Relaxed)));
     field(out, "blocked_clients", server.blocked.clients());
     field(out, "total_blocking_keys", server.blocked.keys());
-    for name in [
-        "tracking_clients",
-        "pubsub_clients",
-        "watching_clients",
-        "clients_in_timeout_table",
-        "total_watched_keys",
-        "total_blocking_keys_on_nokey",
-    ] {
-        field(out, name, 0);
-    }
+    field(out, "tracking_clients", 0);
+    field(out, "pubsub_clients", 0);
+    field(out, "watching_clients", server.watched.clients());
+    field(out, "clients_in_timeout_table", 0);
+    field(out, "total_watched_keys", server.watched.keys());
+    field(out, "total_blocking_keys_on_nokey", 0);
 }
 
 fn memory(server: &Server, _: &InfoContext<'_>, out: &mut String) {
@@ -218,8 +218,8 @@ fn persistence(server: &Server, _: &InfoContext<'_>, out: &mut String) {
     field(out, "aof_last_write_status", "ok");
 }
 
-fn stats(server: &Server, _: &InfoContext<'_>, out: &mut String) {
-    let (stats, keys) = (&server.stats, server.keyspace.stats());
+fn stats(server: &Server, context: &InfoContext<'_>, out: &mut String) {
+    let (stats, keys) = (&server.stats, context.keys);
     let [commands, input, output] = stats.rates();
     field(out, "total_connections_received", stats.connections.load(Relaxed));
     field(out, "total_commands_processed", stats.sum(|counters| &counters.processed));
@@ -335,19 +335,9 @@ fn latencystats(server: &Server, context: &InfoContext<'_>, out: &mut String) {
     }
 }
 
-fn keyspace(server: &Server, _: &InfoContext<'_>, out: &mut String) {
-    let mut changes = Changes::default();
-    let access = Access::take(&server.keyspace, LockSet::Each);
-    let mut view = DbView::new(&server.keyspace, access, &mut changes, 0, server.now_ms());
-    let databases = server.keyspace.databases();
-    let counts = view.fold(vec![(0, 0); databases], |mut counts, shard| {
-        for (db, count) in counts.iter_mut().enumerate() {
-            count.0 += shard.db(db).map_or(0, Db::len);
-            count.1 += shard.db(db).map_or(0, Db::volatile_len);
-        }
-        counts
-    });
-    for (db, (keys, expires)) in counts.into_iter().enumerate().filter(|(_, (keys, _))| *keys > 0) {
+fn keyspace(_: &Server, context: &InfoContext<'_>, out: &mut String) {
+    let counts = context.databases.iter().enumerate();
+    for (db, (keys, expires)) in counts.filter(|(_, (keys, _))| *keys > 0) {
         put(out, format_args!("db{db}:keys={keys},expires={expires},avg_ttl=0\r\n"));
     }
 }

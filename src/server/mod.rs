@@ -15,6 +15,7 @@ mod propagate;
 mod reconfigure;
 mod settings;
 mod shutdown;
+mod transaction;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub use propagate::{Propagated, Propagation};
 pub use reconfigure::log_settings;
 pub use settings::{OutputBound, Settings};
 pub use shutdown::{Shutdown, ShutdownMode};
+pub use transaction::{Transaction, Watch, Watched, WatchedKey};
 
 use crate::base::hash::KeyHasher;
 use crate::base::{clock, random};
@@ -69,6 +71,8 @@ pub struct Server {
     pub shutdown: Shutdown,
     /// Who waits for which key.
     pub blocked: Blocked,
+    /// Who watches which key.
+    pub watched: Watched,
     /// The stream of writes.
     pub propagation: Propagation,
     /// Frees what is costly to free.
@@ -103,6 +107,7 @@ impl Server {
         let keyspace = Keyspace::new(databases, threads, KeyHasher::random());
         let server = Self {
             blocked: Blocked::new(keyspace.shard_count()),
+            watched: Watched::new(keyspace.shard_count()),
             keyspace,
             settings: Settings::default(),
             clients: Clients::default(),

@@ -36,9 +36,19 @@ impl Propagation {
         self.wanted.store(true, Ordering::Relaxed);
     }
 
-    /// Appends commands that belong together.
-    pub fn append(&self, commands: impl IntoIterator<Item = Propagated>) {
-        self.captured.lock().extend(commands);
+    /// Appends commands that belong together: several are a transaction to who reads the stream.
+    pub fn append_unit(&self, unit: Vec<Propagated>) {
+        let mut captured = self.captured.lock();
+        let frame = |word: &[u8]| Propagated { db: unit[0].db, argv: vec![word.to_vec()] };
+        match unit.len() {
+            0 | 1 => captured.extend(unit),
+            _ => {
+                let (head, end) = (frame(b"MULTI"), frame(b"EXEC"));
+                captured.push(head);
+                captured.extend(unit);
+                captured.push(end);
+            }
+        }
     }
 
     /// Takes what was collected.

@@ -109,6 +109,11 @@ fn set() {
 }
 
 #[test]
+fn transaction() {
+    run_family("transaction");
+}
+
+#[test]
 fn zset() {
     run_family("zset");
 }

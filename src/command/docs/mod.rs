@@ -23,6 +23,7 @@ pub mod list;
 pub mod server;
 pub mod set;
 pub mod string;
+pub mod transaction;
 pub mod zset;
 
 /// Documentation of one command or subcommand.
@@ -329,6 +330,7 @@ impl ArgKind {
 /// The families, in no order that clients see.
 static FAMILIES: &[&[Docs]] = &[
     string::DOCS,
+    transaction::DOCS,
     list::DOCS,
     bitmap::DOCS,
     hyperloglog::DOCS,

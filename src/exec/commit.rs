@@ -1,0 +1,68 @@
+//! What follows a command before its shards are released: the stream of writes, and those who mind
+//! that its keys changed.
+//!
+//! All that a request did travels as one unit, whether a transaction, a script, or a command with the
+//! clients that it served: readers of the stream see all of it or nothing.
+
+use super::block::{Deferred, serve_touched};
+use crate::command::{Ctx, Effects};
+use crate::keyspace::{Changes, Expired, ExpiredFields};
+use crate::resp::Argv;
+use crate::server::{Propagated, Server};
+
+/// Appends what one command did to the request's unit: expired keys first, then itself.
+#[inline]
+pub(super) fn commit(ctx: &mut Ctx<'_>, db: usize, argv: Argv<'_>) {
+    if ctx.effects.wanted {
+        add_to_unit(ctx.db.changes(), ctx.effects, db, argv);
+    }
+}
+
+#[cold]
+fn add_to_unit(changes: &mut Changes, effects: &mut Effects, db: usize, argv: Argv<'_>) {
+    for expired in changes.expired.drain(..) {
+        effects.unit.push(match expired {
+            Expired::Key(db, key) => Propagated { db, argv: vec![b"DEL".to_vec(), key.into()] },
+            Expired::Fields(fields) => deletion_of(fields),
+        });
+    }
+    let replaced = effects.take();
+    if changes.dirty > 0 {
+        let own = replaced.unwrap_or_else(|| vec![argv.iter().map(<[u8]>::to_vec).collect()]);
+        effects.unit.extend(own.into_iter().map(|argv| Propagated { db, argv }));
+    }
+    changes.log.clear();
+}
+
+/// Ends a request: looks after those who mind changes of its keys, then appends its unit to the
+/// stream. Returns the keys whose clients need shards that are not held.
+#[inline]
+pub(super) fn conclude(ctx: &mut Ctx<'_>) -> Vec<Deferred> {
+    let touched = !ctx.db.changes().touched.is_empty();
+    let deferred = if touched { serve_touched(ctx) } else { Vec::new() };
+    if ctx.effects.wanted {
+        close_unit(ctx.server, ctx.effects);
+    }
+    deferred
+}
+
+#[cold]
+fn close_unit(server: &Server, effects: &mut Effects) {
+    if !effects.unit.is_empty() {
+        server.propagation.append_unit(std::mem::take(&mut effects.unit));
+    }
+}
+
+/// Appends the removal of what was found expired outside of any command.
+pub(super) fn conclude_without_command(ctx: &mut Ctx<'_>) -> Vec<Deferred> {
+    let db = ctx.db.db();
+    commit(ctx, db, Argv::new(&[], &[], &[]));
+    conclude(ctx)
+}
+
+/// The command that removes fields because their deadlines have passed.
+pub(super) fn deletion_of(expired: ExpiredFields) -> Propagated {
+    let mut argv = vec![b"HDEL".to_vec(), expired.key.into()];
+    argv.extend(expired.fields.into_iter().map(Vec::from));
+    Propagated { db: expired.db, argv }
+}

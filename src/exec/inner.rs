@@ -1,0 +1,70 @@
+//! A command inside another's locks: queued by MULTI, or called by a script.
+
+use super::call::stop_of;
+use super::commit::commit;
+use super::{Stop, call::slept_ticks};
+use crate::base::clock;
+use crate::command::{Args, Ctx, Flow, Registered};
+use crate::keyspace::KeyHash;
+use crate::observe::stats::LoopCounters;
+use crate::resp::Argv;
+use crate::server::ClientFlags;
+
+/// Runs one command with the locks that `ctx` holds, and appends its reply or error.
+///
+/// Nothing waits here: a command that would wait for a key answers that there is nothing, and one
+/// that works in steps makes them all.
+pub(super) fn run_inner(
+    ctx: &mut Ctx<'_>,
+    counters: &LoopCounters,
+    registered: &Registered,
+    argv: Argv<'_>,
+    keys: &[KeyHash],
+) -> Option<Stop> {
+    let (cell, before) = (&counters.commands[registered.id], clock::ticks());
+    let outer_row = std::mem::replace(&mut ctx.command, registered.command);
+    let outer_dirty = std::mem::take(&mut ctx.db.changes().dirty);
+    let (db, mark) = (ctx.client.db, ctx.out.mark());
+    ctx.db.select(db);
+    ctx.db.set_touching(!ctx.client.flags.has(ClientFlags::NO_TOUCH));
+    let args = Args::new(argv, keys, &ctx.server.keyspace);
+    let mut result = (registered.command.handler)(ctx, &args);
+    while let Ok(Flow::Work(job)) = &mut result {
+        match job.step(ctx) {
+            Ok(false) => {}
+            Ok(true) => result = Ok(Flow::Done),
+            Err(error) => result = Err(error),
+        }
+    }
+    commit(ctx, db, argv);
+    ctx.db.changes().dirty += outer_dirty;
+    ctx.command = outer_row;
+    let stop = match result {
+        Ok(Flow::Block(wait)) => {
+            // Redis answers like this to those who would move an element, and to those who pop one.
+            if wait.target.is_some() {
+                ctx.out.null()
+            } else {
+                ctx.out.null_array()
+            }
+            None
+        }
+        Ok(flow) => stop_of(flow),
+        Err(error) => {
+            cell.failed.add(1);
+            ctx.out.rewind(mark);
+            ctx.out.error(&error);
+            counters.errors.add(1);
+            ctx.server.stats.count_error(&error.to_string());
+            None
+        }
+    };
+    let span = clock::ticks().wrapping_sub(before) + slept_ticks(stop.as_ref());
+    cell.calls.add(1);
+    cell.ticks.add(span);
+    if ctx.server.settings.latency_tracking.load(std::sync::atomic::Ordering::Relaxed) {
+        cell.record_latency(span);
+    }
+    counters.processed.add(1);
+    stop
+}

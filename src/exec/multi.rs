@@ -1,0 +1,160 @@
+//! Transactions: queueing after MULTI, and EXEC.
+//!
+//! EXEC locks the shards of all keys of the queue and of all watched keys before it looks whether a
+//! watched key changed, and holds them until the last command is done. So a transaction is one step
+//! to everybody else, and two transactions that watch each other's keys cannot both go through.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::Stop;
+use super::call::{Executor, context};
+use super::commit::conclude;
+use super::inner::run_inner;
+use crate::command::{CmdError, Ctx, Flags, Locks, Registered, forget_watched};
+use crate::keyspace::{Access, Key, KeyHash, LockSet, Presence};
+use crate::resp::{Argv, ReplyBuf};
+use crate::server::{Client, ClientFlags, Transaction};
+
+/// Properties of commands that a transaction takes over from those in its queue.
+const INHERITED: Flags = Flags::WRITE.with(Flags::MAY_REPLICATE).with(Flags::DENYOOM);
+
+/// The properties by which a request is admitted: EXEC has those of the queue.
+pub(super) fn effective_flags(client: &Client, registered_flags: Flags, locks: Locks) -> Flags {
+    match &client.transaction {
+        Some(transaction) if locks == Locks::Transaction => {
+            registered_flags.with(Flags::from_bits(transaction.flags))
+        }
+        _ => registered_flags,
+    }
+}
+
+/// What a transaction locks.
+enum Plan {
+    Hashes(Vec<u64>),
+    All,
+}
+
+impl Executor {
+    /// Appends a command to the client's queue; something if the queue grows beyond all bounds.
+    #[cold]
+    pub(super) fn enqueue(
+        &self,
+        registered: &Registered,
+        argv: Argv<'_>,
+        keys: &[KeyHash],
+        client: &mut Client,
+        out: &mut ReplyBuf,
+    ) -> Option<Stop> {
+        let transaction = client.transaction.as_mut().expect("MULTI made a queue");
+        // A transaction that will not run needs no memory.
+        if !transaction.aborted {
+            let len: usize = argv.iter().map(<[u8]>::len).sum();
+            if transaction.size() + len > self.server.settings.query_max.load(Relaxed) {
+                tracing::warn!(
+                    "Closing client that reached max query buffer length: id={} addr={}",
+                    client.handle.id,
+                    client.handle.peer.addr()
+                );
+                return Some(Stop::Close);
+            }
+            let flags = registered.command.flags.bits() & INHERITED.bits();
+            transaction.push(registered.id, argv, keys);
+            transaction.flags |= flags;
+            client.handle.queued.store(transaction.len() as u32, Relaxed);
+        }
+        out.simple("QUEUED");
+        None
+    }
+
+    /// Carries out the client's queue.
+    pub(super) fn exec(
+        &mut self,
+        registered: &Registered,
+        client: &mut Client,
+        out: &mut ReplyBuf,
+        now_ms: i64,
+    ) -> Result<Option<Stop>, CmdError> {
+        if !client.flags.has(ClientFlags::MULTI) {
+            return Err(CmdError::ExecWithoutMulti);
+        }
+        let mut transaction = client.transaction.take().expect("MULTI made a queue");
+        let result = self.exec_queue(registered, &transaction, client, out, now_ms);
+        transaction.clear();
+        client.transaction = Some(transaction);
+        client.set_flags(ClientFlags::MULTI, false);
+        result
+    }
+
+    fn exec_queue(
+        &mut self,
+        registered: &Registered,
+        transaction: &Transaction,
+        client: &mut Client,
+        out: &mut ReplyBuf,
+        now_ms: i64,
+    ) -> Result<Option<Stop>, CmdError> {
+        let (server, commands) = (std::sync::Arc::clone(&self.server), self.commands.clone());
+        let counters = std::sync::Arc::clone(&self.counters);
+        if transaction.keys().len() > 1 {
+            self.prefetch(client.db, transaction.keys());
+        }
+        let access = match self.locks_of(transaction, client) {
+            Plan::All => Access::take(&server.keyspace, LockSet::All),
+            Plan::Hashes(hashes) => Access::take(&server.keyspace, LockSet::Hashes(&hashes)),
+        };
+        let state = (&mut self.changes, &mut self.effects);
+        let mut ctx = context(&server, &commands, state, access, client, out, now_ms);
+        ctx.command = registered.command;
+        let broken = is_broken(&mut ctx);
+        forget_watched(&mut ctx);
+        if transaction.aborted {
+            return Err(CmdError::ExecAborted);
+        }
+        if broken {
+            ctx.out.null_array();
+            return Ok(None);
+        }
+        ctx.client.set_flags(ClientFlags::DENY_BLOCKING, true);
+        ctx.out.array(transaction.len());
+        let mut stop = None;
+        for (id, argv, keys) in transaction.iter() {
+            let registered = commands.by_id(id).expect("it was queued by its id");
+            stop = stop.or(run_inner(&mut ctx, &counters, registered, argv, keys));
+        }
+        ctx.client.set_flags(ClientFlags::DENY_BLOCKING, false);
+        let deferred = conclude(&mut ctx);
+        drop(ctx);
+        self.settle();
+        if !deferred.is_empty() {
+            self.serve_deferred(deferred, client, now_ms);
+        }
+        Ok(stop)
+    }
+
+    /// The shards that the queue of `client` needs, with those of what it watches.
+    fn locks_of(&self, transaction: &Transaction, client: &Client) -> Plan {
+        let needs_all = |(id, ..): (usize, Argv<'_>, &[KeyHash])| {
+            let row = self.commands.by_id(id).expect("it was queued by its id").command;
+            matches!(row.locks, Locks::All | Locks::Each)
+        };
+        if transaction.iter().any(needs_all) {
+            return Plan::All;
+        }
+        let watched = client.watch.iter().flat_map(|watch| &watch.keys).map(|key| key.hash);
+        Plan::Hashes(transaction.keys().iter().map(|key| key.hash).chain(watched).collect())
+    }
+}
+
+/// Whether a key that the client watches has changed or expired; the shards of all are held.
+fn is_broken(ctx: &mut Ctx<'_>) -> bool {
+    let Some(watch) = ctx.client.watch.as_ref() else { return false };
+    let current = ctx.db.db();
+    let expired = watch.keys.iter().any(|key| {
+        ctx.db.select(key.db);
+        !key.expired
+            && ctx.db.presence(Key { bytes: &key.key, hash: key.hash }) == Presence::Expired
+    });
+    let broken = expired || watch.broken.load(Relaxed);
+    ctx.db.select(current);
+    broken
+}
