@@ -259,7 +259,7 @@ impl Executor {
             let error = self.rejection_of_exec(error, command.locks, client, now_ms);
             return refused(self.refuse(&error, client, out, mark));
         }
-        let flags = effective_flags(client, command.flags, command.locks);
+        let flags = effective_flags(client, command);
         match admit(&Request { server: &self.server, client, command, flags, now_ms }) {
             Ok(()) if client.flags.has(ClientFlags::MULTI) && !flags.has(Flags::NOT_QUEUED) => {
                 let stop = self.enqueue(registered, argv, keys, client, out);

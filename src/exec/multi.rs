@@ -10,7 +10,7 @@ use super::Stop;
 use super::call::{Executor, context};
 use super::commit::conclude;
 use super::inner::run_inner;
-use crate::command::{CmdError, Ctx, Flags, Locks, Registered, forget_watched};
+use crate::command::{CmdError, Command, Ctx, Flags, Locks, Registered, forget_watched};
 use crate::keyspace::{Access, Key, KeyHash, LockSet, Presence};
 use crate::resp::{Argv, ReplyBuf};
 use crate::server::{Client, ClientFlags, Transaction};
@@ -19,12 +19,13 @@ use crate::server::{Client, ClientFlags, Transaction};
 const INHERITED: Flags = Flags::WRITE.with(Flags::MAY_REPLICATE).with(Flags::DENYOOM);
 
 /// The properties by which a request is admitted: EXEC has those of the queue.
-pub(super) fn effective_flags(client: &Client, registered_flags: Flags, locks: Locks) -> Flags {
+#[inline]
+pub(super) fn effective_flags(client: &Client, command: &Command) -> Flags {
     match &client.transaction {
-        Some(transaction) if locks == Locks::Transaction => {
-            registered_flags.with(Flags::from_bits(transaction.flags))
+        Some(queue) if command.locks == Locks::Transaction => {
+            command.flags.with(Flags::from_bits(queue.flags))
         }
-        _ => registered_flags,
+        _ => command.flags,
     }
 }
 
@@ -151,8 +152,9 @@ fn is_broken(ctx: &mut Ctx<'_>) -> bool {
     let current = ctx.db.db();
     let expired = watch.keys.iter().any(|key| {
         ctx.db.select(key.db);
-        !key.expired
-            && ctx.db.presence(Key { bytes: &key.key, hash: key.hash }) == Presence::Expired
+        let shard = ctx.server.keyspace.shard_of(key.hash);
+        ctx.db.presence(Key { bytes: &key.key, hash: key.hash }) == Presence::Expired
+            && !ctx.server.watched.was_expired(shard, key, watch)
     });
     let broken = expired || watch.broken.load(Relaxed);
     ctx.db.select(current);

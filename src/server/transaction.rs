@@ -180,6 +180,13 @@ impl Watched {
         watchers.entry((key.db, key.key.clone())).or_default().push(interest);
     }
 
+    /// Whether a key whose shard is locked is as expired as it was when `watch` began.
+    pub fn was_expired(&self, shard: usize, key: &WatchedKey, watch: &Watch) -> bool {
+        let watchers = self.shards[shard].lock();
+        let interests = watchers.get(&(key.db, key.key.clone())).into_iter().flatten();
+        interests.into_iter().any(|one| one.expired && Arc::ptr_eq(&one.broken, &watch.broken))
+    }
+
     /// Ends what [`Self::add`] began.
     pub fn remove(&self, shard: usize, key: &WatchedKey, watch: &Watch) {
         let (mut watchers, name) = (self.shards[shard].lock(), (key.db, key.key.clone()));
