@@ -190,7 +190,8 @@ async fn cron(server: Arc<Server>) {
         if idle_seconds > 0 {
             for client in server.clients.all() {
                 let idle_ms = now_ms - client.active_at_ms.load(Ordering::Relaxed);
-                if idle_ms > idle_seconds * 1000 && client.waiter().is_none() {
+                let exempt = client.waiter().is_some() || client.is_subscriber();
+                if idle_ms > idle_seconds * 1000 && !exempt {
                     client.kill();
                 }
             }

@@ -11,6 +11,7 @@
 //! | 3 | [`keyspace`] | shards, databases, entries, expiry |
 //! | 4 | [`config`] | directives |
 //! | 5 | [`observe`] | counters, log, allocator |
+//! | 6 | [`pubsub`] | who listens to what, and the mail on its way to them |
 //! | 7 | [`server`] | what the process shares |
 //! | 8 | [`command`] | the command table and the families |
 //! | 9 | [`exec`] | the one path a command takes |
@@ -26,6 +27,7 @@ pub mod exec;
 pub mod keyspace;
 pub mod net;
 pub mod observe;
+pub mod pubsub;
 pub mod resp;
 pub mod server;
 pub mod value;

@@ -13,6 +13,7 @@ use super::introspect::help;
 use super::spec::{Command, Flags, Group};
 use crate::base::limits::ERROR_PREVIEW_MAX;
 use crate::base::{bytes, number};
+use crate::pubsub::Kind;
 use crate::resp::ReplyBuf;
 use crate::server::{ClientFlags, ClientHandle, PauseKind, gate};
 
@@ -132,6 +133,7 @@ fn setinfo(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
 pub(super) fn flag_letters(handle: &ClientHandle) -> String {
     let flags = ClientFlags(handle.flags.load(Relaxed));
     let letters = [
+        (ClientFlags::PUBSUB, 'P'),
         (ClientFlags::MULTI, 'x'),
         (ClientFlags::BLOCKED, 'b'),
         (ClientFlags::CLOSING, 'c'),
@@ -149,7 +151,7 @@ fn line(ctx: &Ctx<'_>, handle: &ClientHandle) -> String {
     let (identity, flags) = (handle.identity(), ClientFlags(handle.flags.load(Relaxed)));
     let text = |text: &Bytes| String::from_utf8_lossy(text).into_owned();
     let seconds_since = |at_ms: i64| (ctx.now_ms - at_ms).max(0) / 1000;
-    let output = handle.output_len.load(Relaxed);
+    let output = handle.output_len();
     let query = handle.query_len.load(Relaxed);
     let in_multi = flags.has(ClientFlags::MULTI);
     let queued = if in_multi { i64::from(handle.queued.load(Relaxed)) } else { -1 };
@@ -160,8 +162,8 @@ fn line(ctx: &Ctx<'_>, handle: &ClientHandle) -> String {
     let last = handle.last_command.load(Relaxed).checked_sub(1);
     let command = own.flatten().or_else(|| last.and_then(|id| names.get(id as usize).cloned()));
     format!(
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={} db={} sub=0 psub=0 \
-         ssub=0 multi={queued} watch={watched} qbuf={query} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 \
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={} db={} sub={} psub={} \
+         ssub={} multi={queued} watch={watched} qbuf={query} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 \
          obl={output} oll=0 omem={output} tot-mem={} events=r cmd={} user=default redir=-1 \
          resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
         handle.id,
@@ -174,6 +176,9 @@ fn line(ctx: &Ctx<'_>, handle: &ClientHandle) -> String {
         flag_letters(handle),
         if flags.has(ClientFlags::CAPA_REDIRECT) { "r" } else { "" },
         handle.db.load(Relaxed),
+        handle.mailbox.count(Kind::Channel),
+        handle.mailbox.count(Kind::Pattern),
+        handle.mailbox.count(Kind::Shard),
         query + output + size_of::<ClientHandle>(),
         command.unwrap_or_else(|| "NULL".to_owned()),
         if flags.has(ClientFlags::RESP3) { 3 } else { 2 },

@@ -16,8 +16,8 @@ const FLAG_LETTERS: &str = "AbcdeiMNOPrSuUxtTRBI";
 /// One property a client must, or must not, have.
 enum Property {
     Ids(Vec<u64>),
-    /// Whether it is a normal client; no other type exists yet.
-    Normal(bool),
+    /// Whether it listens to channels, which normal clients do not; replicas do not exist yet.
+    Subscriber(Option<bool>),
     User,
     Addr(String),
     LAddr(String),
@@ -149,8 +149,9 @@ fn property(ctx: &Ctx<'_>, word: &str, value: &[u8]) -> Result<Property, CmdErro
     let negated = name.len() < word.len();
     Ok(match name {
         "type" => match bytes::lower(value).as_str() {
-            "normal" => Property::Normal(true),
-            "master" | "primary" | "slave" | "replica" | "pubsub" => Property::Normal(false),
+            "normal" => Property::Subscriber(Some(false)),
+            "pubsub" => Property::Subscriber(Some(true)),
+            "master" | "primary" | "slave" | "replica" => Property::Subscriber(None),
             _ => return Err(CmdError::ClientType(text())),
         },
         "user" if value == b"default" => Property::User,
@@ -197,7 +198,7 @@ fn holds(ctx: &Ctx<'_>, handle: &ClientHandle, property: &Property) -> bool {
     let for_seconds = |since_ms: i64, seconds: i64| (ctx.now_ms - since_ms) / 1000 >= seconds;
     match property {
         Property::Ids(ids) => ids.contains(&handle.id),
-        Property::Normal(normal) => *normal,
+        Property::Subscriber(wanted) => *wanted == Some(handle.is_subscriber()),
         Property::User => !flags().has(ClientFlags::UNAUTHENTICATED),
         Property::Addr(addr) => handle.peer.addr() == *addr,
         Property::LAddr(addr) => handle.peer.laddr() == *addr,

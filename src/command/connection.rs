@@ -28,20 +28,32 @@ const fn row(name: &'static str, arity: i32, handler: super::spec::Handler) -> C
 pub(super) static COMMANDS: &[Command] = &[
     row("ping", -1, ping)
         .fast()
+        .flags(Flags::SUBSCRIBER)
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
     row("echo", 2, echo).fast().flags(Flags::LOADING.with(Flags::STALE)),
     row("select", 2, select).fast().flags(Flags::LOADING.with(Flags::STALE)),
     row("auth", -2, auth).flags(ALWAYS),
     row("hello", -1, hello).flags(ALWAYS),
-    row("quit", -1, quit).flags(ALWAYS.with(Flags::NOT_QUEUED)),
-    row("reset", 1, reset).flags(ALWAYS.with(Flags::NOT_QUEUED)).locks(Locks::Each),
+    row("quit", -1, quit).flags(ALWAYS.with(Flags::NOT_QUEUED).with(Flags::SUBSCRIBER)),
+    row("reset", 1, reset)
+        .flags(ALWAYS.with(Flags::NOT_QUEUED).with(Flags::SUBSCRIBER))
+        .locks(Locks::Each),
 ];
 
 fn ping(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
+    if args.len() > 2 {
+        return Err(CmdError::Arity("ping".to_owned()));
+    }
+    if ctx.client.flags.has(ClientFlags::PUBSUB) && !ctx.out.is_resp3() {
+        // Among messages it has to look like one.
+        ctx.out.array(2);
+        ctx.out.text("pong");
+        ctx.out.bulk(if args.len() == 2 { args.get(1) } else { b"" });
+        return Ok(Flow::Done);
+    }
     match args.len() {
         1 => ctx.out.simple("PONG"),
-        2 => ctx.out.bulk(args.get(1)),
-        _ => return Err(CmdError::Arity("ping".to_owned())),
+        _ => ctx.out.bulk(args.get(1)),
     }
     Ok(Flow::Done)
 }
@@ -168,6 +180,7 @@ fn quit(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
 fn reset(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
     ctx.client.end_transaction();
     forget_watched(ctx);
+    ctx.client.unsubscribe_all(&ctx.server.pubsub);
     ctx.client.select(0);
     speak(ctx, Protocol::Resp2);
     let cleared = ClientFlags::REPLY

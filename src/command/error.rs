@@ -235,6 +235,13 @@ pub enum CmdError {
     GeoBy(String),
     #[error("ERR One or more scores can't be converted into double")]
     SortScore,
+    #[error(
+        "ERR Can't execute '{0}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are \
+         allowed in this context"
+    )]
+    SubscriberContext(String),
+    #[error("ERR {0} isn't allowed for a DENY BLOCKING client")]
+    DenyBlocking(&'static str),
     #[error("NOAUTH Authentication required.")]
     NoAuth,
     #[error(

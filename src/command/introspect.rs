@@ -111,6 +111,7 @@ fn reply_words(out: &mut ReplyBuf, words: &[&str]) {
 fn legacy_range(command: &Command) -> (i64, i64, i64) {
     let ranges = command.keys.iter().filter_map(|spec| match spec.find {
         FindKeys::Range { first, last, step } => Some((first as i64, i64::from(last), step as i64)),
+        FindKeys::Channels { first, last } => Some((first as i64, i64::from(last), 1)),
         FindKeys::Count { .. } | FindKeys::After { .. } | FindKeys::Unknown => None,
     });
     ranges.reduce(|(first, _, step), (_, last, _)| (first, last, step)).unwrap_or((0, 0, 0))
@@ -128,11 +129,13 @@ fn reply_key_spec(out: &mut ReplyBuf, spec: &KeySpec) {
     out.text("flags");
     reply_words(out, &words);
     let one = [("lastkey", 0), ("keystep", 1), ("limit", 0)];
+    let range = |first: usize, last: i32, step: usize| {
+        let last = if last < 0 { i64::from(last) } else { i64::from(last) - first as i64 };
+        (first, "range", [("lastkey", last), ("keystep", step as i64), ("limit", 0)])
+    };
     let (begin, kind, fields) = match spec.find {
-        FindKeys::Range { first, last, step } => {
-            let last = if last < 0 { i64::from(last) } else { i64::from(last) - first as i64 };
-            (first, "range", [("lastkey", last), ("keystep", step as i64), ("limit", 0)])
-        }
+        FindKeys::Range { first, last, step } => range(first, last, step),
+        FindKeys::Channels { first, last } => range(first, last, 1),
         FindKeys::Count { count_at, step } => {
             (count_at, "keynum", [("keynumidx", 0), ("firstkey", 1), ("keystep", step as i64)])
         }
@@ -356,7 +359,7 @@ fn inner_keys(ctx: &Ctx<'_>, args: &Args<'_>) -> Result<Vec<KeyUse>, CmdError> {
     let inner = args.argv().skip(2);
     let registered = ctx.commands.resolve(inner).map_err(|_| CmdError::InvalidCommand)?;
     let command = registered.command;
-    if command.keys.is_empty() {
+    if command.keys.iter().all(|spec| matches!(spec.find, FindKeys::Channels { .. })) {
         return Err(CmdError::NoKeyArguments);
     }
     if !command.accepts(inner.len()) {

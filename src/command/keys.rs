@@ -54,7 +54,7 @@ fn indexes(find: FindKeys, argv: Argv<'_>, out: &mut Vec<usize>) -> Result<(), C
             out.extend((from..argv.len() - 1).filter(stands_at).map(|at| at + 1));
             Ok(())
         }
-        FindKeys::Unknown => Ok(()),
+        FindKeys::Channels { .. } | FindKeys::Unknown => Ok(()),
     }
 }
 

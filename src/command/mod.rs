@@ -40,6 +40,7 @@ mod list_blocking;
 mod list_move;
 mod memory;
 mod options;
+mod pubsub;
 mod reading;
 mod scan;
 mod server;

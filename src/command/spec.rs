@@ -71,6 +71,12 @@ impl Flags {
     pub const SORTS: Self = Self(1 << 22);
     /// Runs at once after MULTI.
     pub const NOT_QUEUED: Self = Self(1 << 23);
+    /// Is about publishing and subscribing.
+    pub const PUBSUB: Self = Self(1 << 24);
+    /// Also for a client that listens to channels and speaks RESP2.
+    pub const SUBSCRIBER: Self = Self(1 << 25);
+    /// Answers with pushes, which CLIENT REPLY does not take back.
+    pub const PUSHES: Self = Self(1 << 26);
 
     /// Both sets together.
     pub const fn with(self, other: Self) -> Self {
@@ -100,6 +106,7 @@ pub(super) const WIRE_FLAGS: &[(Flags, &str)] = &[
     (Flags::READONLY, "readonly"),
     (Flags::DENYOOM, "denyoom"),
     (Flags::ADMIN, "admin"),
+    (Flags::PUBSUB, "pubsub"),
     (Flags::NOSCRIPT, "noscript"),
     (Flags::BLOCKING, "blocking"),
     (Flags::LOADING, "loading"),
@@ -143,6 +150,8 @@ pub enum Group {
     Scripting,
     /// MULTI and what belongs to it.
     Transactions,
+    /// Publishing and subscribing.
+    PubSub,
 }
 
 impl Group {
@@ -162,6 +171,7 @@ impl Group {
             Self::Server => "server",
             Self::Scripting => "scripting",
             Self::Transactions => "transactions",
+            Self::PubSub => "pubsub",
         }
     }
 }
@@ -206,6 +216,14 @@ pub enum FindKeys {
         word: &'static str,
         /// Where the options begin.
         from: usize,
+    },
+    /// None: the arguments from `first` to `last` are shard channels, which a cluster places as if
+    /// they were keys.
+    Channels {
+        /// First channel.
+        first: usize,
+        /// Last channel, absolute or from the end.
+        last: i32,
     },
     /// Their names are made while the command runs, which therefore locks everything.
     Unknown,
@@ -269,6 +287,11 @@ impl KeySpec {
         uses: &'static [&'static str],
     ) -> Self {
         Self::new(access, uses, FindKeys::After { word, from })
+    }
+
+    /// Shard channels: the arguments from the first to `last`.
+    pub const fn channels(last: i32) -> Self {
+        Self::new("not_key", &[], FindKeys::Channels { first: 1, last })
     }
 
     /// Keys whose names no argument is.
@@ -467,6 +490,7 @@ impl Command {
         add(of_group(Group::Bitmap), "bitmap");
         add(of_group(Group::HyperLogLog), "hyperloglog");
         add(of_group(Group::Geo), "geo");
+        add(self.flags.has(Flags::PUBSUB), "pubsub");
         add(self.flags.has(Flags::ADMIN), "admin");
         add(self.flags.has(Flags::FAST), "fast");
         add(!self.flags.has(Flags::FAST), "slow");

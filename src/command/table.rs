@@ -5,8 +5,8 @@ use super::spec::Command;
 use super::{
     bitmap, client, config, connection, debug, expire, function, geo, geo_search, hash, hash_ex,
     hash_expire, hash_import, hash_walk, hyperloglog, introspect, key, list, list_blocking,
-    list_move, memory, scan, server, set, set_algebra, sort, string, string_numbers, string_ranges,
-    transaction, zset,
+    list_move, memory, pubsub, scan, server, set, set_algebra, sort, string, string_numbers,
+    string_ranges, transaction, zset,
 };
 use crate::base::bytes;
 use crate::base::limits::ERROR_PREVIEW_MAX;
@@ -49,6 +49,7 @@ static FAMILIES: &[&[Command]] = &[
     introspect::COMMANDS,
     memory::COMMANDS,
     function::COMMANDS,
+    pubsub::COMMANDS,
     debug::COMMANDS,
 ];
 
@@ -322,7 +323,9 @@ mod tests {
                     // A range up to the end may be empty, as PFMERGE's sources.
                     FindKeys::Range { first, last, .. } => first - usize::from(last < 0),
                     FindKeys::Count { count_at, .. } => count_at,
-                    FindKeys::After { .. } | FindKeys::Unknown => continue,
+                    FindKeys::Channels { .. } | FindKeys::After { .. } | FindKeys::Unknown => {
+                        continue;
+                    }
                 };
                 assert!(command.arity.unsigned_abs() as usize > first, "{name}");
             }

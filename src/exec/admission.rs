@@ -18,13 +18,15 @@ pub(super) struct Request<'a> {
     pub(super) command: &'a Command,
     /// The command's properties, of EXEC with those of what was queued.
     pub(super) flags: Flags,
+    /// The command's full name.
+    pub(super) name: &'a str,
     pub(super) now_ms: i64,
 }
 
 type Check = fn(&Request<'_>) -> Result<(), Refusal>;
 
 /// The checks after existence and arity, in the order of Redis's `processCommand`.
-const CHECKS: &[Check] = &[authenticated, allowed_after_multi, not_paused];
+const CHECKS: &[Check] = &[authenticated, allowed_after_multi, fits_subscriber, not_paused];
 
 /// Runs all checks; most commands of most clients pass after one test of two words.
 #[inline]
@@ -52,6 +54,16 @@ fn allowed_after_multi(request: &Request<'_>) -> Result<(), Refusal> {
         return Err(Refusal::Error(CmdError::NotInTransaction));
     }
     Ok(())
+}
+
+/// In RESP2 a client that listens to channels could not tell replies from messages.
+fn fits_subscriber(request: &Request<'_>) -> Result<(), Refusal> {
+    let flags = request.client.flags;
+    let free = !flags.has(ClientFlags::PUBSUB) || flags.has(ClientFlags::RESP3);
+    if free || request.flags.has(Flags::SUBSCRIBER) {
+        return Ok(());
+    }
+    Err(Refusal::Error(CmdError::SubscriberContext(request.name.to_owned())))
 }
 
 /// CLIENT and SHUTDOWN stay possible, or nobody could end a pause of everything.

@@ -125,6 +125,7 @@ impl Executor {
         client: &mut Client,
         out: &mut ReplyBuf,
     ) -> Progress {
+        take_mail(client, out);
         let commands = Arc::clone(&self.commands);
         let mut keys = std::mem::take(&mut self.keys);
         keys.clear();
@@ -167,6 +168,7 @@ impl Executor {
                 progress.stop = stop;
                 break;
             }
+            take_mail(client, out);
         }
         self.note_activity(client, &plans[..progress.ran - from], now_ms);
         keys.shrink_to(KEPT_KEYS_MAX);
@@ -260,7 +262,8 @@ impl Executor {
             return refused(self.refuse(&error, client, out, mark));
         }
         let flags = effective_flags(client, command);
-        match admit(&Request { server: &self.server, client, command, flags, now_ms }) {
+        let name = &registered.name;
+        match admit(&Request { server: &self.server, client, command, flags, name, now_ms }) {
             Ok(()) if client.flags.has(ClientFlags::MULTI) && !flags.has(Flags::NOT_QUEUED) => {
                 let stop = self.enqueue(registered, argv, keys, client, out);
                 after_reply(client, out, mark);
@@ -288,7 +291,8 @@ impl Executor {
                 Some(stop)
             }
             Ok(stop) => {
-                after_reply(client, out, mark);
+                let pushes = command.flags.has(Flags::PUSHES);
+                after_reply(client, out, if pushes { out.mark() } else { mark });
                 stop
             }
             Err(error) => {
@@ -449,6 +453,15 @@ impl Executor {
             handle.last_command.store(last.id as u32 + 1, Relaxed);
         }
         handle.commands.store(handle.commands.load(Relaxed) + ran.len() as u64, Relaxed);
+    }
+}
+
+/// Appends what others sent the client; only between replies.
+#[inline]
+fn take_mail(client: &Client, out: &mut ReplyBuf) {
+    let mailbox = &client.handle.mailbox;
+    if mailbox.has_mail() {
+        mailbox.take_into(out);
     }
 }
 

@@ -120,9 +120,10 @@ impl Connection {
                 None => {}
             }
         }
-        let now_ms = self.reactor.server().now_ms();
-        self.reactor.executor.borrow_mut().forget_watched(&mut self.client, now_ms);
-        self.reactor.server().clients.remove(self.client.handle.id);
+        let server = Arc::clone(self.reactor.server());
+        self.reactor.executor.borrow_mut().forget_watched(&mut self.client, server.now_ms());
+        self.client.unsubscribe_all(&server.pubsub);
+        server.clients.remove(self.client.handle.id);
     }
 
     /// Waits for `end` while output goes on; something if the connection ends first.
@@ -133,7 +134,7 @@ impl Connection {
             if self.client.handle.is_killed() || self.reader.poll_closed(cx) {
                 return Poll::Ready(Some(Turn::Drop));
             }
-            if let Some(turn) = self.unblock_output(cx) {
+            if let Some(turn) = self.unblock_output(cx).or_else(|| self.take_mail()) {
                 return Poll::Ready(Some(turn));
             }
             end.as_mut().poll(cx).map(|()| None)
@@ -150,7 +151,7 @@ impl Connection {
                 &mut self.sink.out.borrow_mut(),
             );
             self.queue_output();
-            if let Some(turn) = self.check_output_limit() {
+            if let Some(turn) = self.check_output_limit(self.active_at_ms()) {
                 return Some(turn);
             }
             if done {
@@ -216,7 +217,7 @@ impl Connection {
         if self.client.handle.is_killed() || self.read_ahead(cx) {
             return Some(Turn::Drop);
         }
-        self.unblock_output(cx)
+        self.unblock_output(cx).or_else(|| self.take_mail())
     }
 
     /// Reads what arrives while the client waits; `true` when the other side has closed.
@@ -253,7 +254,7 @@ impl Connection {
         if self.client.handle.is_killed() {
             return Poll::Ready(Turn::Drop);
         }
-        if let Some(turn) = self.unblock_output(cx) {
+        if let Some(turn) = self.unblock_output(cx).or_else(|| self.take_mail()) {
             return Poll::Ready(turn);
         }
         let mut total = 0;
@@ -289,6 +290,20 @@ impl Connection {
             }
         }
         None
+    }
+
+    /// Takes what others sent the client, unless its socket is behind: mail that waits is shared with
+    /// other mailboxes, output is not.
+    fn take_mail(&mut self) -> Option<Turn> {
+        let mailbox = &self.client.handle.mailbox;
+        if !mailbox.has_mail() {
+            return None;
+        }
+        if self.sink.trouble.get().is_none() {
+            mailbox.take_into(&mut self.sink.output(&self.reactor));
+            self.queue_output();
+        }
+        self.check_output_limit(self.reactor.server().now_ms())
     }
 
     /// Reads once and runs what has arrived.
@@ -358,7 +373,9 @@ impl Connection {
         }
         self.client.handle.query_len.store(self.query_len(), Ordering::Relaxed);
         self.queue_output();
-        done.turn.or_else(|| self.check_query_limit()).or_else(|| self.check_output_limit())
+        done.turn
+            .or_else(|| self.check_query_limit())
+            .or_else(|| self.check_output_limit(self.active_at_ms()))
     }
 
     /// Runs the requests of `data`, which continues what was pending; `resumed` is a batch of it
@@ -425,11 +442,7 @@ impl Connection {
     /// Runs the requests of `batch` from number `from` on; returns how many are done and why it
     /// stopped.
     fn run_batch(&mut self, data: &[u8], batch: &Batch, from: usize) -> (usize, Option<Turn>) {
-        let mut out = self.sink.out.borrow_mut();
-        if out.is_empty() {
-            let protocol = out.protocol();
-            *out = crate::resp::ReplyBuf::with_room(self.reactor.room(), protocol);
-        }
+        let mut out = self.sink.output(&self.reactor);
         let mut executor = self.reactor.executor.borrow_mut();
         let progress = executor.run(data, batch, from, &mut self.client, &mut out);
         let turn = progress.stop.map(|stop| match stop {
@@ -463,7 +476,7 @@ impl Connection {
     fn queue_output(&self) {
         let pending = self.sink.pending();
         if pending > 0 {
-            self.client.handle.output_len.store(pending, Ordering::Relaxed);
+            self.sink.note_len(pending);
             if self.sink.trouble.get().is_none() {
                 self.reactor.queue(&self.sink);
             }
@@ -491,8 +504,12 @@ impl Connection {
         Some(Turn::Drop)
     }
 
-    fn check_output_limit(&self) -> Option<Turn> {
-        let now_ms = self.client.handle.active_at_ms.load(Ordering::Relaxed);
+    /// When the client's last request ran, in Unix milliseconds.
+    fn active_at_ms(&self) -> i64 {
+        self.client.handle.active_at_ms.load(Ordering::Relaxed)
+    }
+
+    fn check_output_limit(&self, now_ms: i64) -> Option<Turn> {
         let server = self.reactor.server();
         let over = self.sink.pending() > 0 && self.sink.is_over_limit(server, now_ms);
         over.then_some(Turn::Drop)

@@ -3,7 +3,7 @@
 //! Shared between the connection's task, which fills it, and its event loop's flusher, which writes
 //! it at the end of the tick. Both are on the same thread.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -71,9 +71,24 @@ impl Sink {
         &self.writer
     }
 
+    /// The output, with room for more.
+    pub(super) fn output(&self, reactor: &Reactor) -> RefMut<'_, ReplyBuf> {
+        let mut out = self.out.borrow_mut();
+        if out.is_empty() {
+            let protocol = out.protocol();
+            *out = ReplyBuf::with_room(reactor.room(), protocol);
+        }
+        out
+    }
+
     /// Bytes that wait to be written.
     pub(super) fn pending(&self) -> usize {
         self.out.borrow().len() - self.written.get()
+    }
+
+    /// Lets others see how many bytes wait to be written.
+    pub(super) fn note_len(&self, len: usize) {
+        self.handle.mailbox.output_len.store(len, Ordering::Relaxed);
     }
 
     /// Writes as much as the socket takes.
@@ -97,7 +112,7 @@ impl Sink {
             // A slow reader of a long reply is not idle.
             self.handle.active_at_ms.fetch_max(reactor.server().now_ms(), Ordering::Relaxed);
         }
-        self.handle.output_len.store(out.len() - self.written.get(), Ordering::Relaxed);
+        self.note_len(out.len() - self.written.get());
         self.trouble.set((result != Flushed::All).then_some(result));
         result
     }
@@ -125,21 +140,16 @@ impl Sink {
 
     /// Whether the output exceeds its bounds at `now_ms`; if so, that is counted and logged.
     pub(super) fn is_over_limit(&self, server: &Server, now_ms: i64) -> bool {
-        let over = self.exceeds(server.settings.output(), now_ms);
+        let bound = server.settings.output(self.handle.is_subscriber());
+        let over = self.exceeds(bound, now_ms);
         if over {
-            tracing::warn!(
-                "Client id={} addr={} scheduled to be closed ASAP for overcoming of output buffer \
-                 limits.",
-                self.handle.id,
-                self.handle.peer.addr()
-            );
-            server.stats.output_limit_disconnections.fetch_add(1, Ordering::Relaxed);
+            server.note_output_limit(self.handle.id, &self.handle.peer.addr());
         }
         over
     }
 
     fn exceeds(&self, bound: OutputBound, now_ms: i64) -> bool {
-        let pending = self.pending();
+        let pending = self.pending() + self.handle.mailbox.waiting();
         if bound.hard > 0 && pending >= bound.hard {
             return true;
         }

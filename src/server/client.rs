@@ -3,15 +3,15 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::blocked::Waiter;
 use super::fieldsets::Fieldsets;
 use super::transaction::{Transaction, Watch};
+use crate::pubsub::{Kind, Mailbox, PubSub, Subscriptions};
 
 /// Properties of a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,11 +42,13 @@ impl ClientFlags {
     pub const CAPA_REDIRECT: u32 = 1 << 9;
     /// It queues commands: it sent MULTI.
     pub const MULTI: u32 = 1 << 11;
-    /// It runs a transaction or script, in which nothing waits.
+    /// It runs a transaction or script, in which nothing waits, and into whose reply nothing is pushed.
     pub const DENY_BLOCKING: u32 = 1 << 12;
+    /// It listens to channels or patterns.
+    pub const PUBSUB: u32 = 1 << 13;
 
     /// Flags that make admission look closer.
-    pub const GUARDED: u32 = Self::UNAUTHENTICATED | Self::CLOSING | Self::MULTI;
+    pub const GUARDED: u32 = Self::UNAUTHENTICATED | Self::CLOSING | Self::MULTI | Self::PUBSUB;
     /// Flags that change whether a command is answered.
     pub const REPLY: u32 = Self::REPLY_OFF | Self::REPLY_SKIP | Self::REPLY_SKIP_NEXT;
 
@@ -122,8 +124,6 @@ pub struct ClientHandle {
     pub commands: AtomicU64,
     /// Bytes of input that wait for more.
     pub query_len: AtomicUsize,
-    /// Bytes of output that wait to be sent.
-    pub output_len: AtomicUsize,
     /// Bytes it sent.
     pub net_input: AtomicU64,
     /// Bytes it was sent.
@@ -136,8 +136,8 @@ pub struct ClientHandle {
     pub thread: usize,
     identity: Mutex<Option<Box<Identity>>>,
     waiter: Mutex<Option<Arc<Waiter>>>,
-    killed: AtomicBool,
-    waker: AtomicWaker,
+    /// What others send it.
+    pub mailbox: Arc<Mailbox>,
 }
 
 impl ClientHandle {
@@ -154,7 +154,6 @@ impl ClientHandle {
             last_command: AtomicU32::new(0),
             commands: AtomicU64::new(0),
             query_len: AtomicUsize::new(0),
-            output_len: AtomicUsize::new(0),
             net_input: AtomicU64::new(0),
             net_output: AtomicU64::new(0),
             queued: AtomicU32::new(0),
@@ -162,8 +161,7 @@ impl ClientHandle {
             thread,
             identity: Mutex::new(None),
             waiter: Mutex::new(None),
-            killed: AtomicBool::new(false),
-            waker: AtomicWaker::new(),
+            mailbox: Arc::new(Mailbox::new(id)),
         }
     }
 
@@ -194,23 +192,32 @@ impl ClientHandle {
 
     /// Asks the client's event loop to close it.
     pub fn kill(&self) {
-        self.killed.store(true, Ordering::Release);
-        self.waker.wake();
+        self.mailbox.kill();
     }
 
     /// Whether the client is to be closed.
     pub fn is_killed(&self) -> bool {
-        self.killed.load(Ordering::Acquire)
+        self.mailbox.is_killed()
+    }
+
+    /// Bytes of output that wait to be sent.
+    pub fn output_len(&self) -> usize {
+        self.mailbox.output_len.load(Ordering::Relaxed) + self.mailbox.waiting()
+    }
+
+    /// Whether the client listens to channels or patterns.
+    pub fn is_subscriber(&self) -> bool {
+        ClientFlags(self.flags.load(Ordering::Relaxed)).has(ClientFlags::PUBSUB)
     }
 
     /// Remembers how to wake the client's task.
     pub fn register(&self, waker: &std::task::Waker) {
-        self.waker.register(waker);
+        self.mailbox.register(waker);
     }
 
     /// Wakes the client's task.
     pub fn wake(&self) {
-        self.waker.wake();
+        self.mailbox.wake();
     }
 }
 
@@ -228,13 +235,23 @@ pub struct Client {
     pub transaction: Option<Box<Transaction>>,
     /// What it watches.
     pub watch: Option<Box<Watch>>,
+    /// What it listens to; nothing is most common.
+    subscriptions: Option<Box<Subscriptions>>,
 }
 
 impl Client {
     /// A client in database 0.
     pub fn new(handle: Arc<ClientHandle>) -> Self {
         let flags = ClientFlags(handle.flags.load(Ordering::Relaxed));
-        Self { handle, db: 0, flags, fieldsets: None, transaction: None, watch: None }
+        Self {
+            handle,
+            db: 0,
+            flags,
+            fieldsets: None,
+            transaction: None,
+            watch: None,
+            subscriptions: None,
+        }
     }
 
     /// Changes properties, visibly for others.
@@ -249,6 +266,38 @@ impl Client {
         if let Some(transaction) = &mut self.transaction {
             transaction.clear();
         }
+    }
+
+    /// Lets the client listen to one name more.
+    pub fn subscribe(&mut self, pubsub: &PubSub, kind: Kind, name: &[u8]) {
+        let mailbox = &self.handle.mailbox;
+        let subscriptions = self
+            .subscriptions
+            .get_or_insert_with(|| Box::new(Subscriptions::new(Arc::clone(mailbox))));
+        pubsub.subscribe(subscriptions, kind, name);
+        self.set_flags(ClientFlags::PUBSUB, true);
+    }
+
+    /// Lets the client no longer listen to a name.
+    pub fn unsubscribe(&mut self, pubsub: &PubSub, kind: Kind, name: &[u8]) {
+        let Some(subscriptions) = &mut self.subscriptions else { return };
+        pubsub.unsubscribe(subscriptions, kind, name);
+        if subscriptions.is_empty() {
+            self.unsubscribe_all(pubsub);
+        }
+    }
+
+    /// Ends all that the client listens to.
+    pub fn unsubscribe_all(&mut self, pubsub: &PubSub) {
+        if let Some(mut subscriptions) = self.subscriptions.take() {
+            pubsub.leave(&mut subscriptions);
+            self.set_flags(ClientFlags::PUBSUB, false);
+        }
+    }
+
+    /// The names of that kind that the client listens to.
+    pub fn subscribed(&self, kind: Kind) -> Vec<Arc<[u8]>> {
+        self.subscriptions.as_ref().map_or_else(Vec::new, |all| all.names(kind))
     }
 
     /// Changes the database, visibly for others.

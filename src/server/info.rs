@@ -12,6 +12,7 @@ use crate::base::{bytes, clock};
 use crate::config::REDIS_VERSION;
 use crate::keyspace::Stats as KeyStats;
 use crate::observe::allocator;
+use crate::pubsub::Kind;
 
 /// What INFO shows that the server does not know itself.
 pub struct InfoContext<'a> {
@@ -131,11 +132,11 @@ fn clients(server: &Server, _: &InfoContext<'_>, out: &mut String) {
     field(out, "cluster_connections", 0);
     field(out, "maxclients", server.settings.clients_max.load(Relaxed));
     field(out, "client_recent_max_input_buffer", most(|client| client.query_len.load(Relaxed)));
-    field(out, "client_recent_max_output_buffer", most(|client| client.output_len.load(Relaxed)));
+    field(out, "client_recent_max_output_buffer", most(super::ClientHandle::output_len));
     field(out, "blocked_clients", server.blocked.clients());
     field(out, "total_blocking_keys", server.blocked.keys());
     field(out, "tracking_clients", 0);
-    field(out, "pubsub_clients", 0);
+    field(out, "pubsub_clients", server.pubsub.clients());
     field(out, "watching_clients", server.watched.clients());
     field(out, "clients_in_timeout_table", 0);
     field(out, "total_watched_keys", server.watched.keys());
@@ -181,7 +182,7 @@ fn memory(server: &Server, _: &InfoContext<'_>, out: &mut String) {
     field(out, "mem_replication_backlog", 0);
     field(out, "mem_clients_slaves", 0);
     let buffers = |client: &std::sync::Arc<super::ClientHandle>| {
-        client.query_len.load(Relaxed) + client.output_len.load(Relaxed)
+        client.query_len.load(Relaxed) + client.output_len()
     };
     let normal: usize = server.clients.all().iter().map(buffers).sum();
     field(out, "mem_clients_normal", normal);
@@ -238,9 +239,9 @@ fn stats(server: &Server, context: &InfoContext<'_>, out: &mut String) {
     field(out, "evicted_clients", 0);
     field(out, "keyspace_hits", keys.hits);
     field(out, "keyspace_misses", keys.misses);
-    field(out, "pubsub_channels", 0);
-    field(out, "pubsub_patterns", 0);
-    field(out, "pubsubshard_channels", 0);
+    field(out, "pubsub_channels", server.pubsub.len(Kind::Channel));
+    field(out, "pubsub_patterns", server.pubsub.len(Kind::Pattern));
+    field(out, "pubsubshard_channels", server.pubsub.len(Kind::Shard));
     field(out, "latest_fork_usec", 0);
     field(out, "total_forks", 0);
     field(out, "migrate_cached_sockets", 0);

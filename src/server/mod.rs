@@ -12,6 +12,7 @@ mod info;
 mod lazyfree;
 mod pause;
 mod propagate;
+mod publish;
 mod reconfigure;
 mod settings;
 mod shutdown;
@@ -42,6 +43,7 @@ use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::observe::log::LogHandle;
 use crate::observe::stats::Stats;
+use crate::pubsub::PubSub;
 
 /// Reasons for admission to look closer than usual; the hot path tests them all at once.
 pub mod gate {
@@ -73,6 +75,8 @@ pub struct Server {
     pub blocked: Blocked,
     /// Who watches which key.
     pub watched: Watched,
+    /// Who listens to what.
+    pub pubsub: PubSub,
     /// The stream of writes.
     pub propagation: Propagation,
     /// Frees what is costly to free.
@@ -114,6 +118,7 @@ impl Server {
             stats: Stats::new(threads, ids),
             pause: Pause::default(),
             shutdown: Shutdown::default(),
+            pubsub: PubSub::default(),
             propagation: Propagation::default(),
             lazyfree: LazyFree::start(),
             log,

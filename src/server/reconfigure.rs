@@ -35,12 +35,13 @@ impl Server {
         settings.maxmemory.store(size("maxmemory") as u64, Relaxed);
         settings.latency_tracking.store(config.flag("latency-tracking"), Relaxed);
         settings.set_password(config.text("requirepass"));
-        let [normal, ..] = config.output_limits();
-        settings.set_output(OutputBound {
-            hard: usize::try_from(normal.hard_bytes).unwrap_or(usize::MAX),
-            soft: usize::try_from(normal.soft_bytes).unwrap_or(usize::MAX),
-            soft_seconds: i64::try_from(normal.soft_seconds).unwrap_or(i64::MAX),
+        let [normal, _, subscriber] = config.output_limits().map(|limit| OutputBound {
+            hard: usize::try_from(limit.hard_bytes).unwrap_or(usize::MAX),
+            soft: usize::try_from(limit.soft_bytes).unwrap_or(usize::MAX),
+            soft_seconds: i64::try_from(limit.soft_seconds).unwrap_or(i64::MAX),
         });
+        settings.set_output(normal, subscriber);
+        self.pubsub.set_hard_max(subscriber.hard);
         self.keyspace.limits().set_all(|name| config.int(name));
         let small = |name: &str| u16::try_from(config.int(name)).unwrap_or(u16::MAX);
         self.keyspace.set_policy(AccessPolicy {

@@ -32,18 +32,19 @@ pub struct Settings {
     pub maxmemory: AtomicU64,
     /// `latency-tracking`.
     pub latency_tracking: AtomicBool,
-    output: RwLock<OutputBound>,
+    /// Of normal clients, and of those that listen to channels.
+    output: RwLock<[OutputBound; 2]>,
     password: RwLock<Option<String>>,
 }
 
 impl Settings {
-    /// The bounds of normal clients' output.
-    pub fn output(&self) -> OutputBound {
-        *self.output.read()
+    /// The bounds of a client's output; `subscriber` says whether it listens to channels.
+    pub fn output(&self, subscriber: bool) -> OutputBound {
+        self.output.read()[usize::from(subscriber)]
     }
 
-    pub(super) fn set_output(&self, bound: OutputBound) {
-        *self.output.write() = bound;
+    pub(super) fn set_output(&self, normal: OutputBound, subscriber: OutputBound) {
+        *self.output.write() = [normal, subscriber];
     }
 
     /// The default user's password, if it has one.

@@ -94,6 +94,11 @@ fn list() {
 }
 
 #[test]
+fn pubsub() {
+    run_family("pubsub");
+}
+
+#[test]
 fn scan() {
     run_family("scan");
 }

@@ -20,6 +20,7 @@ pub mod hash;
 pub mod hyperloglog;
 pub mod key;
 pub mod list;
+pub mod pubsub;
 pub mod server;
 pub mod set;
 pub mod string;
@@ -332,6 +333,7 @@ static FAMILIES: &[&[Docs]] = &[
     string::DOCS,
     transaction::DOCS,
     list::DOCS,
+    pubsub::DOCS,
     bitmap::DOCS,
     hyperloglog::DOCS,
     hash::DOCS,
