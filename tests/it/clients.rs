@@ -60,6 +60,25 @@ fn the_redis_crate_works_in_both_protocols() {
 }
 
 #[test]
+fn the_redis_crate_subscribes() {
+    let server = Server::start(&["--threads", "2"]);
+    let mut publisher = connect(&server, ProtocolVersion::RESP3);
+    for protocol in [ProtocolVersion::RESP2, ProtocolVersion::RESP3] {
+        let mut conn = connect(&server, protocol);
+        let mut listening = conn.as_pubsub();
+        listening.subscribe(&["a", "b"]).expect("two confirmations");
+        listening.psubscribe("a*").expect("a confirmation");
+        assert_eq!(publisher.publish::<_, _, i64>("a", "text").expect("a count"), 2);
+        let messages = [listening.get_message(), listening.get_message()];
+        let [exact, pattern] = messages.map(|message| message.expect("a message"));
+        assert_eq!(exact.get_payload::<String>().expect("text"), "text");
+        assert_eq!(pattern.get_pattern::<String>().expect("a pattern"), "a*");
+        drop(listening);
+        assert_eq!(conn.get::<_, Option<String>>("missing").expect("it is free again"), None);
+    }
+}
+
+#[test]
 fn the_redis_crate_authenticates() {
     let server = Server::start(&["--requirepass", "secret"]);
     let url = format!("redis://:secret@{}/3", server.addr());
@@ -138,6 +157,19 @@ for protocol in (2, 3):
         assert str(error) == "wrong number of arguments for 'get' command", error
     else:
         raise AssertionError("GET without a key")
+    p = r.pubsub()
+    p.subscribe("channel")
+    p.psubscribe("chan*")
+    assert [p.get_message(timeout=5)["type"] for _ in "ab"] == ["subscribe", "psubscribe"]
+    assert r.publish("channel", "hello") == 2
+    messages = [p.get_message(timeout=5) for _ in "ab"]
+    assert [message["type"] for message in messages] == ["message", "pmessage"], messages
+    assert all(message["data"] == "hello" for message in messages)
+    assert r.pubsub_numsub("channel") == [("channel", 1)] and r.pubsub_numpat() == 1
+    p.unsubscribe()
+    p.punsubscribe()
+    assert [p.get_message(timeout=5)["data"] for _ in "ab"] == [1, 0]
+    p.close()
     r.close()
 print("done")
 "#;

@@ -16,6 +16,7 @@ mod listening;
 mod notation;
 mod pauses;
 mod protocol;
+mod pubsub;
 mod scan_guarantee;
 mod script;
 mod scripts;
