@@ -32,7 +32,7 @@ const CHECKS: &[Check] = &[authenticated, allowed_after_multi, fits_subscriber, 
 #[inline]
 pub(super) fn admit(request: &Request<'_>) -> Result<(), Refusal> {
     let gates = request.server.gates.load(std::sync::atomic::Ordering::Relaxed);
-    if gates == 0 && !request.client.flags.has(ClientFlags::GUARDED) {
+    if gates & gate::ADMISSION == 0 && !request.client.flags.has(ClientFlags::GUARDED) {
         return Ok(());
     }
     CHECKS.iter().try_for_each(|check| check(request))

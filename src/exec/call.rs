@@ -494,12 +494,13 @@ pub(super) fn context<'a>(
     out: &'a mut ReplyBuf,
     now_ms: i64,
 ) -> Ctx<'a> {
-    let wanted = server.propagation.is_wanted();
-    changes.observed = wanted;
+    let (wanted, gates) = (server.propagation.is_wanted(), server.gates.load(Relaxed));
+    changes.observed = wanted || gates & gate::OBSERVED != 0;
+    changes.attentive = gates & gate::ATTENTIVE != 0;
     effects.wanted = wanted;
     let mut db = DbView::new(&server.keyspace, access, changes, client.db, now_ms);
     db.set_touching(!client.flags.has(ClientFlags::NO_TOUCH));
-    if server.gates.load(Relaxed) & gate::PAUSED != 0 && server.pause.is_active(now_ms) {
+    if gates & gate::PAUSED != 0 && server.pause.is_active(now_ms) {
         db.no_expire();
     }
     Ctx { db, out, client, server, commands, effects, command: &NOTHING, now_ms }

@@ -6,19 +6,51 @@
 
 use super::block::{Deferred, serve_touched};
 use crate::command::{Ctx, Effects};
-use crate::keyspace::{Changes, Expired, ExpiredFields};
+use crate::keyspace::{Changes, Event, EventClasses, Expired, ExpiredFields};
 use crate::resp::Argv;
 use crate::server::{Propagated, Server};
 
-/// Appends what one command did to the request's unit: expired keys first, then itself.
+/// Applies what one command did: its writes go to the request's unit, its events to subscribers.
 #[inline]
 pub(super) fn commit(ctx: &mut Ctx<'_>, db: usize, argv: Argv<'_>) {
-    if ctx.effects.wanted {
-        add_to_unit(ctx.db.changes(), ctx.effects, db, argv);
+    if ctx.db.changes().observed {
+        commit_observed(ctx, db, argv);
     }
 }
 
 #[cold]
+fn commit_observed(ctx: &mut Ctx<'_>, db: usize, argv: Argv<'_>) {
+    let (server, changes) = (ctx.server, ctx.db.changes());
+    if ctx.effects.wanted {
+        add_to_unit(changes, ctx.effects, db, argv);
+    }
+    changes.expired.clear();
+    let classes = server.settings.events();
+    for change in changes.log.drain(..) {
+        announce(server, classes, (change.db, &change.key), change.event);
+    }
+}
+
+/// Publishes a keyspace event, if events of its class are.
+pub(super) fn announce(
+    server: &Server,
+    classes: EventClasses,
+    (db, key): (usize, &[u8]),
+    event: Event,
+) {
+    if !classes.has(event.class) {
+        return;
+    }
+    if classes.by_key() {
+        let channel = [format!("__keyspace@{db}__:").as_bytes(), key].concat();
+        server.publish(&channel, event.name.as_bytes());
+    }
+    if classes.by_event() {
+        server.publish(format!("__keyevent@{db}__:{}", event.name).as_bytes(), key);
+    }
+}
+
+/// Expired keys come first, then the command itself.
 fn add_to_unit(changes: &mut Changes, effects: &mut Effects, db: usize, argv: Argv<'_>) {
     for expired in changes.expired.drain(..) {
         effects.unit.push(match expired {
@@ -31,7 +63,6 @@ fn add_to_unit(changes: &mut Changes, effects: &mut Effects, db: usize, argv: Ar
         let own = replaced.unwrap_or_else(|| vec![argv.iter().map(<[u8]>::to_vec).collect()]);
         effects.unit.extend(own.into_iter().map(|argv| Propagated { db, argv }));
     }
-    changes.log.clear();
 }
 
 /// Ends a request: looks after those who mind changes of its keys, then appends its unit to the

@@ -7,9 +7,9 @@
 use std::time::Instant;
 
 use super::call::Executor;
-use super::commit::deletion_of;
+use super::commit::{announce, deletion_of};
 use crate::base::limits::BACKGROUND_SLICE;
-use crate::keyspace::{Presence, Removed, Shard, Trash};
+use crate::keyspace::{Event, Presence, Removed, Shard, Trash};
 use crate::server::{Propagated, Server};
 
 /// A segment is visited this long after its first item expired, so that one visit serves several.
@@ -54,6 +54,7 @@ impl Executor {
                 let more = shard.min_expire_ms() <= due_ms
                     && shard.expire_some(due_ms, now_ms, server.keyspace.hasher(), &mut removed);
                 break_watches(&server, cursor.shard, &shard, &removed);
+                announce_removed(&server, &removed);
                 if wanted {
                     for (db, entry) in &removed.keys {
                         let argv = vec![b"DEL".to_vec(), entry.view().key().to_vec()];
@@ -80,6 +81,23 @@ impl Executor {
         }
         cursor.restart();
         false
+    }
+}
+
+/// Publishes the events of what was removed.
+fn announce_removed(server: &Server, removed: &Removed) {
+    let classes = server.settings.events();
+    if !classes.any() {
+        return;
+    }
+    for (db, entry) in &removed.keys {
+        announce(server, classes, (*db, entry.view().key()), Event::EXPIRED);
+    }
+    for hash in &removed.fields {
+        announce(server, classes, (hash.db, &hash.key), Event::HEXPIRED);
+        if removed.emptied.iter().any(|entry| *entry.view().key() == *hash.key) {
+            announce(server, classes, (hash.db, &hash.key), Event::DEL);
+        }
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Changes {
     pub dirty: u64,
     /// Whether somebody wants to know which keys changed; otherwise they are only counted.
     pub observed: bool,
+    /// Whether somebody wants to know of reads of missing keys and of keys that are made.
+    pub attentive: bool,
     /// The changes in order, if `observed`.
     pub log: Vec<Change>,
     /// What lookups found expired and removed, if `observed`.
@@ -89,6 +91,12 @@ impl Changes {
         if minded {
             self.note_touched(db, key);
         }
+    }
+
+    /// Notes an event that is no change, for who is attentive.
+    #[cold]
+    pub(super) fn note_event(&mut self, db: usize, key: Key<'_>, event: Event) {
+        self.log.push(Change { db, key: key.bytes.into(), event });
     }
 
     /// Notes that clients which mind changes of `key` are to be looked after.

@@ -19,8 +19,85 @@ pub enum EventClass {
     Expired,
     /// `e`: a key was evicted.
     Evicted,
+    /// `m`: a key was read that was not there.
+    Miss,
+    /// `n`: a key was made.
+    New,
     /// No notification: only who watches the key learns of the change.
     None,
+}
+
+impl EventClass {
+    /// The classes that have a letter, with it.
+    const LETTERS: [(Self, u8); 10] = [
+        (Self::Generic, b'g'),
+        (Self::String, b'$'),
+        (Self::List, b'l'),
+        (Self::Set, b's'),
+        (Self::Hash, b'h'),
+        (Self::ZSet, b'z'),
+        (Self::Expired, b'x'),
+        (Self::Evicted, b'e'),
+        (Self::Miss, b'm'),
+        (Self::New, b'n'),
+    ];
+}
+
+/// Which events are published and on which channels, as `notify-keyspace-events` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EventClasses(u32);
+
+impl EventClasses {
+    const KEYSPACE: u32 = 1 << 16;
+    const KEYEVENT: u32 = 1 << 17;
+
+    /// The classes of the letters `text`; `A` is all but misses and new keys.
+    pub fn parse(text: &str) -> Self {
+        let bit = |letter: u8| {
+            let classes = EventClass::LETTERS.iter();
+            classes
+                .filter(|(_, l)| *l == letter)
+                .fold(0, |bits, (class, _)| bits | 1 << *class as u32)
+        };
+        let bits = text.bytes().fold(0, |bits, letter| match letter {
+            b'K' => bits | Self::KEYSPACE,
+            b'E' => bits | Self::KEYEVENT,
+            b'A' => b"g$lshzxe".iter().fold(bits, |bits, letter| bits | bit(*letter)),
+            letter => bits | bit(letter),
+        });
+        Self(bits)
+    }
+
+    /// The set as a number, for [`Self::from_bits`].
+    pub fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// The set of that number.
+    pub fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    /// Whether events of that class are published.
+    pub fn has(self, class: EventClass) -> bool {
+        self.0 & 1 << class as u32 != 0 && class != EventClass::None
+    }
+
+    /// Whether the channel of the key gets the event.
+    pub fn by_key(self) -> bool {
+        self.0 & Self::KEYSPACE != 0
+    }
+
+    /// Whether the channel of the event gets the key.
+    pub fn by_event(self) -> bool {
+        self.0 & Self::KEYEVENT != 0
+    }
+
+    /// Whether anything is published at all.
+    pub fn any(self) -> bool {
+        let channels = Self::KEYSPACE | Self::KEYEVENT;
+        self.0 & channels != 0 && self.0 & !channels != 0
+    }
 }
 
 /// What happened to a key.
@@ -108,6 +185,30 @@ impl Event {
     pub const MOVE_TO: Self = Self::generic("move_to");
     /// A key was copied to this one.
     pub const COPY_TO: Self = Self::generic("copy_to");
+    /// A key was read that was not there.
+    pub const MISS: Self = Self { class: EventClass::Miss, name: "keymiss" };
+    /// A key was made.
+    pub const NEW: Self = Self { class: EventClass::New, name: "new" };
     /// A key's deadline passed and it was removed.
     pub const EXPIRED: Self = Self { class: EventClass::Expired, name: "expired" };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_choose_classes() {
+        let all = EventClasses::parse("AKE");
+        assert!(all.any() && all.by_key() && all.by_event());
+        assert!(all.has(EventClass::Generic) && all.has(EventClass::Evicted));
+        assert!(!all.has(EventClass::Miss) && !all.has(EventClass::New));
+        assert!(!all.has(EventClass::None));
+        let some = EventClasses::parse("Exmn");
+        assert!(some.has(EventClass::Expired) && some.has(EventClass::Miss));
+        assert!(!some.has(EventClass::String) && !some.by_key());
+        // Without a channel, or without a class, there is nothing to publish.
+        assert!(!EventClasses::parse("A").any() && !EventClasses::parse("KE").any());
+        assert_eq!(EventClasses::from_bits(some.bits()), some);
+    }
 }

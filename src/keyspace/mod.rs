@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub use access::{Access, LockSet};
 pub use changes::{Change, Changes, Expired, Key, KeyHash, Trash, Written};
 pub use entry::{Entry, EntryView, NewValue};
-pub use event::{Event, EventClass};
+pub use event::{Event, EventClass, EventClasses};
 pub use guard::Guard;
 pub use recency::AccessPolicy;
 pub use shard::{ExpiredFields, Removed, Shard, Stats};

@@ -168,12 +168,18 @@ impl<'a> DbView<'a> {
             Lookup::Read | Lookup::Write => self.touches,
             Lookup::Ask | Lookup::Silent => false,
         };
-        let (table, stats, random) = self.shard(key.hash).parts(db);
+        let shard = self.access.shard(self.keyspace.shard_of(key.hash));
+        let (table, stats, random) = shard.parts(db);
         if matches!(lookup, Lookup::Read | Lookup::Ask | Lookup::Touch) {
             stats.hits += u64::from(found.is_some());
             stats.misses += u64::from(found.is_none());
         }
-        let position = found?;
+        let Some(position) = found else {
+            if self.changes.attentive && !matches!(lookup, Lookup::Write | Lookup::Silent) {
+                self.changes.note_event(db, key, Event::MISS);
+            }
+            return None;
+        };
         if touches {
             let before = table.view(position).access();
             let after = policy.touched(before, now_ms, random);
@@ -316,6 +322,9 @@ impl<'a> DbView<'a> {
             let deadline = if let Deadline::At(at_ms) = deadline { Some(at_ms) } else { None };
             let access = access.unwrap_or_else(|| policy.fresh(now_ms));
             table.insert(key.hash, Entry::new(key.bytes, value, deadline, access), hasher);
+            if self.changes.attentive {
+                self.changes.note_event(db, key, Event::NEW);
+            }
         }
         shard.is_minded(key.hash)
     }

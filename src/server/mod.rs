@@ -49,6 +49,12 @@ use crate::pubsub::PubSub;
 pub mod gate {
     /// Clients are paused.
     pub const PAUSED: u32 = 1;
+    /// Those by which a command may be refused or held back.
+    pub const ADMISSION: u32 = PAUSED;
+    /// Somebody wants to know which keys change.
+    pub const OBSERVED: u32 = 1 << 1;
+    /// Somebody wants to know of reads of missing keys and of keys that are made.
+    pub const ATTENTIVE: u32 = 1 << 2;
 }
 
 /// Listens where the first configuration says, or else where the second does; returns the addresses,

@@ -5,11 +5,11 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use super::Server;
 use super::settings::OutputBound;
+use super::{Server, gate};
 use crate::base::limits::BUFFER_MAX;
 use crate::config::{Config, Effect, SetError};
-use crate::keyspace::AccessPolicy;
+use crate::keyspace::{AccessPolicy, EventClass, EventClasses};
 use crate::observe::log::{Format, Level, LogSettings, Timestamp};
 
 impl Server {
@@ -42,6 +42,11 @@ impl Server {
         });
         settings.set_output(normal, subscriber);
         self.pubsub.set_hard_max(subscriber.hard);
+        let events = EventClasses::parse(config.text("notify-keyspace-events"));
+        settings.set_events(events);
+        self.set_gate(gate::OBSERVED, events.any());
+        let attentive = events.has(EventClass::Miss) || events.has(EventClass::New);
+        self.set_gate(gate::ATTENTIVE, events.any() && attentive);
         self.keyspace.limits().set_all(|name| config.int(name));
         let small = |name: &str| u16::try_from(config.int(name)).unwrap_or(u16::MAX);
         self.keyspace.set_policy(AccessPolicy {

@@ -1,8 +1,10 @@
 //! The directives that hot paths read, each as one atomic.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
+
+use crate::keyspace::EventClasses;
 
 /// Bounds of one class of clients' output, in bytes and seconds; 0 is none.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,6 +34,7 @@ pub struct Settings {
     pub maxmemory: AtomicU64,
     /// `latency-tracking`.
     pub latency_tracking: AtomicBool,
+    events: AtomicU32,
     /// Of normal clients, and of those that listen to channels.
     output: RwLock<[OutputBound; 2]>,
     password: RwLock<Option<String>>,
@@ -45,6 +48,15 @@ impl Settings {
 
     pub(super) fn set_output(&self, normal: OutputBound, subscriber: OutputBound) {
         *self.output.write() = [normal, subscriber];
+    }
+
+    /// The keyspace events that are published.
+    pub fn events(&self) -> EventClasses {
+        EventClasses::from_bits(self.events.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn set_events(&self, events: EventClasses) {
+        self.events.store(events.bits(), Ordering::Relaxed);
     }
 
     /// The default user's password, if it has one.
