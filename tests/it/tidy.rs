@@ -359,7 +359,7 @@ fn sources_keep_the_rules() {
 #[test]
 fn no_file_holds_leftovers_or_machine_paths() {
     let mut files = rust_sources();
-    for dir in [".ci", "config", "docker", "tests/conformance"] {
+    for dir in [".ci", "config", "docker", "tests/conformance", "tests/systems"] {
         files.extend(sources(dir));
     }
     for path in ["Cargo.toml", "Dockerfile", "README.md", "ARCHITECTURE.md", "deny.toml"] {
