@@ -1,4 +1,5 @@
-//! The load: one thread, many connections, one batch outstanding on each.
+//! The load: one thread, many connections, one batch outstanding on each; beside them, for messages,
+//! connections that only listen.
 //!
 //! The client is kept cheap, so that the server is the limit: batches are written from the prepared
 //! buffer, replies are counted and not kept, a reply's bytes are looked at only by vectorized
@@ -14,8 +15,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::requests::Batches;
+use crate::requests::{Batches, encode};
 use crate::servers::Server;
+use crate::workloads::CHANNEL;
 
 /// Bytes taken from a socket at once.
 const READ_LEN: usize = 256 << 10;
@@ -69,6 +71,13 @@ pub(crate) fn run(server: &Server, batches: &Batches, plan: &Plan) -> Result<Sam
     Ok(sample)
 }
 
+/// A connection that listens to the channel.
+struct Subscriber {
+    stream: TcpStream,
+    /// Bytes of messages.
+    received: usize,
+}
+
 struct Connection<'a> {
     stream: TcpStream,
     /// What is left to write of the outstanding batch.
@@ -82,6 +91,8 @@ struct Client<'a> {
     epoll: OwnedFd,
     /// Indexed by the data of their epoll events.
     connections: Vec<Connection<'a>>,
+    /// Indexed alike, behind the connections.
+    subscribers: Vec<Subscriber>,
     batches: &'a Batches,
     /// Batches handed out; the next one's index.
     batches_started: usize,
@@ -99,6 +110,7 @@ impl<'a> Client<'a> {
         let mut client = Self {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             connections: Vec::with_capacity(connections),
+            subscribers: Vec::new(),
             batches,
             batches_started: 0,
             batches_done: 0,
@@ -115,6 +127,12 @@ impl<'a> Client<'a> {
             let started_at = Instant::now();
             client.connections.push(Connection { stream, unsent: &[], owed: 0, started_at });
         }
+        for index in connections..connections + batches.subscribers {
+            let subscriber = Subscriber::connect(server)?;
+            let (stream, data) = (&subscriber.stream, epoll::EventData::new_u64(index as u64));
+            epoll::add(&client.epoll, stream, data, flags)?;
+            client.subscribers.push(subscriber);
+        }
         Ok(client)
     }
 
@@ -126,8 +144,8 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
-    /// Lets the outstanding batches be answered, so that nothing runs on into another server's
-    /// turn.
+    /// Lets the outstanding batches be answered and the messages arrive, so that nothing runs on
+    /// into another server's turn.
     fn drain(&mut self) -> Result<()> {
         self.draining = true;
         let start = Instant::now();
@@ -135,6 +153,13 @@ impl<'a> Client<'a> {
             ensure!(start.elapsed() < DRAIN, "replies are missing after {DRAIN:?}");
             self.turn()?;
         }
+        let published = self.batches_started * self.batches.pipeline * self.batches.message_len;
+        while self.subscribers.iter().any(|subscriber| subscriber.received < published) {
+            ensure!(start.elapsed() < DRAIN, "messages are missing after {DRAIN:?}");
+            self.turn()?;
+        }
+        let exact = self.subscribers.iter().all(|subscriber| subscriber.received == published);
+        ensure!(exact, "subscribers received more than was published");
         Ok(())
     }
 
@@ -145,7 +170,11 @@ impl<'a> Client<'a> {
             Err(error) => return Err(error).context("waiting for sockets"),
         }
         for event in &events {
-            self.drive(event.data.u64() as usize)?;
+            let index = event.data.u64() as usize;
+            match index.checked_sub(self.connections.len()) {
+                None => self.drive(index)?,
+                Some(subscriber) => self.subscribers[subscriber].drain(&mut self.received)?,
+            }
         }
         Ok(())
     }
@@ -205,16 +234,47 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    /// Reads once; `None` when there is nothing to read.
     fn receive(&mut self, into: &mut [u8]) -> Result<Option<usize>> {
-        loop {
-            match self.stream.read(into) {
-                Ok(0) => bail!("the server closed the connection"),
-                Ok(len) => return Ok(Some(len)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error).context("receiving"),
+        receive(&mut self.stream, into)
+    }
+}
+
+impl Subscriber {
+    /// Returns when the server has confirmed it.
+    fn connect(server: &Server) -> Result<Self> {
+        let mut stream = server.connect()?;
+        stream.write_all(&encode(&[b"SUBSCRIBE".as_slice(), CHANNEL.as_bytes()]))?;
+        let mut confirmed = encode(&[b"subscribe".as_slice(), CHANNEL.as_bytes()]);
+        confirmed[1] = b'3';
+        confirmed.extend_from_slice(b":1\r\n");
+        let mut answer = vec![0; confirmed.len()];
+        stream.read_exact(&mut answer).context("subscribing")?;
+        ensure!(answer == confirmed, "SUBSCRIBE answered {:?}", String::from_utf8_lossy(&answer));
+        stream.set_nonblocking(true)?;
+        Ok(Self { stream, received: 0 })
+    }
+
+    /// Takes all that has come.
+    fn drain(&mut self, into: &mut [u8]) -> Result<()> {
+        while let Some(len) = receive(&mut self.stream, into)? {
+            self.received += len;
+            if len < into.len() {
+                break;
             }
+        }
+        Ok(())
+    }
+}
+
+/// Reads once; `None` when there is nothing to read.
+fn receive(stream: &mut TcpStream, into: &mut [u8]) -> Result<Option<usize>> {
+    loop {
+        match stream.read(into) {
+            Ok(0) => bail!("the server closed the connection"),
+            Ok(len) => return Ok(Some(len)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error).context("receiving"),
         }
     }
 }

@@ -14,9 +14,10 @@
 //! ```
 //!
 //! Where a server's req/s times its CPU is well below one core, the client is the limit, and the CPU
-//! is the figure to compare. A test of two commands, such as sadd-spop, counts them as one request. A wrong, missing or error reply fails the whole run. Linux only: it
-//! reads procfs and pins threads. The default keys and sizes need about 3 GB of memory for every
-//! server.
+//! is the figure to compare. A test of several commands, such as sadd-spop or multi, counts them as
+//! one request; publish-100 counts a PUBLISH with its hundred deliveries. A wrong, missing or error
+//! reply fails the whole run, and so does a lost message. Linux only: it reads procfs and pins
+//! threads. The default keys and sizes need about 3 GB of memory for every server.
 
 mod cores;
 mod load;
@@ -33,7 +34,7 @@ use cores::Cores;
 use load::Plan;
 use options::Options;
 use report::{Cell, Report};
-use requests::{Batches, Dataset, Test, fill, verify};
+use requests::{Batches, Dataset, Test, fill, prepare, verify};
 use servers::{Server, specs};
 use workloads::Data;
 
@@ -127,7 +128,8 @@ fn measure(
         for turn in 0..servers.len() {
             let index = (round + turn) % servers.len();
             let server = &servers[index];
-            let sample = verify(server, &batches)
+            let sample = prepare(server, test)
+                .and_then(|()| verify(server, &batches))
                 .and_then(|()| load::run(server, &batches, plan))
                 .with_context(|| format!("{}: {} at P={pipeline}", server.name, test.name))?;
             cell.samples[index].push(sample);

@@ -49,7 +49,7 @@ impl Report {
         let base = servers.iter().position(|server| server.is_reference);
         let names: Vec<String> = servers.iter().map(|server| server.name.clone()).collect();
         let versions = servers.iter().map(|server| server.version.clone()).collect();
-        print!("{:<15} {:>3} {:>5} {:>9}  {:<14}", "test", "P", "bytes", "keys", "server");
+        print!("{:<18} {:>3} {:>5} {:>9}  {:<14}", "test", "P", "bytes", "keys", "server");
         let ratio = if base.is_some() { "ratio (min-max)" } else { "" };
         print!(" {:>10} {ratio:>18} {:>9} {ratio:>18}", "req/s", "cpu us");
         println!(" {:>8} {:>8}", "p50", "p99");
@@ -63,7 +63,7 @@ impl Report {
             let (test, keys) = (cell.test.name, cell.dataset.keys);
             let of = |figure: fn(&Sample) -> f64| Spread::of(&cell.samples[index], figure).median;
             let ratio = |figure| self.ratio(&cell, index, figure).map_or_else(String::new, show);
-            print!("{test:<15} {:>3} {bytes:>5} {keys:>9}  {name:<14}", cell.pipeline);
+            print!("{test:<18} {:>3} {bytes:>5} {keys:>9}  {name:<14}", cell.pipeline);
             print!(" {:>10.0} {:>18}", of(requests_per_s), ratio(requests_per_s));
             print!(" {:>9.3} {:>18}", of(cpu_us), ratio(cpu_us));
             println!(" {:>8.0} {:>8.0}", of(|sample| sample.p50_us), of(|sample| sample.p99_us));

@@ -13,11 +13,14 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use memchr::{memchr, memchr_iter, memmem};
+use sha1::{Digest, Sha1};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use crate::servers::Server;
-use crate::workloads::{Answer, Count, DEFAULTS, DIGIT_REPLY, Data, WORKLOADS, Workload};
+use crate::workloads::{
+    Answer, CHANNEL, Count, DEFAULTS, DIGIT_REPLY, Data, Setting, WORKLOADS, Workload,
+};
 
 /// The largest keyspace: what the digits of a key can number.
 pub(crate) const KEYS_MAX: u64 = 999_999_999_999;
@@ -80,6 +83,10 @@ impl Reply {
             Answer::Integer => Self::Integer,
             Answer::LengthAndValue => Self::Bytes(DIGIT_REPLY + bulk(value).len()),
             Answer::Bytes(len) => Self::Bytes(len),
+            Answer::Transaction(queued) => {
+                let (each, all) = ("+QUEUED\r\n".repeat(queued), "+OK\r\n".repeat(queued));
+                Self::Text(format!("+OK\r\n{each}*{queued}\r\n{all}").into_bytes())
+            }
         }
     }
 
@@ -115,13 +122,24 @@ pub(crate) struct Batches {
     /// Requests in one batch.
     pub(crate) pipeline: usize,
     pub(crate) reply: Reply,
+    /// Connections that listen to what the requests publish.
+    pub(crate) subscribers: usize,
+    /// Bytes that one request makes each of them receive.
+    pub(crate) message_len: usize,
 }
 
 impl Batches {
     /// Lays out batches with keys drawn at random; equal seeds give equal requests.
     pub(crate) fn prepare(test: Test, dataset: &Dataset, pipeline: usize, seed: u64) -> Self {
         let value = dataset.value();
-        let template = Template::new(test.requests, &value);
+        let template = match test.setting {
+            Setting::Script(text) => {
+                let sha = format!("{:x}", Sha1::digest(text));
+                let named = test.requests.iter().map(|request| request.replace("{sha}", &sha));
+                Template::new(&named.collect::<Vec<_>>(), &value)
+            }
+            _ => Template::new(test.requests, &value),
+        };
         let batch_len = template.bytes.len() * pipeline;
         let batches = (PREPARED_BYTES / batch_len).max(PREPARED_BATCHES_MIN);
         let mut random = fastrand::Rng::with_seed(seed);
@@ -132,7 +150,13 @@ impl Batches {
                 Number::SameKey | Number::Member => random.u64(..test.members),
             });
         }
-        Self { bytes, batch_len, pipeline, reply: Reply::of(test.answer, &value) }
+        let subscribers = match test.setting {
+            Setting::Subscribers(count) => count,
+            _ => 0,
+        };
+        let message_len = encode(&[b"message".as_slice(), CHANNEL.as_bytes(), &value]).len();
+        let reply = Reply::of(test.answer, &value);
+        Self { bytes, batch_len, pipeline, reply, subscribers, message_len }
     }
 
     /// The batch that follows after `index` others, starting over at the end.
@@ -152,7 +176,7 @@ impl Batches {
 enum Number {
     Key,
     Member,
-    /// The key before it: the second request of a test takes from where the first one added.
+    /// The key before it: a request takes from where the one before it added.
     SameKey,
 }
 
@@ -165,16 +189,11 @@ struct Template {
 
 impl Template {
     /// The requests as `workloads` writes them.
-    fn new(requests: &[&str], value: &[u8]) -> Self {
+    fn new<R: AsRef<str>>(requests: &[R], value: &[u8]) -> Self {
         let (mut bytes, mut kinds) = (Vec::new(), Vec::new());
-        for (index, request) in requests.iter().enumerate() {
-            let first = kinds.len();
-            let args: Vec<Vec<u8>> =
-                request.split_whitespace().map(|word| argument(word, value, &mut kinds)).collect();
-            for kind in kinds[first..].iter_mut().filter(|kind| index > 0 && **kind == Number::Key)
-            {
-                *kind = Number::SameKey;
-            }
+        for request in requests {
+            let words = request.as_ref().split_whitespace();
+            let args: Vec<Vec<u8>> = words.map(|word| argument(word, value, &mut kinds)).collect();
             bytes.extend(encode(&args.iter().map(Vec::as_slice).collect::<Vec<_>>()));
         }
         let numbers = memmem::find_iter(&bytes, NUMBER).zip(kinds).collect();
@@ -202,7 +221,7 @@ fn argument(word: &str, value: &[u8], kinds: &mut Vec<Number>) -> Vec<u8> {
     if word == "{v}" {
         return value.to_vec();
     }
-    for (mark, kind) in [("{k}", Number::Key), ("{m}", Number::Member)] {
+    for (mark, kind) in [("{k}", Number::Key), ("{s}", Number::SameKey), ("{m}", Number::Member)] {
         if let Some((before, after)) = word.split_once(mark) {
             kinds.push(kind);
             return [before.as_bytes(), NUMBER, after.as_bytes()].concat();
@@ -274,6 +293,15 @@ fn read_lines(stream: &mut TcpStream, answered: &mut u64, wanted: u64) -> Result
         *answered += Reply::Integer.count(&chunk[..n])? as u64;
     }
     Ok(())
+}
+
+/// Loads the script that the test calls.
+pub(crate) fn prepare(server: &Server, test: Test) -> Result<()> {
+    match test.setting {
+        // The answer is the script's name; the requests of the check that follows use it.
+        Setting::Script(text) => server.expect(&["SCRIPT", "LOAD", text], "$40"),
+        _ => Ok(()),
+    }
 }
 
 /// Sends one batch and checks every byte of its replies.

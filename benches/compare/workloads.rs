@@ -1,15 +1,32 @@
 //! The tests: what each sends, what answers it, and what the server holds before.
 //!
-//! A request is written as in a shell: `{k}` is the number of a key, `{m}` that of a member or
-//! element, both twelve digits, `{v}` a value. Two requests of one test are sent together and count
-//! as one: what the first adds the second takes, so that a test may run for as long as it likes.
+//! A request is written as in a shell: `{k}` is the number of a key, `{s}` the same one again, `{m}`
+//! that of a member or element, all twelve digits, `{v}` a value, `{sha}` the name of the test's
+//! script. Several requests of one test are sent together and count as one, a whole transaction, or
+//! two of which the second takes what the first adds, so that a test may run for as long as it
+//! likes.
 
 /// Members of a collection that a test adds to or reads from at random.
 const MEMBERS: u64 = 1_000;
 /// Members of the large sorted set.
 const LARGE: u64 = 1_000_000;
 
-/// A command, or two, under load.
+/// The channel that messages are published to.
+pub(crate) const CHANNEL: &str = "channel";
+/// The commands of a transaction.
+const QUEUED: usize = 10;
+/// The limiter that many write: what was there, one more, and when it is to be forgotten.
+const DECLARED: &str = "local before = redis.call('GET', KEYS[1]) \
+    local now = redis.call('INCR', KEYS[1]) \
+    redis.call('PEXPIRE', KEYS[1], 100000000) \
+    return now - before";
+/// The same on a key that the call does not declare.
+const UNDECLARED: &str = "local before = redis.call('GET', ARGV[1]) \
+    local now = redis.call('INCR', ARGV[1]) \
+    redis.call('PEXPIRE', ARGV[1], 100000000) \
+    return now - before";
+
+/// Commands under load.
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
     /// What is sent.
@@ -19,6 +36,17 @@ pub(crate) struct Workload {
     /// `{m}` is below this.
     pub(crate) members: u64,
     pub(crate) data: &'static Data,
+    pub(crate) setting: Setting,
+}
+
+/// What a test needs besides data.
+#[derive(Clone, Copy)]
+pub(crate) enum Setting {
+    Nothing,
+    /// A script, loaded before each turn.
+    Script(&'static str),
+    /// So many connections that listen to the channel.
+    Subscribers(usize),
 }
 
 /// What answers a test.
@@ -34,6 +62,8 @@ pub(crate) enum Answer {
     LengthAndValue,
     /// Always so many bytes.
     Bytes(usize),
+    /// What MULTI, so many SETs and EXEC are answered by.
+    Transaction(usize),
 }
 
 /// What the server holds before a test.
@@ -77,6 +107,10 @@ static ONE_HASH: Data = Data { fill: "HSET large {m} {v}", count: Count::Once(LA
 static BITS: Data = Data { fill: "SETBIT bits 8388607 1", count: Count::Once(1), sized: false };
 static COUNTED: Data = Data { fill: "PFADD key:{k} {m}", count: Count::PerKey(1), sized: false };
 
+/// Of their own, because the keys get a time to live.
+static LIMITERS: Data = Data { fill: "SET key:{k} 0", count: Count::PerKey(1), sized: false };
+static NOTHING: Data = Data { fill: "", count: Count::Once(0), sized: true };
+
 /// All tests; those that run unless others are named come first.
 pub(crate) static WORKLOADS: &[Workload] = &[
     one("get", &["GET key:{k}"], Answer::Value, &STRINGS),
@@ -89,7 +123,7 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         Answer::Ok,
         &STRINGS,
     ),
-    one("lpush-rpop", &["LPUSH key:{k} {v}", "RPOP key:{k}"], Answer::LengthAndValue, &LISTS),
+    one("lpush-rpop", &["LPUSH key:{k} {v}", "RPOP key:{s}"], Answer::LengthAndValue, &LISTS),
     one("lrange-100", &["LRANGE large 0 99"], Answer::Bytes(6 + 100 * NUMBER_REPLY), &ONE_LIST),
     one("lrange-600", &["LRANGE large 0 599"], Answer::Bytes(6 + 600 * NUMBER_REPLY), &ONE_LIST),
     one("hset", &["HSET key:{k} f {v}"], Answer::Integer, &HASHES),
@@ -98,7 +132,7 @@ pub(crate) static WORKLOADS: &[Workload] = &[
     one("sadd", &["SADD key:{k} {m}"], Answer::Integer, &SETS),
     one(
         "sadd-spop",
-        &["SADD key:{k} {m}", "SPOP key:{k}"],
+        &["SADD key:{k} {m}", "SPOP key:{s}"],
         Answer::Bytes(DIGIT_REPLY + NUMBER_REPLY),
         &SMALL_SETS,
     ),
@@ -108,6 +142,30 @@ pub(crate) static WORKLOADS: &[Workload] = &[
     large("zadd-large", &["ZADD large {m} m:{m}"], Answer::Integer, &ONE_ZSET),
     one("bitcount", &["BITCOUNT bits"], Answer::Integer, &BITS),
     one("pfadd", &["PFADD key:{k} {m}"], Answer::Integer, &COUNTED),
+    one(
+        "multi",
+        &[
+            "MULTI",
+            "SET key:{k} {v}",
+            "SET key:{k} {v}",
+            "SET key:{k} {v}",
+            "SET key:{k} {v}",
+            "SET key:{k} {v}",
+            "SET key:{k} {v}",
+            "SET key:{k} {v}",
+            "SET key:{k} {v}",
+            "SET key:{k} {v}",
+            "SET key:{k} {v}",
+            "EXEC",
+        ],
+        Answer::Transaction(QUEUED),
+        &STRINGS,
+    ),
+    script("evalsha", &["EVALSHA {sha} 1 key:{k}"], DECLARED),
+    script("evalsha-undeclared", &["EVALSHA {sha} 0 key:{k}"], UNDECLARED),
+    publish("publish-0", 0),
+    publish("publish-1", 1),
+    publish("publish-100", 100),
 ];
 
 /// How many of them run unless others are named.
@@ -119,7 +177,7 @@ const fn one(
     answer: Answer,
     data: &'static Data,
 ) -> Workload {
-    Workload { name, requests, answer, members: MEMBERS, data }
+    Workload { name, requests, answer, members: MEMBERS, data, setting: Setting::Nothing }
 }
 
 const fn large(
@@ -128,5 +186,19 @@ const fn large(
     answer: Answer,
     data: &'static Data,
 ) -> Workload {
-    Workload { name, requests, answer, members: LARGE, data }
+    Workload { name, requests, answer, members: LARGE, data, setting: Setting::Nothing }
+}
+
+const fn script(
+    name: &'static str,
+    requests: &'static [&'static str],
+    text: &'static str,
+) -> Workload {
+    let setting = Setting::Script(text);
+    Workload { setting, ..one(name, requests, Answer::Integer, &LIMITERS) }
+}
+
+const fn publish(name: &'static str, subscribers: usize) -> Workload {
+    let setting = Setting::Subscribers(subscribers);
+    Workload { setting, ..one(name, &["PUBLISH channel {v}"], Answer::Integer, &NOTHING) }
 }
