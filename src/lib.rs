@@ -10,6 +10,7 @@
 //! | 2 | [`value`] | the types a key can hold |
 //! | 3 | [`keyspace`] | shards, databases, entries, expiry |
 //! | 4 | [`config`] | directives |
+//! | 5 | [`script`] | Lua scripts and their libraries |
 //! | 5 | [`observe`] | counters, log, allocator |
 //! | 6 | [`pubsub`] | who listens to what, and the mail on its way to them |
 //! | 7 | [`server`] | what the process shares |
@@ -29,6 +30,7 @@ pub mod net;
 pub mod observe;
 pub mod pubsub;
 pub mod resp;
+pub mod script;
 pub mod server;
 pub mod value;
 

@@ -29,6 +29,7 @@ const UNSAFE_MODULES: &[&str] = &[
     "src/keyspace/entry.rs",
     "src/keyspace/lock.rs",
     "src/observe/allocator.rs",
+    "src/script/raise.rs",
 ];
 
 /// Split, so that this file does not contain them.
