@@ -1,6 +1,7 @@
-//! Lua scripts: what raises errors inside of them.
+//! Lua scripts: the interpreter and the libraries they may use.
 
 // Nothing makes an interpreter yet.
 #![allow(dead_code)]
 
+mod lib;
 mod raise;
