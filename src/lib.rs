@@ -10,9 +10,9 @@
 //! | 2 | [`value`] | the types a key can hold |
 //! | 3 | [`keyspace`] | shards, databases, entries, expiry |
 //! | 4 | [`config`] | directives |
-//! | 5 | [`script`] | Lua scripts and their libraries |
 //! | 5 | [`observe`] | counters, log, allocator |
 //! | 6 | [`pubsub`] | who listens to what, and the mail on its way to them |
+//! | 6 | [`script`] | the Lua interpreter, scripts and functions |
 //! | 7 | [`server`] | what the process shares |
 //! | 8 | [`command`] | the command table and the families |
 //! | 9 | [`exec`] | the one path a command takes |

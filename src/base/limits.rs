@@ -61,3 +61,39 @@ pub const RANDOM_REPEATS_MAX: usize = 1024 * 1024;
 
 /// Most memory of the fieldsets that one connection prepares for HIMPORT, in bytes.
 pub const FIELDSETS_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Most memory of the Lua interpreter while a script runs, in bytes.
+pub const SCRIPT_MEMORY_MAX: usize = 1 << 30;
+
+/// Instructions of a script between two looks at whether it is to end (Redis: 100000).
+pub const SCRIPT_TICK: u32 = 100_000;
+
+/// Longest source of a script, library or `loadstring`, in bytes.
+pub const SCRIPT_SOURCE_MAX: usize = 512 * 1024 * 1024;
+
+/// Longest name that `loadstring` gives a chunk, in bytes; messages show 60 of them.
+pub const SCRIPT_CHUNK_NAME_MAX: usize = 128;
+
+/// Longest pattern of `string.find` and its kin, in bytes: matching recurses for each item of it.
+pub const SCRIPT_PATTERN_MAX: usize = 4096;
+
+/// Longest result of `string.rep`, in bytes.
+pub const SCRIPT_STRING_MAX: usize = 512 * 1024 * 1024;
+
+/// Native stack that a script may use before callbacks and coroutines are refused, in bytes.
+pub const SCRIPT_STACK_MAX: usize = 512 * 1024;
+
+/// Deepest nesting in what a script returns; the levels below are an error.
+pub const SCRIPT_REPLY_DEPTH_MAX: usize = 1000;
+
+/// Longest reply of a script, in bytes.
+pub const SCRIPT_REPLY_MAX: usize = 512 * 1024 * 1024;
+
+/// Deepest nesting of a command's reply that a script gets.
+pub const REPLY_DEPTH_MAX: usize = 128;
+
+/// Runs of scripts between two steps of collecting garbage (Redis: LUA_GC_CYCLE_PERIOD).
+pub const SCRIPT_COLLECT_RUNS: u32 = 50;
+
+/// Scripts that EVAL leaves in the cache (Redis: LRU_LIST_LENGTH).
+pub const EVAL_SCRIPTS_MAX: usize = 500;
