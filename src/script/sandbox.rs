@@ -309,19 +309,16 @@ fn report(lua: &Lua, failure: Value) -> mlua::Result<Table> {
     })
 }
 
-/// Source and line of the function that raised the error being handled; of a native function's
-/// caller, and never of the prelude.
+/// Source and line of the function of a script that raised the error being handled, or that called
+/// the native function that did.
 fn raised_at(lua: &Lua) -> Option<(String, i64)> {
-    let mut native = false;
-    for level in 1.. {
+    for level in 0.. {
         let (what, source, line) = lua.inspect_stack(level, |frame| {
             let source = frame.source();
             let line = frame.current_line().map_or(-1, |line| line as i64);
             (source.what, source.source.unwrap_or_default().into_owned(), line)
         })?;
-        if what == "C" && !native {
-            native = true;
-        } else if source != PRELUDE {
+        if !matches!(what, "C" | "tail") && source != PRELUDE {
             return Some((source, line));
         }
     }
