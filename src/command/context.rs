@@ -6,6 +6,7 @@ use super::spec::Command;
 use super::table::CommandTable;
 use crate::keyspace::DbView;
 use crate::resp::ReplyBuf;
+use crate::script::Call;
 use crate::server::{Client, Server, Wait};
 
 /// Everything a handler may use.
@@ -51,6 +52,8 @@ pub enum Flow {
     Shutdown(ShutdownOptions),
     /// The client waits until a command serves it; nothing was replied.
     Block(Box<Wait>),
+    /// A script or function is to run; nothing was replied.
+    Eval(Box<Call>),
     /// The rest is done in steps.
     Work(Box<dyn Job>),
     /// The event loop does nothing else for that many milliseconds (DEBUG SLEEP).

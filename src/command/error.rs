@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::config::{RewriteError, SetError};
+use crate::script::ScriptError;
 use crate::value::WrongType;
 
 /// Why a command was refused.
@@ -23,6 +24,28 @@ pub enum CmdError {
     NumkeysNotPositive,
     #[error("ERR Number of keys can't be greater than number of args")]
     TooManyKeys,
+    #[error("ERR Number of keys can't be negative")]
+    KeysNegative,
+    #[error("ERR Bad number of keys provided")]
+    KeyCount,
+    #[error(transparent)]
+    Script(#[from] ScriptError),
+    #[error("ERR Use SCRIPT DEBUG YES/SYNC/NO")]
+    ScriptDebug,
+    #[error("ERR the debugger of scripts is not supported")]
+    NoDebugger,
+    #[error("ERR SCRIPT FLUSH only support SYNC|ASYNC option")]
+    ScriptFlush,
+    #[error("ERR FUNCTION FLUSH only supports SYNC|ASYNC option")]
+    FunctionFlush,
+    #[error("ERR Unknown option given: {0}")]
+    FunctionLoadOption(String),
+    #[error("ERR Unknown argument {0}")]
+    FunctionListOption(String),
+    #[error("ERR library name argument was not given")]
+    LibraryNameMissing,
+    #[error("ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.")]
+    RestorePolicy,
     #[error("ERR LIMIT can't be negative")]
     LimitNegative,
     #[error("ERR value is out of range")]

@@ -43,6 +43,7 @@ mod options;
 mod pubsub;
 mod reading;
 mod scan;
+mod scripting;
 mod server;
 mod set;
 mod set_algebra;

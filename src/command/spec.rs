@@ -67,6 +67,8 @@ impl Flags {
     pub const CONNECTION: Self = Self(1 << 20);
     /// May wait for a key.
     pub const BLOCKING: Self = Self(1 << 21);
+    /// Takes keys, but may do without.
+    pub const NO_MANDATORY_KEYS: Self = Self(1 << 23);
     /// Belongs to the classes of sets, sorted sets and lists, whatever its group.
     pub const SORTS: Self = Self(1 << 22);
     /// Runs at once after MULTI.
@@ -115,6 +117,7 @@ pub(super) const WIRE_FLAGS: &[(Flags, &str)] = &[
     (Flags::SKIP_SLOWLOG, "skip_slowlog"),
     (Flags::FAST, "fast"),
     (Flags::NO_AUTH, "no_auth"),
+    (Flags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
     (Flags::NO_MULTI, "no_multi"),
     (Flags::MOVABLEKEYS, "movablekeys"),
     (Flags::ALLOW_BUSY, "allow_busy"),
@@ -317,6 +320,9 @@ impl KeySpec {
 pub enum Locks {
     /// Those of its keys; none when it has none.
     Keys,
+    /// Those of its keys, behind the one interpreter; keys that it did not name are locked when the
+    /// script touches them.
+    Script,
     /// All, at one instant.
     All,
     /// All, one after the other.

@@ -529,7 +529,7 @@ pub(super) fn slept_ticks(stop: Option<&Stop>) -> u64 {
 
 pub(super) fn stop_of(flow: Flow) -> Option<Stop> {
     match flow {
-        Flow::Done | Flow::Block(_) => None,
+        Flow::Done | Flow::Block(_) | Flow::Eval(_) => None,
         Flow::Work(job) => Some(Stop::Work(job)),
         Flow::Close => Some(Stop::Close),
         Flow::Shutdown(options) => Some(Stop::Shutdown(options)),

@@ -87,6 +87,12 @@ impl Scripts {
         &self.shared.figures
     }
 
+    /// How many libraries and functions there are.
+    pub fn library_counts(&self) -> (usize, usize) {
+        let figures = &self.shared.figures;
+        (figures.libraries.load(Ordering::Relaxed), figures.functions.load(Ordering::Relaxed))
+    }
+
     /// The script that has been running for a while, if there is one.
     pub fn running(&self) -> Option<Running> {
         self.shared.running.lock().clone()

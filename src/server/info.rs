@@ -165,7 +165,7 @@ fn memory(server: &Server, _: &InfoContext<'_>, out: &mut String) {
     field(out, "allocator_active", figures.active);
     field(out, "allocator_resident", figures.resident);
     both(out, "total_system_memory", total_system_bytes());
-    field(out, "used_memory_lua", 0);
+    scripts(server, out);
     both(out, "maxmemory", maxmemory);
     field(out, "maxmemory_policy", server.config.read().text("maxmemory-policy"));
     let ratio = |part: usize, whole: usize| format!("{:.2}", part as f64 / whole.max(1) as f64);
@@ -191,6 +191,27 @@ fn memory(server: &Server, _: &InfoContext<'_>, out: &mut String) {
     field(out, "active_defrag_running", 0);
     field(out, "lazyfree_pending_objects", server.lazyfree.pending());
     field(out, "lazyfreed_objects", server.lazyfree.freed());
+}
+
+/// What scripts and functions take. There is one interpreter for both; it counts as that of scripts.
+fn scripts(server: &Server, out: &mut String) {
+    let figures = server.scripts.figures();
+    let get = |figure: &std::sync::atomic::AtomicUsize| figure.load(Relaxed);
+    let (vm, cached) = (get(&figures.vm_bytes), get(&figures.scripts_bytes));
+    let libraries = get(&figures.libraries_bytes);
+    field(out, "used_memory_lua", vm);
+    field(out, "used_memory_vm_eval", vm);
+    field(out, "used_memory_lua_human", human_size(vm as u64));
+    field(out, "used_memory_scripts_eval", cached);
+    field(out, "number_of_cached_scripts", get(&figures.scripts));
+    field(out, "number_of_functions", get(&figures.functions));
+    field(out, "number_of_libraries", get(&figures.libraries));
+    field(out, "used_memory_vm_functions", 0);
+    field(out, "used_memory_vm_total", vm);
+    field(out, "used_memory_vm_total_human", human_size(vm as u64));
+    field(out, "used_memory_functions", libraries);
+    field(out, "used_memory_scripts", cached + libraries);
+    field(out, "used_memory_scripts_human", human_size((cached + libraries) as u64));
 }
 
 /// Resident memory of the process from procfs.
@@ -237,6 +258,7 @@ fn stats(server: &Server, context: &InfoContext<'_>, out: &mut String) {
     field(out, "expired_keys", keys.expired);
     field(out, "evicted_keys", 0);
     field(out, "evicted_clients", 0);
+    field(out, "evicted_scripts", server.scripts.figures().evicted.load(Relaxed));
     field(out, "keyspace_hits", keys.hits);
     field(out, "keyspace_misses", keys.misses);
     field(out, "pubsub_channels", server.pubsub.len(Kind::Channel));

@@ -39,11 +39,12 @@ pub use transaction::{Transaction, Watch, Watched, WatchedKey};
 
 use crate::base::hash::KeyHasher;
 use crate::base::{clock, random};
-use crate::config::Config;
+use crate::config::{Config, REDIS_VERSION};
 use crate::keyspace::Keyspace;
 use crate::observe::log::LogHandle;
 use crate::observe::stats::Stats;
 use crate::pubsub::PubSub;
+use crate::script::Scripts;
 
 /// Reasons for admission to look closer than usual; the hot path tests them all at once.
 pub mod gate {
@@ -83,6 +84,8 @@ pub struct Server {
     pub watched: Watched,
     /// Who listens to what.
     pub pubsub: PubSub,
+    /// Scripts and functions.
+    pub scripts: Scripts,
     /// The stream of writes.
     pub propagation: Propagation,
     /// Frees what is costly to free.
@@ -125,6 +128,7 @@ impl Server {
             pause: Pause::default(),
             shutdown: Shutdown::default(),
             pubsub: PubSub::default(),
+            scripts: Scripts::new(REDIS_VERSION),
             propagation: Propagation::default(),
             lazyfree: LazyFree::start(),
             log,

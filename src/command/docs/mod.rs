@@ -21,6 +21,7 @@ pub mod hyperloglog;
 pub mod key;
 pub mod list;
 pub mod pubsub;
+pub mod scripting;
 pub mod server;
 pub mod set;
 pub mod string;
@@ -343,6 +344,7 @@ static FAMILIES: &[&[Docs]] = &[
     key::DOCS,
     connection::DOCS,
     server::DOCS,
+    scripting::DOCS,
 ];
 
 /// The row of a command, by its full lower-case name.

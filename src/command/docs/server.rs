@@ -107,19 +107,6 @@ pub static DOCS: &[Docs] = &[
     )
     .history(FLUSH_HISTORY)
     .args(FLUSH_TYPE),
-    scripting(
-        "function",
-        "7.0.0",
-        "Depends on subcommand.",
-        "Groups the commands on function libraries.",
-    ),
-    scripting(
-        "function|flush",
-        "7.0.0",
-        "O(N), N being the number of functions removed.",
-        "Removes every function library.",
-    )
-    .args(&[Arg::one_of("flush-type", &[ASYNC, SYNC]).optional()]),
     server("info", "1.0.0", "O(1)", "Reports on the state of the server, in sections.")
         .history(&[("7.0.0", "Several sections may be asked for.")])
         .args(&[Arg::string("section").optional().multiple()]),
@@ -176,13 +163,4 @@ const fn server(
     summary: &'static str,
 ) -> Docs {
     Docs::new(name, "server", since, complexity, summary)
-}
-
-const fn scripting(
-    name: &'static str,
-    since: &'static str,
-    complexity: &'static str,
-    summary: &'static str,
-) -> Docs {
-    Docs::new(name, "scripting", since, complexity, summary)
 }
