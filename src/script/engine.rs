@@ -135,6 +135,11 @@ impl Engine {
         Ok(api::hex(&digest))
     }
 
+    /// Bytes that the interpreter uses.
+    pub fn used_memory(&self) -> usize {
+        self.sandbox.lua().used_memory()
+    }
+
     /// Whether the script with that digest is in the cache.
     pub fn has_script(&self, digest: &[u8]) -> bool {
         parse_digest(digest).is_some_and(|digest| self.cache.contains(&digest))

@@ -18,6 +18,8 @@ mod engine;
 mod error;
 mod lib;
 mod library;
+#[cfg(test)]
+mod library_tests;
 mod payload;
 mod raise;
 mod random;
@@ -25,6 +27,8 @@ mod register;
 mod reply;
 mod run;
 mod sandbox;
+#[cfg(test)]
+mod sandbox_tests;
 mod shared;
 mod shebang;
 #[cfg(test)]

@@ -162,7 +162,10 @@ pub(super) fn add_functions(lua: &Lua, table: &Table) -> mlua::Result<()> {
 
 fn compile(lua: &Lua, code: &[u8], name: &str, globals: &Table) -> Result<Function, String> {
     if code.first() == Some(&0x1b) {
-        let shown = name.trim_start_matches(['@', '=']);
+        let shown = match name.strip_prefix(['@', '=']) {
+            Some(name) => name.to_owned(),
+            None => format!("[string \"{}\"]", name.lines().next().unwrap_or_default()),
+        };
         return Err(format!("{shown}:1: unexpected symbol near 'char(27)'"));
     }
     if code.len() > SCRIPT_SOURCE_MAX {

@@ -1,19 +1,20 @@
 //! Scripts against a host that keeps strings.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::*;
 use crate::resp::{ArgRange, Protocol};
 
 /// A host with a few commands; RAW replies with its argument as it is.
 #[derive(Default)]
-struct Strings {
+pub(super) struct Strings {
     values: HashMap<Vec<u8>, Vec<u8>>,
-    ticks: usize,
+    pub(super) ticks: usize,
     /// Stops scripts at that tick.
-    stop_at: Option<usize>,
-    repl: Option<u8>,
-    logged: Vec<(u8, String)>,
+    pub(super) stop_at: Option<usize>,
+    pub(super) repl: Option<u8>,
+    pub(super) logged: Vec<(u8, String)>,
 }
 
 impl Host for Strings {
@@ -57,18 +58,28 @@ impl Host for Strings {
     }
 }
 
-struct Fixture {
-    scripts: Scripts,
-    host: Strings,
+pub(super) struct Fixture {
+    pub(super) scripts: Arc<Scripts>,
+    pub(super) host: Strings,
     protocol: Protocol,
 }
 
 impl Fixture {
-    fn new() -> Self {
-        Self { scripts: Scripts::new("7.4.2"), host: Strings::default(), protocol: Protocol::Resp2 }
+    pub(super) fn new() -> Self {
+        Self::of(Arc::new(Scripts::new("7.4.2")))
     }
 
-    fn call(&mut self, what: What, read_only: bool, words: &[&[u8]]) -> (Vec<u8>, Option<Outcome>) {
+    /// Another client of the same scripts.
+    pub(super) fn of(scripts: Arc<Scripts>) -> Self {
+        Self { scripts, host: Strings::default(), protocol: Protocol::Resp2 }
+    }
+
+    pub(super) fn call(
+        &mut self,
+        what: What,
+        read_only: bool,
+        words: &[&[u8]],
+    ) -> (Vec<u8>, Option<Outcome>) {
         let (mut buffer, mut ranges) = (Vec::new(), Vec::new());
         for word in words {
             ranges.push(ArgRange::bytes(buffer.len(), word.len()));
@@ -91,34 +102,34 @@ impl Fixture {
     }
 
     /// The reply of a script, line ends shown as blanks.
-    fn eval(&mut self, body: &str) -> String {
+    pub(super) fn eval(&mut self, body: &str) -> String {
         self.eval_with(body, "0", &[])
     }
 
-    fn eval_with(&mut self, body: &str, count: &str, args: &[&[u8]]) -> String {
+    pub(super) fn eval_with(&mut self, body: &str, count: &str, args: &[&[u8]]) -> String {
         let head = [b"eval".as_slice(), body.as_bytes(), count.as_bytes()];
         shown(&self.call(What::Body, false, &[&head[..], args].concat()).0)
     }
 
-    fn load(&mut self, library: &str) -> String {
+    pub(super) fn load(&mut self, library: &str) -> String {
         let loaded = self.scripts.engine.lock().load_library(library.as_bytes(), true, true);
         loaded.unwrap_or_else(|error| error.to_string())
     }
 
-    fn fcall(&mut self, name: &str, count: &str, args: &[&[u8]]) -> String {
+    pub(super) fn fcall(&mut self, name: &str, count: &str, args: &[&[u8]]) -> String {
         let head = [b"fcall".as_slice(), name.as_bytes(), count.as_bytes()];
         shown(&self.call(What::Function, false, &[&head[..], args].concat()).0)
     }
 
     /// Each script answers as said.
-    fn check(&mut self, cases: &[(&str, &str)]) {
+    pub(super) fn check(&mut self, cases: &[(&str, &str)]) {
         for (body, reply) in cases {
             assert_eq!(self.eval(body), *reply, "{body}");
         }
     }
 
     /// Each script ends with an error in which that stands.
-    fn refuses(&mut self, cases: &[(&str, &str)]) {
+    pub(super) fn refuses(&mut self, cases: &[(&str, &str)]) {
         for (body, error) in cases {
             let reply = self.eval(body);
             assert!(reply.starts_with('-') && reply.contains(error), "{body}: {reply}");
@@ -126,7 +137,7 @@ impl Fixture {
     }
 }
 
-fn shown(reply: &[u8]) -> String {
+pub(super) fn shown(reply: &[u8]) -> String {
     String::from_utf8_lossy(reply).replace("\r\n", " ").trim_end().to_owned()
 }
 
@@ -292,8 +303,8 @@ fn errors_are_caught_as_plain_values() {
         ("local ok, e = xpcall(function() redis.call('fail') end, function(e) return e end) return e.err", "$12 WRONGTYPE no"),
         ("local ok, e = pcall(function() local x = nil .. 'a' end) return e", "$49 user_script:1: attempt to concatenate a nil value"),
         ("local ok, e = pcall(function() math.random(0) end) return e", "$62 user_script:1: bad argument #1 to 'random' (interval is empty)"),
-        ("local ok, e = pcall(function() rawset(redis, 'call', 1) end) return e", "$50 user_script:1: Attempt to modify a readonly table"),
-        ("local ok, e = pcall(string.rep) return e", "$53 bad argument #1 to 'rep' (string expected, got nil)"),
+        ("local ok, e = pcall(function() rawset(redis, 'call', 1) end) return e", "$49 user_script:1: Attempt to modify a readonly table"),
+        ("local ok, e = pcall(string.rep) return e", "$51 bad argument #1 to 'rep' (string expected, got nil)"),
         ("local co = coroutine.create(function() redis.call('fail') end) local ok, e = coroutine.resume(co) return e.err", "$12 WRONGTYPE no"),
         ("local r = redis.pcall('fail') return {r.err, tostring(r.ignore_error_stats_update)}", "*2 $12 WRONGTYPE no $4 true"),
         ("return {pcall(function(...) return ... end, 1, 2)}", "*3 :1 :1 :2"),
