@@ -304,7 +304,7 @@ impl Engine {
     /// left more than it should.
     fn tidy(&mut self) {
         self.runs += 1;
-        if self.runs % SCRIPT_COLLECT_RUNS == 0 {
+        if self.runs.is_multiple_of(SCRIPT_COLLECT_RUNS) {
             _ = self.sandbox.lua().gc_step();
             self.note_figures();
         }

@@ -42,7 +42,7 @@ fn write_line(out: &mut ReplyBuf, kind: u8, text: &[u8]) {
 /// A number cut to an integer as the processors do that Redis runs on.
 fn truncated(number: f64) -> i64 {
     const END: f64 = 9_223_372_036_854_775_808.0;
-    if number >= -END && number < END { number as i64 } else { i64::MIN }
+    if (-END..END).contains(&number) { number as i64 } else { i64::MIN }
 }
 
 struct Writer<'a> {

@@ -104,6 +104,11 @@ fn scan() {
 }
 
 #[test]
+fn scripting() {
+    run_family("scripting");
+}
+
+#[test]
 fn server() {
     run_family("server");
 }
