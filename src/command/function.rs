@@ -6,6 +6,7 @@ use super::error::CmdError;
 use super::introspect::help;
 use super::scripting::{call, is_flush_mode, run};
 use super::spec::{Command, Flags, Group, Handler, KeySpec};
+use crate::base::limits::ERROR_PREVIEW_MAX;
 use crate::base::{bytes, glob};
 use crate::resp::ReplyBuf;
 use crate::script::{Function, RestorePolicy, Running, ScriptError, What};
@@ -97,7 +98,7 @@ fn dump(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
 
 fn flush(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     if args.len() > 3 {
-        return Err(misused("flush"));
+        return Err(misused(args));
     }
     if !is_flush_mode(args) {
         return Err(CmdError::FunctionFlush);
@@ -106,8 +107,8 @@ fn flush(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     changed(ctx)
 }
 
-fn misused(subcommand: &str) -> CmdError {
-    let subcommand = subcommand.to_owned();
+fn misused(args: &Args<'_>) -> CmdError {
+    let subcommand = bytes::preview(args.get(1), ERROR_PREVIEW_MAX);
     CmdError::UnknownSubcommandOrArity { subcommand, container: "FUNCTION" }
 }
 
@@ -126,7 +127,7 @@ fn list(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         } else if pattern.is_none() && bytes::is_word(word, "libraryname") {
             pattern = Some(options.value().map_err(|_| CmdError::LibraryNameMissing)?);
         } else {
-            return Err(CmdError::FunctionListOption(bytes::preview(word, word.len())));
+            return Err(CmdError::FunctionListOption(bytes::preview(word, ERROR_PREVIEW_MAX)));
         }
     }
     let engine = ctx.server.scripts.engine.lock();
@@ -169,7 +170,7 @@ fn load(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     for option in 2..code {
         if !args.is(option, "replace") {
             let word = args.get(option);
-            return Err(CmdError::FunctionLoadOption(bytes::preview(word, word.len())));
+            return Err(CmdError::FunctionLoadOption(bytes::preview(word, ERROR_PREVIEW_MAX)));
         }
     }
     let mut engine = ctx.server.scripts.engine.lock();
@@ -181,7 +182,7 @@ fn load(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
 
 fn restore(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     if args.len() > 4 {
-        return Err(misused("restore"));
+        return Err(misused(args));
     }
     let policy = match args.len() {
         3 => RestorePolicy::default(),

@@ -366,6 +366,9 @@ fn inner_keys(ctx: &Ctx<'_>, args: &Args<'_>) -> Result<Vec<KeyUse>, CmdError> {
         return Err(CmdError::InvalidArgumentCount);
     }
     let inner = Args::new(inner, &[], &ctx.server.keyspace);
-    let uses = key_uses(command, &inner).map_err(|_| CmdError::InvalidArguments)?;
-    if uses.is_empty() { Err(CmdError::InvalidArguments) } else { Ok(uses) }
+    let uses = key_uses(command, &inner).unwrap_or_default();
+    if uses.is_empty() && !command.flags.has(Flags::NO_MANDATORY_KEYS) {
+        return Err(CmdError::InvalidArguments);
+    }
+    Ok(uses)
 }

@@ -124,14 +124,14 @@ end
 
 function base.rawset(t, key, value)
   if shown[t] then
-    error(READ_ONLY, 2)
+    error(READ_ONLY, 0)
   end
   return rawset(t, key, value)
 end
 
 function base.setmetatable(t, metatable)
   if shown[t] then
-    error(READ_ONLY, 2)
+    error(READ_ONLY, 0)
   end
   return setmetatable(t, metatable)
 end
@@ -162,12 +162,12 @@ function base.collectgarbage(option, argument)
   error("bad argument #1 to 'collectgarbage' (invalid option '" .. tostring(option) .. "')", 2)
 end
 
--- Libraries.
+-- Libraries. As in Redis, a native function that refuses names no place.
 
 local insert = table.insert
 function table.insert(t, ...)
   if shown[t] then
-    error(READ_ONLY, 2)
+    error(READ_ONLY, 0)
   end
   return insert(t, ...)
 end
