@@ -9,6 +9,7 @@ pub mod clock;
 pub mod float80;
 pub mod glob;
 pub mod hash;
+pub mod idle;
 pub mod limits;
 pub mod number;
 pub mod quote;

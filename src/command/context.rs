@@ -6,7 +6,7 @@ use super::spec::Command;
 use super::table::CommandTable;
 use crate::keyspace::DbView;
 use crate::resp::ReplyBuf;
-use crate::script::Call;
+use crate::script::{Call, EngineGuard};
 use crate::server::{Client, Server, Wait};
 
 /// Everything a handler may use.
@@ -21,6 +21,8 @@ pub struct Ctx<'a> {
     pub server: &'a Server,
     /// All commands.
     pub commands: &'a CommandTable,
+    /// The script engine, where the row asks for it.
+    pub engine: Option<EngineGuard<'a>>,
     /// How it propagates.
     pub effects: &'a mut Effects,
     /// Its own row.

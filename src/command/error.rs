@@ -324,6 +324,18 @@ pub enum CmdError {
     TimeoutNotFloat,
     #[error("ERR argument must be a memory value bigger than 1 and smaller than 4gb")]
     PackedThreshold,
+    #[error("ERR Unknown Redis command called from script")]
+    ScriptUnknown,
+    #[error("ERR Wrong number of args calling Redis command from script")]
+    ScriptArity,
+    #[error("ERR This Redis command is not allowed from script")]
+    ScriptNotAllowed,
+    #[error("ERR Write commands are not allowed from read-only scripts.")]
+    ScriptReadOnly,
+    #[error("ERR Script killed by user with SCRIPT KILL...")]
+    ScriptKilled,
+    #[error("BUSY Redis is busy running a script. You can only call {0} KILL or SHUTDOWN NOSAVE.")]
+    Busy(&'static str),
     #[error("ERR MULTI calls can not be nested")]
     NestedMulti,
     #[error("ERR EXEC without MULTI")]

@@ -4,8 +4,8 @@ use super::args::Args;
 use super::context::{Ctx, Flow};
 use super::error::CmdError;
 use super::introspect::help;
-use super::scripting::{call, is_flush_mode, run};
-use super::spec::{Command, Flags, Group, Handler, KeySpec};
+use super::scripting::{call, engine, is_flush_mode, run};
+use super::spec::{Command, Flags, Group, Handler, KeySpec, Locks};
 use crate::base::limits::ERROR_PREVIEW_MAX;
 use crate::base::{bytes, glob};
 use crate::resp::ReplyBuf;
@@ -32,13 +32,13 @@ pub(super) static COMMANDS: &[Command] = &[
             .group(Group::Scripting)
             .flags(Flags::LOADING.with(Flags::STALE))
             .help(HELP),
-        function("kill", 2, kill)
+        row("kill", 2, kill)
             .flags(Flags::ALLOW_BUSY)
             .tips(&["request_policy:all_shards", "response_policy:one_succeeded"]),
         function("list", -2, list).tips(&["nondeterministic_output_order"]),
         function("load", -3, load).grow().tips(ALL_SHARDS),
         function("restore", -3, restore).grow().tips(ALL_SHARDS),
-        function("stats", 2, stats).flags(Flags::ALLOW_BUSY).tips(&[
+        row("stats", 2, stats).flags(Flags::ALLOW_BUSY).tips(&[
             "nondeterministic_output",
             "request_policy:all_shards",
             "response_policy:special",
@@ -67,14 +67,19 @@ const HELP: &[&str] = &[
     "    Show the function that is running and how many libraries and functions there are.",
 ];
 
-const fn function(name: &'static str, arity: i32, handler: Handler) -> Command {
+const fn row(name: &'static str, arity: i32, handler: Handler) -> Command {
     Command::new(name, arity, handler).group(Group::Scripting).flags(Flags::NOSCRIPT)
+}
+
+/// A row of a command on the engine.
+const fn function(name: &'static str, arity: i32, handler: Handler) -> Command {
+    row(name, arity, handler).locks(Locks::Script)
 }
 
 fn fcall(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     run(ctx, args, What::Function, CmdError::KeyCount).map_err(|error| {
         // An unknown function comes before wrong numbers.
-        let known = ctx.server.scripts.engine.lock().has_function(args.get(1));
+        let known = engine(&mut ctx.engine).has_function(args.get(1));
         if known { error } else { ScriptError::FunctionNotFound.into() }
     })
 }
@@ -87,12 +92,12 @@ fn changed(ctx: &mut Ctx<'_>) -> Result<Flow, CmdError> {
 }
 
 fn delete(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
-    ctx.server.scripts.engine.lock().delete_library(args.get(2))?;
+    engine(&mut ctx.engine).delete_library(args.get(2))?;
     changed(ctx)
 }
 
 fn dump(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
-    ctx.out.bulk(&ctx.server.scripts.engine.lock().dump_libraries());
+    ctx.out.bulk(&engine(&mut ctx.engine).dump_libraries());
     Ok(Flow::Done)
 }
 
@@ -103,7 +108,7 @@ fn flush(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     if !is_flush_mode(args) {
         return Err(CmdError::FunctionFlush);
     }
-    ctx.server.scripts.engine.lock().flush_libraries();
+    engine(&mut ctx.engine).flush_libraries();
     changed(ctx)
 }
 
@@ -130,7 +135,7 @@ fn list(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
             return Err(CmdError::FunctionListOption(bytes::preview(word, ERROR_PREVIEW_MAX)));
         }
     }
-    let engine = ctx.server.scripts.engine.lock();
+    let engine = engine(&mut ctx.engine);
     let matches = |name: &str| pattern.is_none_or(|p| glob::matches(p, name.as_bytes(), true));
     let libraries: Vec<_> = engine.libraries().filter(|library| matches(library.name())).collect();
     ctx.out.array(libraries.len());
@@ -173,7 +178,7 @@ fn load(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
             return Err(CmdError::FunctionLoadOption(bytes::preview(word, ERROR_PREVIEW_MAX)));
         }
     }
-    let mut engine = ctx.server.scripts.engine.lock();
+    let engine = engine(&mut ctx.engine);
     let name = engine.load_library(args.get(code), code > 2, true)?;
     ctx.db.changes().dirty += 1;
     ctx.out.text(&name);
@@ -191,7 +196,7 @@ fn restore(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         _ if args.is(3, "flush") => RestorePolicy::Flush,
         _ => return Err(CmdError::RestorePolicy),
     };
-    ctx.server.scripts.engine.lock().restore_libraries(args.get(2), policy)?;
+    engine(&mut ctx.engine).restore_libraries(args.get(2), policy)?;
     changed(ctx)
 }
 

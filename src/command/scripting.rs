@@ -6,7 +6,7 @@ use super::error::CmdError;
 use super::introspect::help;
 use super::spec::{Command, Flags, Group, KeySpec, Locks};
 use crate::base::number;
-use crate::script::{Call, ScriptError, What};
+use crate::script::{Call, Engine, EngineGuard, ScriptError, What};
 
 const CALLS: Flags = Flags::NOSCRIPT
     .with(Flags::STALE)
@@ -24,14 +24,14 @@ pub(super) static COMMANDS: &[Command] = &[
     call("eval_ro", eval).read().keys(&[READ_KEYS.notes("any of them may be read")]),
     call("evalsha_ro", evalsha).read().keys(&[READ_KEYS]),
     Command::new("script", -2, help).group(Group::Scripting).subcommands(&[
-        script("debug", 3, debug).flags(Flags::NOSCRIPT),
+        row("debug", 3, debug).flags(Flags::NOSCRIPT),
         script("exists", -3, exists)
             .flags(Flags::NOSCRIPT)
             .tips(&["request_policy:all_shards", "response_policy:agg_logical_and"]),
         script("flush", -2, flush)
             .flags(Flags::NOSCRIPT)
             .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
-        script("help", 2, help).flags(Flags::LOADING.with(Flags::STALE)).help(&[
+        row("help", 2, help).flags(Flags::LOADING.with(Flags::STALE)).help(&[
             "DEBUG (YES|SYNC|NO)",
             "    Choose whether scripts run in the debugger, which this server does not have.",
             "EXISTS <sha1> [<sha1> ...]",
@@ -45,7 +45,7 @@ pub(super) static COMMANDS: &[Command] = &[
             "SHOW <sha1>",
             "    Show the source of a script in the cache.",
         ]),
-        script("kill", 2, kill)
+        row("kill", 2, kill)
             .flags(Flags::NOSCRIPT.with(Flags::ALLOW_BUSY))
             .tips(&["request_policy:all_shards", "response_policy:one_succeeded"]),
         script("load", 3, load)
@@ -55,13 +55,23 @@ pub(super) static COMMANDS: &[Command] = &[
     ]),
 ];
 
+/// The engine that the executor locked because the command's row says so.
+pub(super) fn engine<'e>(held: &'e mut Option<EngineGuard<'_>>) -> &'e mut Engine {
+    held.as_deref_mut().expect("rows with Locks::Script hold the engine")
+}
+
 /// A row of a command that runs a script or function.
 pub(super) const fn call(name: &'static str, handler: super::spec::Handler) -> Command {
     Command::new(name, -3, handler).flags(CALLS).group(Group::Scripting).locks(Locks::Script)
 }
 
-const fn script(name: &'static str, arity: i32, handler: super::spec::Handler) -> Command {
+const fn row(name: &'static str, arity: i32, handler: super::spec::Handler) -> Command {
     Command::new(name, arity, handler).group(Group::Scripting)
+}
+
+/// A row of a command on the engine.
+const fn script(name: &'static str, arity: i32, handler: super::spec::Handler) -> Command {
+    Command::new(name, arity, handler).group(Group::Scripting).locks(Locks::Script)
 }
 
 fn eval(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
@@ -111,7 +121,7 @@ fn debug(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
 }
 
 fn exists(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
-    let engine = ctx.server.scripts.engine.lock();
+    let engine = engine(&mut ctx.engine);
     ctx.out.array(args.len() - 2);
     for digest in args.rest(2) {
         ctx.out.integer(i64::from(engine.has_script(digest)));
@@ -123,7 +133,7 @@ fn flush(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     if !is_flush_mode(args) {
         return Err(CmdError::ScriptFlush);
     }
-    ctx.server.scripts.engine.lock().flush_scripts();
+    engine(&mut ctx.engine).flush_scripts();
     ctx.out.ok();
     Ok(Flow::Done)
 }
@@ -140,13 +150,13 @@ fn kill(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
 }
 
 fn load(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
-    let digest = ctx.server.scripts.engine.lock().load_script(args.get(2))?;
+    let digest = engine(&mut ctx.engine).load_script(args.get(2))?;
     ctx.out.text(&digest);
     Ok(Flow::Done)
 }
 
 fn show(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
-    let engine = ctx.server.scripts.engine.lock();
+    let engine = engine(&mut ctx.engine);
     ctx.out.bulk(engine.script_source(args.get(2)).ok_or(ScriptError::NoScript)?);
     Ok(Flow::Done)
 }

@@ -320,9 +320,6 @@ impl KeySpec {
 pub enum Locks {
     /// Those of its keys; none when it has none.
     Keys,
-    /// Those of its keys, behind the one interpreter; keys that it did not name are locked when the
-    /// script touches them.
-    Script,
     /// All, at one instant.
     All,
     /// All, one after the other.

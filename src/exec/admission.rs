@@ -26,7 +26,8 @@ pub(super) struct Request<'a> {
 type Check = fn(&Request<'_>) -> Result<(), Refusal>;
 
 /// The checks after existence and arity, in the order of Redis's `processCommand`.
-const CHECKS: &[Check] = &[authenticated, allowed_after_multi, fits_subscriber, not_paused];
+const CHECKS: &[Check] =
+    &[authenticated, allowed_after_multi, fits_subscriber, not_busy, not_paused];
 
 /// Runs all checks; most commands of most clients pass after one test of two words.
 #[inline]
@@ -64,6 +65,16 @@ fn fits_subscriber(request: &Request<'_>) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal::Error(CmdError::SubscriberContext(request.name.to_owned())))
+}
+
+/// While a script runs for too long, only what ends it is heard.
+fn not_busy(request: &Request<'_>) -> Result<(), Refusal> {
+    let gates = request.server.gates.load(std::sync::atomic::Ordering::Relaxed);
+    if gates & gate::BUSY == 0 || request.command.flags.has(Flags::ALLOW_BUSY) {
+        return Ok(());
+    }
+    let is_function = request.server.scripts.running().is_some_and(|running| running.is_function);
+    Err(Refusal::Error(CmdError::Busy(if is_function { "FUNCTION" } else { "SCRIPT" })))
 }
 
 /// CLIENT and SHUTDOWN stay possible, or nobody could end a pause of everything.

@@ -9,6 +9,7 @@ use super::admission::{Refusal, Request, admit};
 use super::batch::Batch;
 use super::block::begin_wait;
 use super::commit::{commit, conclude};
+use super::eval::{eval, lock_engine};
 use super::multi::effective_flags;
 use super::work::NOTHING;
 use crate::base::clock;
@@ -317,19 +318,22 @@ impl Executor {
         now_ms: i64,
     ) -> Result<Option<Stop>, CmdError> {
         let (server, command) = (&*self.server, registered.command);
+        let engine = (command.locks == Locks::Script).then(|| lock_engine(server));
         let access = lock(server, command.locks, keys);
         let state = (&mut self.changes, &mut self.effects);
         let mut ctx = context(server, &self.commands, state, access, client, out, now_ms);
-        ctx.command = command;
+        (ctx.command, ctx.engine) = (command, engine);
         let db = ctx.db.db();
         let args = Args::new(argv, keys, &server.keyspace);
         let result = (command.handler)(&mut ctx, &args);
         commit(&mut ctx, db, argv);
-        let result = result.map(|flow| match flow {
+        let result = result.and_then(|flow| match flow {
             Flow::Block(wait) => {
-                Some(Stop::Blocked(begin_wait(&mut ctx, registered.id, &args, *wait)))
+                let waiter = begin_wait(&mut ctx, registered.id, &args, *wait);
+                Ok(Some(Stop::Blocked(waiter)))
             }
-            flow => stop_of(flow),
+            Flow::Eval(call) => eval(&mut ctx, &self.counters, &call, argv).map(|()| None),
+            flow => Ok(stop_of(flow)),
         });
         let deferred = conclude(&mut ctx);
         drop(ctx);
@@ -503,7 +507,7 @@ pub(super) fn context<'a>(
     if gates & gate::PAUSED != 0 && server.pause.is_active(now_ms) {
         db.no_expire();
     }
-    Ctx { db, out, client, server, commands, effects, command: &NOTHING, now_ms }
+    Ctx { db, out, client, server, commands, engine: None, effects, command: &NOTHING, now_ms }
 }
 
 /// Takes the reply back where CLIENT REPLY says so, and moves SKIP on to the next command.

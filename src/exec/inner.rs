@@ -2,6 +2,7 @@
 
 use super::call::stop_of;
 use super::commit::commit;
+use super::eval::eval;
 use super::{Stop, call::slept_ticks};
 use crate::base::clock;
 use crate::command::{Args, Ctx, Flow, Registered};
@@ -38,6 +39,9 @@ pub(super) fn run_inner(
     }
     commit(ctx, db, argv);
     ctx.db.changes().dirty += outer_dirty;
+    if let Ok(Flow::Eval(call)) = &result {
+        result = eval(ctx, counters, call, argv).map(|()| Flow::Done);
+    }
     ctx.command = outer_row;
     let stop = match result {
         Ok(Flow::Block(wait)) => {

@@ -9,6 +9,7 @@ mod batch;
 mod block;
 mod call;
 mod commit;
+mod eval;
 mod expire;
 mod inner;
 mod multi;

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::Stop;
 use super::call::{Executor, context};
 use super::commit::conclude;
+use super::eval::lock_engine;
 use super::inner::run_inner;
 use crate::command::{CmdError, Command, Ctx, Flags, Locks, Registered, forget_watched};
 use crate::keyspace::{Access, Key, KeyHash, LockSet, Presence};
@@ -99,13 +100,14 @@ impl Executor {
         if transaction.keys().len() > 1 {
             self.prefetch(client.db, transaction.keys());
         }
+        let engine = self.needs_engine(transaction).then(|| lock_engine(&server));
         let access = match self.locks_of(transaction, client) {
             Plan::All => Access::take(&server.keyspace, LockSet::All),
             Plan::Hashes(hashes) => Access::take(&server.keyspace, LockSet::Hashes(&hashes)),
         };
         let state = (&mut self.changes, &mut self.effects);
         let mut ctx = context(&server, &commands, state, access, client, out, now_ms);
-        ctx.command = registered.command;
+        (ctx.command, ctx.engine) = (registered.command, engine);
         let broken = is_broken(&mut ctx);
         forget_watched(&mut ctx);
         if transaction.aborted {
@@ -132,13 +134,18 @@ impl Executor {
         Ok(stop)
     }
 
+    fn row(&self, id: usize) -> &'static Command {
+        self.commands.by_id(id).expect("it was queued by its id").command
+    }
+
+    fn needs_engine(&self, transaction: &Transaction) -> bool {
+        transaction.iter().any(|(id, ..)| self.row(id).locks == Locks::Script)
+    }
+
     /// The shards that the queue of `client` needs, with those of what it watches.
     fn locks_of(&self, transaction: &Transaction, client: &Client) -> Plan {
-        let needs_all = |(id, ..): (usize, Argv<'_>, &[KeyHash])| {
-            let row = self.commands.by_id(id).expect("it was queued by its id").command;
-            matches!(row.locks, Locks::All | Locks::Each)
-        };
-        if transaction.iter().any(needs_all) {
+        let needs_all = |id| matches!(self.row(id).locks, Locks::All | Locks::Each);
+        if transaction.iter().any(|(id, ..)| needs_all(id)) {
             return Plan::All;
         }
         let watched = client.watch.iter().flat_map(|watch| &watch.keys).map(|key| key.hash);

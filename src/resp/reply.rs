@@ -150,6 +150,11 @@ impl ReplyBuf {
         self.shared.is_empty().then_some(&self.bytes[..])
     }
 
+    /// The plain bytes after `mark`.
+    pub fn bytes_since(&self, mark: Mark) -> &[u8] {
+        &self.bytes[mark.bytes..]
+    }
+
     /// A copy of all replies as bytes.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut slices = Vec::new();

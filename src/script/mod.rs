@@ -43,7 +43,7 @@ pub use error::ScriptError;
 pub use library::{Function, Library};
 pub use payload::RestorePolicy;
 pub use run::log;
-pub use shared::{Figures, Running, Scripts, Writing};
+pub use shared::{EngineGuard, Figures, Running, Scripts, Writing};
 pub use unit::ScriptFlags;
 
 use crate::resp::{Argv, ReplyBuf};

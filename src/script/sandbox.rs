@@ -50,6 +50,7 @@ impl Sandbox {
     pub(super) fn new(version: &str) -> mlua::Result<Self> {
         let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::OS;
         let lua = Lua::new_with(libraries, LuaOptions::new().catch_rust_panics(false))?;
+        super::lib::install(&lua)?;
         let number = version
             .split('.')
             .fold(0, |number: i64, part| number << 8 | part.parse::<i64>().unwrap_or(0));

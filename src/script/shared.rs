@@ -7,11 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::engine::Engine;
 use super::error::ScriptError;
 use crate::resp::OwnedArgv;
+
+/// The right to use the engine.
+pub type EngineGuard<'a> = MutexGuard<'a, Engine>;
 
 /// The scripts and functions of the process.
 pub struct Scripts {

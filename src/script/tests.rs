@@ -303,7 +303,7 @@ fn errors_are_caught_as_plain_values() {
         ("local ok, e = xpcall(function() redis.call('fail') end, function(e) return e end) return e.err", "$12 WRONGTYPE no"),
         ("local ok, e = pcall(function() local x = nil .. 'a' end) return e", "$49 user_script:1: attempt to concatenate a nil value"),
         ("local ok, e = pcall(function() math.random(0) end) return e", "$62 user_script:1: bad argument #1 to 'random' (interval is empty)"),
-        ("local ok, e = pcall(function() rawset(redis, 'call', 1) end) return e", "$35 Attempt to modify a readonly table"),
+        ("local ok, e = pcall(function() rawset(redis, 'call', 1) end) return e", "$34 Attempt to modify a readonly table"),
         ("local ok, e = pcall(string.rep) return e", "$51 bad argument #1 to 'rep' (string expected, got nil)"),
         ("local co = coroutine.create(function() redis.call('fail') end) local ok, e = coroutine.resume(co) return e.err", "$12 WRONGTYPE no"),
         ("local r = redis.pcall('fail') return {r.err, tostring(r.ignore_error_stats_update)}", "*2 $12 WRONGTYPE no $4 true"),

@@ -51,7 +51,9 @@ pub mod gate {
     /// Clients are paused.
     pub const PAUSED: u32 = 1;
     /// Those by which a command may be refused or held back.
-    pub const ADMISSION: u32 = PAUSED;
+    pub const ADMISSION: u32 = PAUSED | BUSY;
+    /// A script has been running for too long.
+    pub const BUSY: u32 = 1 << 3;
     /// Somebody wants to know which keys change.
     pub const OBSERVED: u32 = 1 << 1;
     /// Somebody wants to know of reads of missing keys and of keys that are made.

@@ -42,6 +42,7 @@ impl Server {
         });
         settings.set_output(normal, subscriber);
         self.pubsub.set_hard_max(subscriber.hard);
+        settings.set_busy_ms(u64::try_from(config.int("busy-reply-threshold")).unwrap_or(0));
         let events = EventClasses::parse(config.text("notify-keyspace-events"));
         settings.set_events(events);
         self.set_gate(gate::OBSERVED, events.any());

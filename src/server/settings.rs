@@ -34,6 +34,7 @@ pub struct Settings {
     pub maxmemory: AtomicU64,
     /// `latency-tracking`.
     pub latency_tracking: AtomicBool,
+    busy_ms: AtomicU64,
     events: AtomicU32,
     /// Of normal clients, and of those that listen to channels.
     output: RwLock<[OutputBound; 2]>,
@@ -48,6 +49,15 @@ impl Settings {
 
     pub(super) fn set_output(&self, normal: OutputBound, subscriber: OutputBound) {
         *self.output.write() = [normal, subscriber];
+    }
+
+    /// `busy-reply-threshold`, in milliseconds; 0 is never.
+    pub fn busy_ms(&self) -> u64 {
+        self.busy_ms.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_busy_ms(&self, millis: u64) {
+        self.busy_ms.store(millis, Ordering::Relaxed);
     }
 
     /// The keyspace events that are published.

@@ -1,0 +1,197 @@
+//! Scripts: what EVAL and FCALL run, and the commands that a script calls.
+//!
+//! A script holds the engine and the shards of the keys that its request named. A command that it
+//! calls may name others: their shards are taken then, in whatever order they come (see
+//! [`crate::keyspace::Access`]), and kept to the end, so that the script is one step to everybody else.
+
+use std::time::Instant;
+
+use smallvec::SmallVec;
+
+use super::inner::run_inner;
+use crate::base::idle;
+use crate::command::{CmdError, Ctx, Flags, Locks, Registered, keys_of};
+use crate::keyspace::KeyHash;
+use crate::observe::stats::LoopCounters;
+use crate::resp::{Argv, ReplyBuf};
+use crate::script::{Call, EngineGuard, Host, ScriptFlags, Writing};
+use crate::server::{ClientFlags, Server, gate};
+
+/// How often somebody who waits for the engine looks after its event loop meanwhile.
+const WAIT: std::time::Duration = std::time::Duration::from_millis(5);
+
+/// Waits for the right to run scripts, which comes before any shard.
+pub(super) fn lock_engine(server: &Server) -> EngineGuard<'_> {
+    loop {
+        if let Some(engine) = server.scripts.engine.try_lock_for(WAIT) {
+            return engine;
+        }
+        idle::run();
+    }
+}
+
+/// Runs what `call` names in the request `argv` and appends its reply.
+pub(super) fn eval(
+    ctx: &mut Ctx<'_>,
+    counters: &LoopCounters,
+    call: &Call,
+    argv: Argv<'_>,
+) -> Result<(), CmdError> {
+    let mut engine = ctx.engine.take().expect("rows with Locks::Script hold the engine");
+    let prepared = match engine.prepare(call, argv) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            ctx.engine = Some(engine);
+            return Err(error.into());
+        }
+    };
+    let read_only = call.read_only || prepared.flags().has(ScriptFlags::NO_WRITES);
+    let (db, denied) = (ctx.client.db, ctx.client.flags.has(ClientFlags::DENY_BLOCKING));
+    let wanted = ctx.effects.wanted;
+    ctx.client.set_flags(ClientFlags::DENY_BLOCKING, true);
+    let mut reply = std::mem::take(ctx.out);
+    let mark = reply.mark();
+    let mut host = ScriptHost {
+        ctx,
+        counters,
+        read_only,
+        wanted,
+        is_function: prepared.is_function(),
+        started: None,
+        busy: false,
+    };
+    let outcome = engine.run(&prepared, &mut host, argv, call, &mut reply);
+    host.end();
+    *ctx.out = reply;
+    ctx.engine = Some(engine);
+    ctx.effects.wanted = wanted;
+    ctx.client.set_flags(ClientFlags::DENY_BLOCKING, denied);
+    if ctx.client.db != db {
+        ctx.client.select(db);
+        ctx.db.select(db);
+    }
+    if outcome.failed {
+        let registered = ctx.commands.of_row(ctx.command);
+        registered.into_iter().for_each(|row| counters.commands[row.id].failed.add(1));
+    }
+    if outcome.uncounted {
+        counters.errors.add(1);
+        let text = ctx.out.bytes_since(mark);
+        let text = text.strip_prefix(b"-").unwrap_or(text);
+        ctx.server.stats.count_error(&String::from_utf8_lossy(text));
+    }
+    Ok(())
+}
+
+/// Carries out what a script calls.
+struct ScriptHost<'c, 'a> {
+    ctx: &'c mut Ctx<'a>,
+    counters: &'c LoopCounters,
+    read_only: bool,
+    /// Whether writes are propagated unless the script says otherwise.
+    wanted: bool,
+    is_function: bool,
+    started: Option<Instant>,
+    /// Whether everybody was told that a script keeps the server busy.
+    busy: bool,
+}
+
+impl ScriptHost<'_, '_> {
+    fn run(&mut self, argv: Argv<'_>) -> Result<(), CmdError> {
+        let commands = self.ctx.commands;
+        let registered = commands.resolve(argv).map_err(|_| CmdError::ScriptUnknown)?;
+        self.admit(registered, argv)?;
+        let (row, server) = (registered.command, self.ctx.server);
+        let mut keys: SmallVec<[KeyHash; 4]> = SmallVec::new();
+        let mut indexes = Vec::new();
+        if !row.keys.is_empty() && keys_of(row, argv, &mut indexes).is_ok() {
+            keys.extend(indexes.iter().map(|index| KeyHash {
+                index: *index as u32,
+                hash: server.keyspace.hash(argv.arg(*index)),
+            }));
+        }
+        match row.locks {
+            Locks::All | Locks::Each => self.ctx.db.acquire_all(),
+            _ => keys.iter().for_each(|key| self.ctx.db.acquire(key.hash)),
+        }
+        run_inner(self.ctx, self.counters, registered, argv, &keys);
+        Ok(())
+    }
+
+    /// May the script call that command? In the order of Redis's `scriptCall`.
+    fn admit(&self, registered: &Registered, argv: Argv<'_>) -> Result<(), CmdError> {
+        let row = registered.command;
+        if !row.accepts(argv.len()) {
+            return Err(CmdError::ScriptArity);
+        }
+        if row.flags.has(Flags::NOSCRIPT) {
+            return Err(CmdError::ScriptNotAllowed);
+        }
+        let writes = row.flags.has(Flags::WRITE.with(Flags::MAY_REPLICATE));
+        if writes && self.read_only {
+            return Err(CmdError::ScriptReadOnly);
+        }
+        if row.flags.has(Flags::WRITE) && self.ctx.server.scripts.begin_write() == Writing::Killed {
+            return Err(CmdError::ScriptKilled);
+        }
+        Ok(())
+    }
+
+    /// Tells everybody that a script keeps the server busy.
+    #[cold]
+    fn begin_busy(&mut self, millis: u128) {
+        self.busy = true;
+        let kill = if self.is_function { "FUNCTION KILL" } else { "SCRIPT KILL" };
+        let name = self.ctx.server.scripts.running().map(|running| running.name);
+        tracing::warn!(
+            "Slow script detected: still in execution after {millis} milliseconds. You can try \
+             killing the script using the {kill} command. Script name is: {}.",
+            name.unwrap_or_default()
+        );
+        self.ctx.server.set_gate(gate::BUSY, true);
+    }
+
+    fn end(&mut self) {
+        if self.busy {
+            self.ctx.server.set_gate(gate::BUSY, false);
+        }
+    }
+}
+
+impl Host for ScriptHost<'_, '_> {
+    fn call(&mut self, argv: Argv<'_>, out: &mut ReplyBuf) {
+        let mark = out.mark();
+        std::mem::swap(self.ctx.out, out);
+        let result = self.run(argv);
+        std::mem::swap(self.ctx.out, out);
+        if let Err(error) = result {
+            out.rewind(mark);
+            out.error(&error);
+            self.counters.errors.add(1);
+            self.ctx.server.stats.count_error(&error.to_string());
+        }
+    }
+
+    fn tick(&mut self) -> bool {
+        let elapsed = self.started.get_or_insert_with(Instant::now).elapsed().as_millis();
+        let threshold = self.ctx.server.settings.busy_ms();
+        if !self.busy && threshold > 0 && elapsed >= u128::from(threshold) {
+            self.begin_busy(elapsed);
+        }
+        if self.busy {
+            idle::run();
+        }
+        self.ctx.server.shutdown.requested().is_some()
+    }
+
+    fn set_repl(&mut self, mask: u8) {
+        self.ctx.effects.wanted = self.wanted && mask != 0;
+    }
+
+    fn acl_check(&mut self, argv: Argv<'_>) -> Result<bool, String> {
+        let known = self.ctx.commands.resolve(argv).is_ok();
+        known
+            .then_some(true)
+            .ok_or_else(|| "Invalid command passed to redis.acl_check_cmd()".into())
+    }
+}
