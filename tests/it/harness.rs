@@ -34,6 +34,13 @@ pub(crate) fn server_program() -> OsString {
         .unwrap_or_else(|| env!("CARGO_BIN_EXE_redstart").into())
 }
 
+/// How long a test that looks for races goes on: `REDSTART_STRESS_SECONDS`, or a few seconds.
+pub(crate) fn stress_duration() -> Duration {
+    let given = std::env::var("REDSTART_STRESS_SECONDS").ok();
+    let seconds = given.map_or(4, |text| text.parse().expect("REDSTART_STRESS_SECONDS: a number"));
+    Duration::from_secs(seconds)
+}
+
 /// Polls `condition` until it holds; false when `deadline` has passed first.
 pub(crate) fn wait_for(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + deadline;
@@ -70,6 +77,13 @@ impl Server {
             log = server.log();
         }
         panic!("{:?} {args:?} does not answer PING; its log:\n{log}", server_program());
+    }
+
+    /// Starts it with so many event loops, an option that only our own server knows.
+    pub(crate) fn start_with_threads(threads: usize) -> Server {
+        let is_own = std::env::var_os("REDSTART_TEST_SERVER").is_none();
+        let args = ["--threads", &threads.to_string()];
+        Server::start(if is_own { &args } else { &[] })
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {

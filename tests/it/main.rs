@@ -1,14 +1,18 @@
 //! The one integration binary: every test here talks to a server process over a socket.
 //!
 //! `harness` starts the server and reads raw replies, `script` runs golden scripts, whose
-//! replies `notation` reads, `scripts` holds one test per command family. `REDSTART_TEST_SERVER=/path/to/redis-server` runs the same tests
-//! against another server.
+//! replies `notation` reads, `scripts` holds one test per command family.
+//!
+//! `REDSTART_TEST_SERVER=/path/to/redis-server` runs the same tests against another server.
+//! `REDSTART_STRESS_SECONDS=600` lets those go on that look for races between transactions, as in
+//! `cargo test --test it -- transactions serializability deadlocks`.
 
 mod big_values;
 mod blocking;
 mod cli;
 mod clients;
 mod concurrency;
+mod deadlocks;
 mod expiry;
 mod harness;
 mod limits;
@@ -20,5 +24,7 @@ mod pubsub;
 mod scan_guarantee;
 mod script;
 mod scripts;
+mod serializability;
 mod shutdown;
 mod tidy;
+mod transactions;
