@@ -9,13 +9,12 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::LocalSet;
 
 use crate::base::clock;
 use crate::command::CommandTable;
 use crate::config::{Config, REDIS_VERSION};
-use crate::net::{self, Acceptor, Arrival, Listeners, Reactor};
+use crate::net::{self, Acceptor, Listeners, Reactor};
 use crate::observe::{allocator, log};
 use crate::server::{Server, ShutdownMode, log_settings};
 
@@ -89,25 +88,26 @@ fn greet(config: &Config) {
 }
 
 /// Starts the event loops and waits for all of them.
+///
+/// The main thread serves no connection: it accepts them and receives signals, also while every event
+/// loop is busy.
 fn serve(
     server: &Arc<Server>,
     commands: Arc<CommandTable>,
     listeners: Listeners,
 ) -> anyhow::Result<ShutdownMode> {
-    let (acceptor, mut arrivals) = Acceptor::new(Arc::clone(server));
-    let own = arrivals.remove(0);
+    let (acceptor, arrivals) = Acceptor::new(Arc::clone(server));
     let mut threads = Vec::new();
     for (number, arrivals) in arrivals.into_iter().enumerate() {
-        let (server, commands, number) = (Arc::clone(server), Arc::clone(&commands), number + 1);
+        let (server, commands) = (Arc::clone(server), Arc::clone(&commands));
         let thread =
             std::thread::Builder::new().name(format!("loop-{number}")).spawn(move || {
-                let runtime = runtime().expect("the first event loop could be made");
-                let reactor = Reactor::new(server, commands, number);
-                LocalSet::new().block_on(&runtime, event_loop(reactor, arrivals));
+                let runtime = runtime().expect("the main thread's could be made");
+                let reactor = Reactor::new(server, commands, number, arrivals);
+                LocalSet::new().block_on(&runtime, event_loop(reactor));
             })?;
         threads.push(thread);
     }
-    let reactor = Reactor::new(Arc::clone(server), commands, 0);
     let main = async {
         let unix = listeners.unix_path().cloned();
         let tcp = !listeners.addresses().is_empty();
@@ -124,7 +124,7 @@ fn serve(
         if unix.is_some() {
             tracing::info!("Ready to accept connections unix");
         }
-        event_loop(reactor, own).await;
+        server.shutdown.wait().await;
         if let Some(path) = unix {
             let _ = std::fs::remove_file(path);
         }
@@ -146,7 +146,8 @@ fn runtime() -> std::io::Result<Runtime> {
 }
 
 /// Serves the connections of one event loop until the server stops.
-async fn event_loop(reactor: Rc<Reactor>, mut arrivals: UnboundedReceiver<Arrival>) {
+async fn event_loop(reactor: Rc<Reactor>) {
+    reactor.care_while_waiting();
     let server = Arc::clone(reactor.server());
     tokio::task::spawn_local(Rc::clone(&reactor).run_flusher());
     tokio::task::spawn_local(expire(Rc::clone(&reactor)));
@@ -154,7 +155,7 @@ async fn event_loop(reactor: Rc<Reactor>, mut arrivals: UnboundedReceiver<Arriva
     tokio::pin!(stopped);
     loop {
         tokio::select! {
-            arrival = arrivals.recv() => match arrival {
+            arrival = reactor.arrival() => match arrival {
                 Some(arrival) => arrival.serve(Rc::clone(&reactor)),
                 None => break,
             },

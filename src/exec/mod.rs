@@ -7,6 +7,7 @@
 mod admission;
 mod batch;
 mod block;
+mod busy;
 mod call;
 mod commit;
 mod eval;
@@ -18,5 +19,6 @@ mod tests;
 mod work;
 
 pub use batch::Batch;
+pub use busy::answer;
 pub use call::{Executor, Progress, Stop};
 pub use expire::ExpireCursor;

@@ -77,8 +77,10 @@ struct Processed {
 impl Connection {
     pub(super) fn new(reactor: Rc<Reactor>, stream: Stream, handle: Arc<ClientHandle>) -> Self {
         let (reader, writer) = stream.split();
+        let sink = Rc::new(Sink::new(writer, Arc::clone(&handle)));
+        reactor.add_sink(&sink);
         Self {
-            sink: Rc::new(Sink::new(writer, Arc::clone(&handle))),
+            sink,
             reactor,
             reader,
             client: Client::new(handle),
@@ -123,6 +125,7 @@ impl Connection {
         let server = Arc::clone(self.reactor.server());
         self.reactor.executor.borrow_mut().forget_watched(&mut self.client, server.now_ms());
         self.client.unsubscribe_all(&server.pubsub);
+        self.reactor.remove_sink(self.client.handle.id);
         server.clients.remove(self.client.handle.id);
     }
 

@@ -4,6 +4,7 @@
 //! limit; replies leave in request order; a connection stays on its event loop for life; no lock of
 //! the keyspace is held while a task waits.
 
+mod care;
 mod connection;
 mod listener;
 mod reactor;

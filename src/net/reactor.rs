@@ -5,11 +5,15 @@
 //! the others. That batches system calls and leaves one place through which all output passes.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
+use super::listener::Arrival;
 use super::sink::{Flushed, Sink};
+use tokio::sync::mpsc::UnboundedReceiver;
+
 use crate::base::limits::{POOLED_REPLIES_MAX, POOLED_REPLY_MAX, READ_LEN};
 use crate::command::CommandTable;
 use crate::exec::{Batch, Executor, ExpireCursor};
@@ -30,12 +34,22 @@ pub struct Reactor {
     /// Sinks whose sockets took no more when they were last written.
     blocked: RefCell<Vec<Rc<Sink>>>,
     expire: RefCell<ExpireCursor>,
+    commands: Arc<CommandTable>,
+    /// The output of every connection.
+    sinks: RefCell<HashMap<u64, Weak<Sink>>>,
+    /// New connections.
+    arrivals: RefCell<UnboundedReceiver<Arrival>>,
 }
 
 impl Reactor {
     /// The state of event loop number `thread`.
-    pub fn new(server: Arc<Server>, commands: Arc<CommandTable>, thread: usize) -> Rc<Self> {
-        let executor = Executor::new(Arc::clone(&server), commands, thread);
+    pub fn new(
+        server: Arc<Server>,
+        commands: Arc<CommandTable>,
+        thread: usize,
+        arrivals: UnboundedReceiver<Arrival>,
+    ) -> Rc<Self> {
+        let executor = Executor::new(Arc::clone(&server), Arc::clone(&commands), thread);
         let expire = ExpireCursor::new(thread, server.threads());
         Rc::new(Self {
             counters: server.stats.event_loop(thread),
@@ -49,12 +63,40 @@ impl Reactor {
             flusher: Cell::new(None),
             blocked: RefCell::default(),
             expire: RefCell::new(expire),
+            commands,
+            sinks: RefCell::default(),
+            arrivals: RefCell::new(arrivals),
         })
     }
 
     /// The process.
     pub fn server(&self) -> &Arc<Server> {
         &self.server
+    }
+
+    pub(super) fn commands(&self) -> &CommandTable {
+        &self.commands
+    }
+
+    /// The next new connection; `None` when there will be none.
+    pub async fn arrival(&self) -> Option<Arrival> {
+        std::future::poll_fn(|cx| self.arrivals.borrow_mut().poll_recv(cx)).await
+    }
+
+    pub(super) fn next_arrival(&self) -> Option<Arrival> {
+        self.arrivals.borrow_mut().try_recv().ok()
+    }
+
+    pub(super) fn add_sink(&self, sink: &Rc<Sink>) {
+        self.sinks.borrow_mut().insert(sink.handle().id, Rc::downgrade(sink));
+    }
+
+    pub(super) fn remove_sink(&self, id: u64) {
+        self.sinks.borrow_mut().remove(&id);
+    }
+
+    pub(super) fn sinks(&self) -> Vec<Rc<Sink>> {
+        self.sinks.borrow().values().filter_map(Weak::upgrade).collect()
     }
 
     /// The event loop's number.

@@ -57,6 +57,16 @@ impl Sink {
         }
     }
 
+    /// The client.
+    pub(super) fn handle(&self) -> &Arc<ClientHandle> {
+        &self.handle
+    }
+
+    /// Whether nothing waits to be written and nobody is about to write.
+    pub(super) fn is_empty(&self) -> bool {
+        self.out.try_borrow_mut().is_ok_and(|out| out.is_empty())
+    }
+
     /// Asks the connection's task to close it.
     pub(super) fn kill(&self) {
         self.handle.kill();

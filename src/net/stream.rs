@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 
@@ -118,6 +119,15 @@ impl Writer {
             Self::Tcp(half) => half.try_write_vectored(slices),
             Self::Unix(half) => half.try_write_vectored(slices),
         }
+    }
+
+    /// Reads from the socket behind the back of its reading half.
+    pub(super) fn recv(&self, flags: RecvFlags, buffer: &mut [u8]) -> io::Result<usize> {
+        let (count, _) = match self {
+            Self::Tcp(half) => rustix::net::recv(half.as_ref(), buffer, flags),
+            Self::Unix(half) => rustix::net::recv(half.as_ref(), buffer, flags),
+        }?;
+        Ok(count)
     }
 
     pub(super) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

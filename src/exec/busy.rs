@@ -1,0 +1,62 @@
+//! Requests of clients whose event loop waits for a script that runs for too long.
+
+use std::sync::Arc;
+
+use super::call::context;
+use crate::command::{Args, CmdError, CommandTable, Effects, Flags, Group};
+use crate::keyspace::{Access, Changes};
+use crate::resp::{Argv, ReplyBuf};
+use crate::server::{Client, ClientFlags, ClientHandle, Server, ShutdownMode, gate};
+
+/// States of a client in which its requests have to wait for its event loop.
+const IN_THE_MIDDLE: u32 = ClientFlags::UNAUTHENTICATED
+    | ClientFlags::MULTI
+    | ClientFlags::BLOCKED
+    | ClientFlags::CLOSING
+    | ClientFlags::REPLY;
+
+/// Answers a request that cannot wait, or says that the server is busy; `false` when it is to wait.
+pub fn answer(
+    server: &Server,
+    commands: &CommandTable,
+    handle: &Arc<ClientHandle>,
+    argv: Argv<'_>,
+    out: &mut ReplyBuf,
+) -> bool {
+    use std::sync::atomic::Ordering::Relaxed;
+    let flags = ClientFlags(handle.flags.load(Relaxed));
+    let busy = server.gates.load(Relaxed) & gate::BUSY != 0;
+    if !busy || flags.has(IN_THE_MIDDLE) {
+        return false;
+    }
+    let Ok(registered) = commands.resolve(argv) else { return false };
+    let row = registered.command;
+    if !row.accepts(argv.len()) {
+        return false;
+    }
+    if !row.flags.has(Flags::ALLOW_BUSY) {
+        let is_function = server.scripts.running().is_some_and(|running| running.is_function);
+        out.error(&CmdError::Busy(if is_function { "FUNCTION" } else { "SCRIPT" }));
+        return true;
+    }
+    if row.name == "shutdown"
+        && argv.iter().skip(1).any(|word| word.eq_ignore_ascii_case(b"nosave"))
+    {
+        server.shutdown.request(ShutdownMode::Graceful);
+        return true;
+    }
+    if row.group != Group::Scripting {
+        // It changes the state of its connection, which only its event loop may.
+        return false;
+    }
+    let (mut changes, mut effects) = (Changes::default(), Effects::default());
+    let (mut client, now_ms) = (Client::new(Arc::clone(handle)), server.now_ms());
+    let state = (&mut changes, &mut effects);
+    let mut ctx = context(server, commands, state, Access::None, &mut client, out, now_ms);
+    ctx.command = row;
+    let result = (row.handler)(&mut ctx, &Args::new(argv, &[], &server.keyspace));
+    if let Err(error) = result {
+        ctx.out.error(&error);
+    }
+    true
+}

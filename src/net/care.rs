@@ -1,0 +1,71 @@
+//! What an event loop does for its clients while it waits for a script that runs for too long.
+//!
+//! Its tasks cannot run, so requests are looked at where they lie, in the sockets: one that is
+//! answered is taken out, everything else stays for the connection's task. New connections are let
+//! in, since who wants to end the script may come with one.
+
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+use rustix::net::RecvFlags;
+
+use super::reactor::Reactor;
+use super::sink::Sink;
+use crate::exec::{Batch, answer};
+use crate::resp::{ParseLimits, RequestParser};
+use crate::server::gate;
+
+/// Most of a client's input that is looked at.
+const LOOK_LEN: usize = 16 * 1024;
+
+impl Reactor {
+    /// Has its clients looked after whenever this thread waits for long.
+    pub fn care_while_waiting(self: &Rc<Self>) {
+        let reactor = Rc::downgrade(self);
+        crate::base::idle::set(Rc::new(move || {
+            if let Some(reactor) = reactor.upgrade() {
+                reactor.attend();
+            }
+        }));
+    }
+
+    fn attend(self: &Rc<Self>) {
+        if self.server().gates.load(Ordering::Relaxed) & gate::BUSY == 0 {
+            return;
+        }
+        while let Some(arrival) = self.next_arrival() {
+            arrival.serve(Rc::clone(self));
+        }
+        let mut buffer = vec![0; LOOK_LEN];
+        for sink in self.sinks() {
+            self.attend_to(&sink, &mut buffer);
+        }
+    }
+
+    /// Answers what has arrived from one client, as far as that is possible.
+    fn attend_to(&self, sink: &Sink, buffer: &mut [u8]) {
+        let idle = sink.is_empty() && sink.handle().query_len.load(Ordering::Relaxed) == 0;
+        if !idle || sink.handle().is_killed() {
+            return;
+        }
+        let look =
+            |flags, buffer: &mut [u8]| sink.writer().recv(flags | RecvFlags::DONTWAIT, buffer);
+        let Ok(count @ 1..) = look(RecvFlags::PEEK, buffer) else { return };
+        let (mut parser, mut batch) = (RequestParser::default(), Batch::default());
+        let limits = ParseLimits { bulk_max: LOOK_LEN as i64, unauthenticated: false };
+        // What cannot be understood is for the connection's task to refuse.
+        let _ = batch.fill(&mut parser, &buffer[..count], limits);
+        let mut out = sink.out.borrow_mut();
+        let answered = (0..batch.len())
+            .take_while(|at| {
+                let argv = batch.argv(&buffer[..count], *at);
+                answer(self.server(), self.commands(), sink.handle(), argv, &mut out)
+            })
+            .count();
+        drop(out);
+        if let Some(end) = batch.end_of(answered) {
+            let _ = look(RecvFlags::empty(), &mut buffer[..end]);
+            sink.flush(self);
+        }
+    }
+}
