@@ -216,7 +216,6 @@ function string.rep(text, count)
   end
   return rep(text, count)
 end
-string.dump = nil
 
 -- A coroutine starts with a native call depth of zero, so nesting them is bounded by the stack.
 local resume, wrap = coroutine.resume, coroutine.wrap
