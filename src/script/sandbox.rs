@@ -10,9 +10,9 @@
 use mlua::chunk::ChunkMode;
 use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value, Variadic, VmState};
 
-use super::api;
 use super::error::Raise;
 use super::run::RUN;
+use super::{api, lib};
 use crate::base::limits::{
     SCRIPT_CHUNK_NAME_MAX, SCRIPT_MEMORY_MAX, SCRIPT_PATTERN_MAX, SCRIPT_SOURCE_MAX,
     SCRIPT_STRING_MAX, SCRIPT_TICK,
@@ -50,7 +50,7 @@ impl Sandbox {
     pub(super) fn new(version: &str) -> mlua::Result<Self> {
         let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::OS;
         let lua = Lua::new_with(libraries, LuaOptions::new().catch_rust_panics(false))?;
-        super::lib::install(&lua)?;
+        lib::install(&lua)?;
         let number = version
             .split('.')
             .fold(0, |number: i64, part| number << 8 | part.parse::<i64>().unwrap_or(0));

@@ -53,6 +53,26 @@ fn shared_tables_can_be_read() {
 }
 
 #[test]
+fn libraries_of_redis_are_there() {
+    let mut fixture = Fixture::new();
+    fixture.check(&[
+        ("return cjson.encode({1, 'a', true})", "$12 [1,\"a\",true]"),
+        ("return cmsgpack.unpack(cmsgpack.pack({7}))[1]", ":7"),
+        ("return struct.unpack('>I2', struct.pack('>I2', 258))", ":258"),
+        ("return bit.bor(1, 2, 4)", ":7"),
+        (
+            "return {pcall(cjson.decode, '{')}",
+            "*2 $-1 $57 Expected object key string but found T_END at character 2",
+        ),
+    ]);
+    fixture.refuses(&[
+        ("cjson.encode = 1", READ_ONLY),
+        ("bit.x = 1", READ_ONLY),
+        ("cjson.decode('x')", "Expected value but found invalid token at character 1 script: "),
+    ]);
+}
+
+#[test]
 fn nothing_dangerous_is_there() {
     let mut fixture = Fixture::new();
     for name in [
