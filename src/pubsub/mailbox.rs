@@ -98,6 +98,9 @@ impl Mailbox {
     pub fn take_into(&self, out: &mut ReplyBuf) {
         let mut queue = self.queue.lock();
         if queue.len() <= FEW {
+            if queue.len() > 1 {
+                out.reserve(self.waiting());
+            }
             queue.drain(..).for_each(|message| message.write(out));
             self.has_mail.store(false, Ordering::Relaxed);
             self.waiting.store(0, Ordering::Relaxed);

@@ -42,8 +42,7 @@ impl Message {
     /// Appends it to what a connection is to be sent; long ones are not copied.
     pub fn write(&self, out: &mut ReplyBuf) {
         let head = if self.head == PUSH && !out.is_resp3() { b'*' } else { self.head };
-        out.raw(&[head]);
-        out.raw_shared(Arc::clone(&self.body));
+        out.raw_headed(head, &self.body);
     }
 }
 

@@ -12,7 +12,7 @@ use std::fmt::{Display, Write};
 use std::io::IoSlice;
 use std::sync::Arc;
 
-use crate::base::limits::SHARED_REPLY_LEN;
+use crate::base::limits::{POOLED_REPLY_MAX, SHARED_REPLY_LEN};
 use crate::base::number;
 
 /// Most bytes around a bulk string.
@@ -354,6 +354,22 @@ impl ReplyBuf {
         }
         self.shared_len += encoded.len();
         self.shared.push((self.bytes.len(), encoded));
+    }
+
+    /// Appends a byte and what follows it, encoded already; what is long is not copied.
+    pub fn raw_headed(&mut self, head: u8, rest: &Arc<Vec<u8>>) {
+        if rest.len() >= SHARED_REPLY_LEN {
+            self.bytes.push(head);
+            return self.raw_shared(Arc::clone(rest));
+        }
+        self.bytes.reserve(1 + rest.len());
+        self.bytes.push(head);
+        self.bytes.extend_from_slice(rest);
+    }
+
+    /// Makes room for `len` bytes that follow, as far as buffers of that size are kept.
+    pub fn reserve(&mut self, len: usize) {
+        self.bytes.reserve(len.min(POOLED_REPLY_MAX));
     }
 
     #[inline]
