@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use redis::{Client, Commands, Connection, IntoConnectionInfo, ProtocolVersion, RedisResult};
 
-use crate::harness::Server;
+use crate::harness::{Server, wait_for};
+
+const DEADLINE: Duration = Duration::from_secs(10);
 
 fn connect(server: &Server, protocol: ProtocolVersion) -> Connection {
     let url = format!("redis://{}/", server.addr());
@@ -68,6 +71,9 @@ fn the_redis_crate_subscribes() {
         let mut listening = conn.as_pubsub();
         listening.subscribe(&["a", "b"]).expect("two confirmations");
         listening.psubscribe("a*").expect("a confirmation");
+        // With RESP3 the crate does not wait for confirmations.
+        let mut patterns = || redis::cmd("PUBSUB").arg("NUMPAT").query::<i64>(&mut publisher);
+        assert!(wait_for(DEADLINE, || patterns().expect("a count") == 1));
         assert_eq!(publisher.publish::<_, _, i64>("a", "text").expect("a count"), 2);
         let messages = [listening.get_message(), listening.get_message()];
         let [exact, pattern] = messages.map(|message| message.expect("a message"));
