@@ -174,7 +174,8 @@ async fn expire(reactor: Rc<Reactor>) {
     loop {
         tokio::time::sleep(EXPIRE_PERIOD).await;
         reactor.check_outputs();
-        while reactor.expire_slice() {
+        let paused = || reactor.server().cron_paused.load(Ordering::Relaxed);
+        while !paused() && reactor.expire_slice() {
             tokio::time::sleep(EXPIRE_REST).await;
         }
     }
@@ -184,6 +185,9 @@ async fn expire(reactor: Rc<Reactor>) {
 async fn cron(server: Arc<Server>) {
     loop {
         tokio::time::sleep(CRON_PERIOD).await;
+        if server.cron_paused.load(Ordering::Relaxed) {
+            continue;
+        }
         let now_ms = server.now_ms();
         server.stats.sample(clock::now_ms());
         server.note_memory(allocator::figures().allocated);

@@ -10,7 +10,8 @@ use super::client_filter::ClientFilter;
 use super::context::{Ctx, Flow};
 use super::error::CmdError;
 use super::introspect::help;
-use super::spec::{Command, Flags, Group};
+use super::spec::{Command, Flags, Group, Locks};
+use super::tracking::{caching, getredir, redirect_of, tracking, trackinginfo};
 use crate::base::limits::ERROR_PREVIEW_MAX;
 use crate::base::{bytes, number};
 use crate::pubsub::Kind;
@@ -41,11 +42,19 @@ pub(super) static COMMANDS: &[Command] =
         row("pause", -3, pause).flags(ADMIN),
         row("unpause", 2, unpause).flags(ADMIN),
         row("capa", -3, capa),
+        row("tracking", -3, tracking).locks(Locks::Each),
+        row("caching", 3, caching),
+        row("getredir", 2, getredir),
+        row("trackinginfo", 2, trackinginfo),
         Command::new("help", 2, help).group(Group::Connection).flags(HELP).help(&[
+            "CACHING (YES|NO)",
+            "    Cache what the next command reads, or do not.",
             "CAPA <capability> [<capability> ...]",
             "    Tell the server what this client can handle.",
             "GETNAME",
             "    Show the name of this connection.",
+            "GETREDIR",
+            "    Show the number of the connection to which invalidations go.",
             "ID",
             "    Show the number of this connection.",
             "INFO",
@@ -68,6 +77,11 @@ pub(super) static COMMANDS: &[Command] =
             "    Tell the name or version of the client library.",
             "SETNAME <name>",
             "    Name this connection.",
+            "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+            "         [OPTIN] [OPTOUT] [NOLOOP]",
+            "    Say whether this connection is told of changes of what it has read.",
+            "TRACKINGINFO",
+            "    Show what TRACKING was told.",
             "UNBLOCK <client-id> [TIMEOUT|ERROR]",
             "    End the wait of a blocked client.",
             "UNPAUSE",
@@ -131,11 +145,15 @@ fn setinfo(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
 
 /// The letters of `flags=`.
 pub(super) fn flag_letters(handle: &ClientHandle) -> String {
-    let flags = ClientFlags(handle.flags.load(Relaxed));
+    let mut flags = ClientFlags(handle.flags.load(Relaxed));
+    flags.set(ClientFlags::BROKEN, handle.redirect_broken.load(Relaxed));
     let letters = [
         (ClientFlags::PUBSUB, 'P'),
         (ClientFlags::MULTI, 'x'),
         (ClientFlags::BLOCKED, 'b'),
+        (ClientFlags::TRACKING, 't'),
+        (ClientFlags::BROKEN, 'R'),
+        (ClientFlags::BCAST, 'B'),
         (ClientFlags::CLOSING, 'c'),
         (ClientFlags::UNIX, 'U'),
         (ClientFlags::NO_EVICT, 'e'),
@@ -164,7 +182,7 @@ fn line(ctx: &Ctx<'_>, handle: &ClientHandle) -> String {
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={} db={} sub={} psub={} \
          ssub={} multi={queued} watch={watched} qbuf={query} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 \
-         obl={output} oll=0 omem={output} tot-mem={} events=r cmd={} user=default redir=-1 \
+         obl={output} oll=0 omem={output} tot-mem={} events=r cmd={} user=default redir={} \
          resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
         handle.id,
         handle.peer.addr(),
@@ -181,6 +199,7 @@ fn line(ctx: &Ctx<'_>, handle: &ClientHandle) -> String {
         handle.mailbox.count(Kind::Shard),
         query + output + size_of::<ClientHandle>(),
         command.unwrap_or_else(|| "NULL".to_owned()),
+        redirect_of(handle),
         if flags.has(ClientFlags::RESP3) { 3 } else { 2 },
         text(&identity.lib_name),
         text(&identity.lib_ver),

@@ -7,7 +7,7 @@ use super::introspect::help;
 use super::spec::{Command, Flags, Group, Locks};
 use crate::base::glob;
 use crate::config::{Caller, RewriteError};
-use crate::server::Peer;
+use crate::server::{Peer, gate};
 
 const COMMON: Flags = Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
 
@@ -59,6 +59,8 @@ fn set(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         (2..args.len()).step_by(2).map(|at| (args.get(at), args.get(at + 1))).collect();
     let caller = Caller { is_local: is_local(ctx), is_loading: false };
     ctx.server.reconfigure(|config| config.set_by(&pairs, caller)).map_err(CmdError::Config)?;
+    // The table of cached keys may have to become smaller.
+    ctx.effects.audience |= gate::TRACKING;
     ctx.out.ok();
     Ok(Flow::Done)
 }

@@ -6,6 +6,7 @@ use super::context::{Ctx, Flow};
 use super::error::CmdError;
 use super::key::database;
 use super::spec::{Command, Flags, Group, Locks};
+use super::tracking::end_tracking;
 use super::transaction::forget_watched;
 use crate::base::limits::ERROR_PREVIEW_MAX;
 use crate::base::{bytes, number};
@@ -180,6 +181,7 @@ fn quit(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
 fn reset(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
     ctx.client.end_transaction();
     forget_watched(ctx);
+    end_tracking(ctx);
     ctx.client.unsubscribe_all(&ctx.server.pubsub);
     ctx.client.select(0);
     speak(ctx, Protocol::Resp2);

@@ -33,6 +33,8 @@ const HELP: &[&str] = &[
     "    Write <message> to the log.",
     "OBJECT <key>",
     "    Show low-level properties of <key> and its value.",
+    "PAUSE-CRON <0|1>",
+    "    Stop the work that the server does on its own, or let it go on.",
     "POPULATE <count> [<prefix>] [<size>]",
     "    Store <count> strings under <prefix>:0, <prefix>:1 and so on, where there is no such key.",
     "PROTOCOL <type>",
@@ -62,6 +64,10 @@ fn debug(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         "sleep" if len == 3 => return sleep(ctx, args),
         "set-active-expire" if len == 3 => {
             ctx.server.active_expire.store(args.get(2) != b"0", Relaxed);
+            ctx.out.ok();
+        }
+        "pause-cron" if len == 3 => {
+            ctx.server.cron_paused.store(args.get(2) != b"0", Relaxed);
             ctx.out.ok();
         }
         "log" if len == 3 => {

@@ -4,7 +4,11 @@
 //! deadlines become absolute, and results of floating-point arithmetic or chance become plain values,
 //! so that every reader of the stream ends up with the same data.
 
-use crate::server::Propagated;
+use crate::server::{Propagated, gate};
+
+/// In [`Effects::audience`]: somebody reads the stream.
+pub const STREAM: u32 = 1 << 31;
+const _: () = assert!(gate::AUDIENCE & STREAM == 0);
 
 /// A command as a list of its arguments.
 pub(super) type OwnedArgv = Vec<Vec<u8>>;
@@ -12,8 +16,8 @@ pub(super) type OwnedArgv = Vec<Vec<u8>>;
 /// What a command propagates.
 #[derive(Default)]
 pub struct Effects {
-    /// Whether anybody reads the stream; otherwise nothing is collected.
-    pub wanted: bool,
+    /// Who is to learn of the command: [`STREAM`], and bits of `server::gate`.
+    pub audience: u32,
     replaced: bool,
     commands: Vec<OwnedArgv>,
     /// What the whole request propagates so far.
@@ -21,9 +25,15 @@ pub struct Effects {
 }
 
 impl Effects {
+    /// Whether anybody reads the stream; otherwise nothing is collected.
+    #[inline]
+    pub fn wanted(&self) -> bool {
+        self.audience & STREAM != 0
+    }
+
     /// Propagates `argv` instead of the command as it came; may be called several times.
     pub fn propagate_as(&mut self, argv: &[&[u8]]) {
-        if self.wanted {
+        if self.wanted() {
             self.replaced = true;
             self.commands.push(argv.iter().map(|arg| arg.to_vec()).collect());
         }

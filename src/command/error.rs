@@ -354,6 +354,45 @@ pub enum CmdError {
     Unblocked,
     #[error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")]
     UnblockReason,
+    #[error("ERR A client can only redirect to a single other client")]
+    TrackingRedirects,
+    #[error("ERR The client ID you want redirect to does not exist")]
+    TrackingRedirect,
+    #[error("ERR PREFIX option requires BCAST mode to be enabled")]
+    TrackingPrefix,
+    #[error(
+        "ERR You can't switch BCAST mode on/off before disabling tracking for this client, and then \
+         re-enabling it with a different mode."
+    )]
+    TrackingBroadcast,
+    #[error("ERR OPTIN and OPTOUT are not compatible with BCAST")]
+    TrackingOptBroadcast,
+    #[error("ERR You can't specify both OPTIN mode and OPTOUT mode")]
+    TrackingOptBoth,
+    #[error(
+        "ERR You can't switch OPTIN/OPTOUT mode before disabling tracking for this client, and then \
+         re-enabling it with a different mode."
+    )]
+    TrackingOptSwitch,
+    #[error(
+        "ERR Prefix '{0}' overlaps with an existing prefix '{1}'. Prefixes for a single client must \
+         not overlap."
+    )]
+    TrackingPrefixKnown(String, String),
+    #[error(
+        "ERR Prefix '{0}' overlaps with another provided prefix '{1}'. Prefixes for a single client \
+         must not overlap."
+    )]
+    TrackingPrefixGiven(String, String),
+    #[error(
+        "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or \
+         OPTOUT mode enabled"
+    )]
+    CachingUntracked,
+    #[error("ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.")]
+    CachingYes,
+    #[error("ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.")]
+    CachingNo,
     #[error("ERR Invalid command specified")]
     InvalidCommand,
     #[error("ERR The command has no key arguments")]

@@ -123,7 +123,7 @@ fn geoadd(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     }
     set.changed_by(added + moved, Event::zset("zadd"));
     drop(set);
-    if ctx.effects.wanted {
+    if ctx.effects.wanted() {
         propagate(ctx, args, first, &scores);
     }
     ctx.out.count(if changed_only { added + moved } else { added });

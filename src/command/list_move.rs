@@ -282,7 +282,7 @@ pub(super) fn pop_with_key(
     list.edit().remove(range.clone());
     list.changed_by(range.len(), pop_event(end));
     drop(list);
-    if ctx.effects.wanted {
+    if ctx.effects.wanted() {
         let name: &[u8] = if end == End::Head { b"LPOP" } else { b"RPOP" };
         ctx.effects.propagate_as(&[name, key.bytes, &decimal(range.len() as i64)]);
     }

@@ -53,14 +53,16 @@ mod string;
 mod string_numbers;
 mod string_ranges;
 mod table;
+mod tracking;
 mod transaction;
 mod zset;
 
 pub use args::Args;
 pub use context::{Ctx, Flow, Job, ShutdownOptions};
-pub use effects::Effects;
+pub use effects::{Effects, STREAM};
 pub use error::CmdError;
 pub use keys::{KeyUse, key_uses, keys_of};
 pub use spec::{Command, Flags, Group, Handler, KeySpec, Locks};
 pub use table::{CommandTable, Registered};
+pub use tracking::end_tracking;
 pub use transaction::forget_watched;

@@ -7,6 +7,7 @@ use super::context::{Ctx, Flow, ShutdownOptions};
 use super::error::CmdError;
 use super::key::database;
 use super::spec::{Command, Flags, Group, Locks};
+use super::tracking::invalidate_all;
 use super::transaction::touch_database;
 use crate::base::{bytes, clock, number};
 use crate::config::REDIS_VERSION;
@@ -97,6 +98,7 @@ fn flush(
     if ctx.server.watched.clients() > 0 {
         databases.clone().for_each(|db| touch_database(ctx, args, db, None));
     }
+    invalidate_all(ctx);
     let keys: usize = databases.map(|db| ctx.db.flush(db)).sum();
     ctx.db.changes().dirty += keys as u64 + 1;
     ctx.out.ok();
@@ -112,13 +114,17 @@ fn swapdb(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         touch_database(ctx, args, one, Some(other));
         touch_database(ctx, args, other, Some(one));
     }
+    if one != other {
+        // Keys are tracked without their databases.
+        invalidate_all(ctx);
+    }
     ctx.db.swap(one, other);
     for name in ctx.server.blocked.awaited(one, other) {
         let key = args.key_of(&name);
         for db in [one, other] {
             ctx.db.select(db);
             if ctx.db.contains(key) {
-                ctx.db.changes().note_touched(db, key);
+                ctx.db.changes().note_touched(db, key, false);
             }
         }
     }

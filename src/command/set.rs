@@ -135,7 +135,7 @@ fn pop_one(ctx: &mut Ctx<'_>, key: Key<'_>) -> Result<Flow, CmdError> {
     };
     set.edit().pop(&mut random, |member| {
         reply_item(member, ctx.out);
-        if ctx.effects.wanted {
+        if ctx.effects.wanted() {
             ctx.effects.propagate_as(&[b"SREM", key.bytes, member.bytes(&mut [0; 20])]);
         }
     });
@@ -186,7 +186,7 @@ struct Removals<'a> {
 
 impl Removals<'_> {
     fn add(&mut self, effects: &mut Effects, member: Item<'_>) {
-        if !effects.wanted {
+        if !effects.wanted() {
             return;
         }
         self.members.push(member.to_vec());

@@ -9,19 +9,19 @@ use std::sync::Arc;
 
 use super::call::{Executor, after_reply, context};
 use super::commit::{commit, conclude_without_command};
+use super::track::invalidate;
 use crate::command::{Args, CmdError, Ctx};
-use crate::keyspace::{Access, DbView, Key, LockSet, Lookup, Presence};
+use crate::keyspace::{Access, DbView, Key, LockSet, Lookup, Presence, Touched};
 use crate::resp::{Argv, OwnedArgv, ReplyBuf};
 use crate::server::{Client, Server, Wait, WaitEnd, Waiter};
 
-/// A key that clients mind: its database, name and hash.
-type TouchedKey = (usize, Box<[u8]>, u64);
-
-/// A key whose clients could not be served with the shards that were held.
-pub(super) struct Deferred {
-    key: TouchedKey,
-    /// Hashes of the key and of all keys that were found missing so far.
-    hashes: Vec<u64>,
+/// What is to be done when the shards that are held are released.
+pub(super) enum Deferred {
+    /// Serving the clients of a key, which takes the shards of these hashes: that of the key and of
+    /// all keys that were found missing so far.
+    Serve(Touched, Vec<u64>),
+    /// Bringing the table of cached keys back to its bound.
+    Trim,
 }
 
 /// Lets the client of `ctx` wait; the shards of the keys are held.
@@ -45,41 +45,47 @@ pub(super) fn begin_wait(
     waiter
 }
 
-/// Breaks the watches of keys that were touched and serves those who wait for them, as far as `ctx`
-/// holds what that takes; returns the keys for which it does not.
+/// Breaks the watches of keys that were touched, tells those who cache them, and serves those who
+/// wait for them, as far as `ctx` holds what that takes; returns the keys for which it does not.
 #[cold]
 pub(super) fn serve_touched(ctx: &mut Ctx<'_>) -> Vec<Deferred> {
-    let (mut deferred, db) = (Vec::new(), ctx.db.db());
+    let (mut deferred, mut changed, db) = (Vec::new(), Vec::new(), ctx.db.db());
     let mut dirty = std::mem::take(&mut ctx.db.changes().dirty);
-    while let Some(key) = ctx.db.changes().touched.pop_front() {
-        ctx.db.select(key.0);
+    while let Some(mut key) = ctx.db.changes().touched.pop_front() {
+        ctx.db.select(key.db);
         break_watches(ctx, &key);
-        if let Some(missing) = serve_key(ctx, &key, &mut dirty) {
-            let hashes = vec![key.2, missing];
-            deferred.push(Deferred { key, hashes });
+        invalidate(ctx, &mut key);
+        let missing = serve_key(ctx, &key, &mut dirty);
+        if !std::mem::replace(&mut key.announced, true) {
+            changed.push(key.clone());
+        }
+        if let Some(missing) = missing {
+            let hashes = vec![key.hash, missing];
+            deferred.push(Deferred::Serve(key, hashes));
         }
     }
+    ctx.server.broadcast(&changed, Some(ctx.client.handle.id));
     ctx.db.select(db);
     commit(ctx, db, Argv::new(&[], &[], &[]));
     ctx.db.changes().dirty = dirty;
     deferred
 }
 
-fn break_watches(ctx: &mut Ctx<'_>, (db, key, hash): &TouchedKey) {
+fn break_watches(ctx: &mut Ctx<'_>, key: &Touched) {
     if ctx.server.watched.clients() > 0 {
-        let after = ctx.db.presence(Key { bytes: key, hash: *hash });
-        let shard = ctx.server.keyspace.shard_of(*hash);
-        ctx.server.watched.touch(shard, (*db, key), Presence::Live, after);
+        let after = ctx.db.presence(Key { bytes: &key.key, hash: key.hash });
+        let shard = ctx.server.keyspace.shard_of(key.hash);
+        ctx.server.watched.touch(shard, (key.db, &key.key), Presence::Live, after);
     }
 }
 
 /// Serves those who wait for one key; the hash of a key whose shard that takes and is not held.
-fn serve_key(ctx: &mut Ctx<'_>, ready: &TouchedKey, dirty: &mut u64) -> Option<u64> {
+fn serve_key(ctx: &mut Ctx<'_>, ready: &Touched, dirty: &mut u64) -> Option<u64> {
     let (server, mut tried) = (ctx.server, Vec::new());
-    let key = Key { bytes: &ready.1, hash: ready.2 };
+    let key = Key { bytes: &ready.key, hash: ready.hash };
     let shard = server.keyspace.shard_of(key.hash);
     while let Some(held) = ctx.db.lookup(key, Lookup::Silent).map(|entry| entry.type_of()) {
-        let waiter = server.blocked.first(shard, (ready.0, key.bytes), held, &tried)?;
+        let waiter = server.blocked.first(shard, (ready.db, key.bytes), held, &tried)?;
         let missing = target_hash(server, &waiter).filter(|hash| !ctx.db.holds(*hash));
         if missing.is_some() {
             return missing;
@@ -133,7 +139,7 @@ fn serve(ctx: &mut Ctx<'_>, waiter: &Waiter, name: &[u8]) -> bool {
 }
 
 impl Executor {
-    /// Serves clients that need more shards than were held when their key became ready.
+    /// Does what took more shards than were held: serves clients whose key became ready.
     ///
     /// Each round holds at least one shard more for a key than the last, so the rounds come to an end.
     /// `client` is whoever made the keys ready; nothing is replied to it here.
@@ -146,14 +152,20 @@ impl Executor {
     ) {
         let (server, commands) = (Arc::clone(&self.server), Arc::clone(&self.commands));
         let mut out = ReplyBuf::default();
-        while let Some(Deferred { key, hashes }) = keys.pop() {
+        while let Some(deferred) = keys.pop() {
+            let Deferred::Serve(key, hashes) = deferred else {
+                self.trim_tracking();
+                continue;
+            };
             let access = Access::take(&server.keyspace, LockSet::Hashes(&hashes));
             self.changes.touched.push_back(key.clone());
             let state = (&mut self.changes, &mut self.effects);
             let mut ctx = context(&server, &commands, state, access, client, &mut out, now_ms);
             for mut again in conclude_without_command(&mut ctx) {
-                if again.key == key {
-                    again.hashes.extend(&hashes);
+                if let Deferred::Serve(other, more) = &mut again
+                    && (other.db, &other.key) == (key.db, &key.key)
+                {
+                    more.extend(&hashes);
                 }
                 keys.push(again);
             }

@@ -8,13 +8,14 @@ use smallvec::SmallVec;
 use super::admission::{Refusal, Request, admit};
 use super::batch::Batch;
 use super::block::begin_wait;
-use super::commit::{commit, conclude};
+use super::commit::{conclude, finish};
 use super::eval::{eval, lock_engine};
 use super::multi::effective_flags;
+use super::track::end_caching;
 use super::work::NOTHING;
 use crate::base::clock;
 use crate::command::{
-    Args, CmdError, CommandTable, Ctx, Effects, Flags, Flow, Job, Locks, Registered,
+    Args, CmdError, CommandTable, Ctx, Effects, Flags, Flow, Job, Locks, Registered, STREAM,
     ShutdownOptions, forget_watched, keys_of,
 };
 use crate::keyspace::{Access, Changes, DbView, Key, KeyHash, LockSet, Trash};
@@ -326,7 +327,7 @@ impl Executor {
         let db = ctx.db.db();
         let args = Args::new(argv, keys, &server.keyspace);
         let result = (command.handler)(&mut ctx, &args);
-        commit(&mut ctx, db, argv);
+        finish(&mut ctx, registered, db, argv, keys);
         let result = result.and_then(|flow| match flow {
             Flow::Block(wait) => {
                 let waiter = begin_wait(&mut ctx, registered.id, &args, *wait);
@@ -413,6 +414,7 @@ impl Executor {
         {
             transaction.aborted = true;
         }
+        end_caching(client, "");
         self.reply_error(error, client, out, mark);
         None
     }
@@ -501,7 +503,7 @@ pub(super) fn context<'a>(
     let (wanted, gates) = (server.propagation.is_wanted(), server.gates.load(Relaxed));
     changes.observed = wanted || gates & gate::OBSERVED != 0;
     changes.attentive = gates & gate::ATTENTIVE != 0;
-    effects.wanted = wanted;
+    effects.audience = gates & gate::AUDIENCE | if wanted { STREAM | gate::OBSERVED } else { 0 };
     let mut db = DbView::new(&server.keyspace, access, changes, client.db, now_ms);
     db.set_touching(!client.flags.has(ClientFlags::NO_TOUCH));
     if gates & gate::PAUSED != 0 && server.pause.is_active(now_ms) {

@@ -5,10 +5,34 @@
 //! clients that it served: readers of the stream see all of it or nothing.
 
 use super::block::{Deferred, serve_touched};
-use crate::command::{Ctx, Effects};
-use crate::keyspace::{Changes, Event, EventClasses, Expired, ExpiredFields};
+use super::track::{end_caching, remember_reads};
+use crate::command::{Ctx, Effects, Registered};
+use crate::keyspace::{Changes, Event, EventClasses, Expired, ExpiredFields, KeyHash};
 use crate::resp::Argv;
-use crate::server::{Propagated, Server};
+use crate::server::{Propagated, Server, gate};
+
+/// Ends one command of a client: those learn of it who want to.
+#[inline]
+pub(super) fn finish(
+    ctx: &mut Ctx<'_>,
+    registered: &Registered,
+    db: usize,
+    argv: Argv<'_>,
+    keys: &[KeyHash],
+) {
+    if ctx.effects.audience != 0 {
+        tell(ctx, registered, db, argv, keys);
+    }
+}
+
+#[cold]
+fn tell(ctx: &mut Ctx<'_>, registered: &Registered, db: usize, argv: Argv<'_>, keys: &[KeyHash]) {
+    commit(ctx, db, argv);
+    if ctx.effects.audience & gate::TRACKING != 0 {
+        remember_reads(ctx, argv, keys);
+        end_caching(ctx.client, &registered.name);
+    }
+}
 
 /// Applies what one command did: its writes go to the request's unit, its events to subscribers.
 #[inline]
@@ -21,7 +45,7 @@ pub(super) fn commit(ctx: &mut Ctx<'_>, db: usize, argv: Argv<'_>) {
 #[cold]
 fn commit_observed(ctx: &mut Ctx<'_>, db: usize, argv: Argv<'_>) {
     let (server, changes) = (ctx.server, ctx.db.changes());
-    if ctx.effects.wanted {
+    if ctx.effects.wanted() {
         add_to_unit(changes, ctx.effects, db, argv);
     }
     changes.expired.clear();
@@ -66,21 +90,24 @@ fn add_to_unit(changes: &mut Changes, effects: &mut Effects, db: usize, argv: Ar
 }
 
 /// Ends a request: looks after those who mind changes of its keys, then appends its unit to the
-/// stream. Returns the keys whose clients need shards that are not held.
+/// stream. Returns what needs shards that are not held.
 #[inline]
 pub(super) fn conclude(ctx: &mut Ctx<'_>) -> Vec<Deferred> {
     let touched = !ctx.db.changes().touched.is_empty();
-    let deferred = if touched { serve_touched(ctx) } else { Vec::new() };
-    if ctx.effects.wanted {
-        close_unit(ctx.server, ctx.effects);
+    let mut deferred = if touched { serve_touched(ctx) } else { Vec::new() };
+    if ctx.effects.audience != 0 {
+        close(ctx.server, ctx.effects, &mut deferred);
     }
     deferred
 }
 
 #[cold]
-fn close_unit(server: &Server, effects: &mut Effects) {
+fn close(server: &Server, effects: &mut Effects, deferred: &mut Vec<Deferred>) {
     if !effects.unit.is_empty() {
         server.propagation.append_unit(std::mem::take(&mut effects.unit));
+    }
+    if effects.audience & gate::TRACKING != 0 && server.tracking.is_over_limit() {
+        deferred.push(Deferred::Trim);
     }
 }
 

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::inner::run_inner;
 use crate::base::idle;
-use crate::command::{CmdError, Ctx, Flags, Locks, Registered, keys_of};
+use crate::command::{CmdError, Ctx, Flags, Locks, Registered, STREAM, keys_of};
 use crate::keyspace::KeyHash;
 use crate::observe::stats::LoopCounters;
 use crate::resp::{Argv, ReplyBuf};
@@ -47,7 +47,7 @@ pub(super) fn eval(
     };
     let read_only = call.read_only || prepared.flags().has(ScriptFlags::NO_WRITES);
     let (db, denied) = (ctx.client.db, ctx.client.flags.has(ClientFlags::DENY_BLOCKING));
-    let wanted = ctx.effects.wanted;
+    let audience = ctx.effects.audience;
     ctx.client.set_flags(ClientFlags::DENY_BLOCKING, true);
     let mut reply = std::mem::take(ctx.out);
     let mark = reply.mark();
@@ -55,7 +55,7 @@ pub(super) fn eval(
         ctx,
         counters,
         read_only,
-        wanted,
+        audience,
         is_function: prepared.is_function(),
         started: None,
         busy: false,
@@ -64,7 +64,7 @@ pub(super) fn eval(
     host.end();
     *ctx.out = reply;
     ctx.engine = Some(engine);
-    ctx.effects.wanted = wanted;
+    ctx.effects.audience = audience;
     ctx.client.set_flags(ClientFlags::DENY_BLOCKING, denied);
     if ctx.client.db != db {
         ctx.client.select(db);
@@ -88,8 +88,8 @@ struct ScriptHost<'c, 'a> {
     ctx: &'c mut Ctx<'a>,
     counters: &'c LoopCounters,
     read_only: bool,
-    /// Whether writes are propagated unless the script says otherwise.
-    wanted: bool,
+    /// Who learns of what it does, unless the script says otherwise.
+    audience: u32,
     is_function: bool,
     started: Option<Instant>,
     /// Whether everybody was told that a script keeps the server busy.
@@ -185,7 +185,8 @@ impl Host for ScriptHost<'_, '_> {
     }
 
     fn set_repl(&mut self, mask: u8) {
-        self.ctx.effects.wanted = self.wanted && mask != 0;
+        let without = if mask == 0 { STREAM } else { 0 };
+        self.ctx.effects.audience = self.audience & !without;
     }
 
     fn acl_check(&mut self, argv: Argv<'_>) -> Result<bool, String> {

@@ -8,8 +8,9 @@ use std::time::Instant;
 
 use super::call::Executor;
 use super::commit::{announce, deletion_of};
+use super::track::invalidate_removed;
 use crate::base::limits::BACKGROUND_SLICE;
-use crate::keyspace::{Event, Presence, Removed, Shard, Trash};
+use crate::keyspace::{Event, Presence, Removed, Trash};
 use crate::server::{Propagated, Server};
 
 /// A segment is visited this long after its first item expired, so that one visit serves several.
@@ -37,6 +38,7 @@ impl ExpireCursor {
 impl Executor {
     /// Works for at most [`BACKGROUND_SLICE`]; `true` when more is left to do now.
     pub fn expire_slice(&mut self, cursor: &mut ExpireCursor) -> bool {
+        self.forget_tracked(cursor.thread, cursor.threads);
         let server = std::sync::Arc::clone(self.server());
         if !server.active_expire.load(std::sync::atomic::Ordering::Relaxed) {
             return false;
@@ -53,7 +55,10 @@ impl Executor {
                 let mut shard = server.keyspace.lock(cursor.shard);
                 let more = shard.min_expire_ms() <= due_ms
                     && shard.expire_some(due_ms, now_ms, server.keyspace.hasher(), &mut removed);
-                break_watches(&server, cursor.shard, &shard, &removed);
+                if shard.minds_any() {
+                    break_watches(&server, cursor.shard, &removed);
+                    invalidate_removed(&server, cursor.shard, &mut shard, &removed);
+                }
                 announce_removed(&server, &removed);
                 if wanted {
                     for (db, entry) in &removed.keys {
@@ -102,10 +107,7 @@ fn announce_removed(server: &Server, removed: &Removed) {
 }
 
 /// Lets those know who watch keys that are gone now, or lost fields.
-fn break_watches(server: &Server, number: usize, shard: &Shard, removed: &Removed) {
-    if !shard.minds_any() {
-        return;
-    }
+fn break_watches(server: &Server, number: usize, removed: &Removed) {
     let touch = |name: (usize, &[u8]), after| {
         server.watched.touch(number, name, Presence::Live, after);
     };

@@ -1,7 +1,7 @@
 //! A command inside another's locks: queued by MULTI, or called by a script.
 
 use super::call::stop_of;
-use super::commit::commit;
+use super::commit::finish;
 use super::eval::eval;
 use super::{Stop, call::slept_ticks};
 use crate::base::clock;
@@ -37,7 +37,7 @@ pub(super) fn run_inner(
             Err(error) => result = Err(error),
         }
     }
-    commit(ctx, db, argv);
+    finish(ctx, registered, db, argv, keys);
     ctx.db.changes().dirty += outer_dirty;
     if let Ok(Flow::Eval(call)) = &result {
         result = eval(ctx, counters, call, argv).map(|()| Flow::Done);

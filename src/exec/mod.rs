@@ -16,6 +16,7 @@ mod inner;
 mod multi;
 #[cfg(test)]
 mod tests;
+mod track;
 mod work;
 
 pub use batch::Batch;

@@ -83,7 +83,7 @@ impl Executor {
         let result = self.exec_queue(registered, &transaction, client, out, now_ms);
         transaction.clear();
         client.transaction = Some(transaction);
-        client.set_flags(ClientFlags::MULTI, false);
+        client.set_flags(ClientFlags::MULTI | ClientFlags::CACHING, false);
         result
     }
 

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use super::entry::Entry;
-use super::event::Event;
+use super::event::{Event, EventClass};
 use super::{Db, ExpiredFields};
 use crate::value::Value;
 
@@ -39,6 +39,23 @@ pub struct Change {
     pub event: Event,
 }
 
+/// A key that changed and whose changes clients mind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Touched {
+    /// The database.
+    pub db: usize,
+    /// The key.
+    pub key: Box<[u8]>,
+    /// The key's hash.
+    pub hash: u64,
+    /// Whether its deadline passed, which is nobody's doing.
+    pub expired: bool,
+    /// Whether those who read the key before know of it.
+    pub invalidated: bool,
+    /// Whether those who hear of every change know of it.
+    pub announced: bool,
+}
+
 /// What a command did to the keyspace, to be applied by the executor.
 #[derive(Default)]
 pub struct Changes {
@@ -54,8 +71,8 @@ pub struct Changes {
     pub expired: Vec<Expired>,
     /// Memory to be freed when the locks are released.
     pub trash: Vec<Trash>,
-    /// Keys that changed and whose changes clients mind, with their hashes.
-    pub touched: VecDeque<(usize, Box<[u8]>, u64)>,
+    /// Keys that changed and whose changes clients mind.
+    pub touched: VecDeque<Touched>,
 }
 
 /// What was found expired and removed.
@@ -89,7 +106,7 @@ impl Changes {
             self.log.push(Change { db, key: key.bytes.into(), event });
         }
         if minded {
-            self.note_touched(db, key);
+            self.note_touched(db, key, event.class == EventClass::Expired);
         }
     }
 
@@ -101,10 +118,20 @@ impl Changes {
 
     /// Notes that clients which mind changes of `key` are to be looked after.
     #[cold]
-    pub fn note_touched(&mut self, db: usize, key: Key<'_>) {
-        let known = self.touched.back().is_some_and(|(d, k, _)| *d == db && **k == *key.bytes);
-        if !known {
-            self.touched.push_back((db, key.bytes.into(), key.hash));
+    pub fn note_touched(&mut self, db: usize, key: Key<'_>, expired: bool) {
+        let known = |last: &&mut Touched| {
+            last.db == db && *last.key == *key.bytes && !last.invalidated && !last.announced
+        };
+        match self.touched.back_mut().filter(known) {
+            Some(last) => last.expired = expired,
+            None => self.touched.push_back(Touched {
+                db,
+                key: key.bytes.into(),
+                hash: key.hash,
+                expired,
+                invalidated: false,
+                announced: false,
+            }),
         }
     }
 

@@ -26,7 +26,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub use access::{Access, LockSet};
-pub use changes::{Change, Changes, Expired, Key, KeyHash, Trash, Written};
+pub use changes::{Change, Changes, Expired, Key, KeyHash, Touched, Trash, Written};
 pub use entry::{Entry, EntryView, NewValue};
 pub use event::{Event, EventClass, EventClasses};
 pub use guard::Guard;

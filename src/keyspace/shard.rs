@@ -62,12 +62,25 @@ pub struct Shard {
     /// How many clients mind changes of keys of a hash, in any database: wait for them, watch or track
     /// them.
     minded: HashMap<u64, u32>,
+    /// How many clients mind changes of every key; each stands in `minded` too, under [`EVERY`].
+    every: u32,
 }
+
+/// Where those stand who mind changes of every key, so that nothing is to be looked at when nobody
+/// minds anything. That keys of this hash seem to be minded does no harm.
+const EVERY: u64 = 0;
 
 impl Shard {
     pub(super) fn new(shard_bits: u32, seed: u64) -> Self {
         let (dbs, stats) = (vec![Db::new(shard_bits)], Stats::default());
-        Self { dbs, shard_bits, stats, random: Random::seeded(seed), minded: HashMap::new() }
+        Self {
+            dbs,
+            shard_bits,
+            stats,
+            random: Random::seeded(seed),
+            minded: HashMap::new(),
+            every: 0,
+        }
     }
 
     /// One more client minds changes of a key of `hash`.
@@ -88,7 +101,19 @@ impl Shard {
     /// Whether a client minds changes of a key of `hash`.
     #[inline]
     pub fn is_minded(&self, hash: u64) -> bool {
-        !self.minded.is_empty() && self.minded.contains_key(&hash)
+        !self.minded.is_empty() && (self.every > 0 || self.minded.contains_key(&hash))
+    }
+
+    /// One more client minds changes of every key.
+    pub fn mind_every(&mut self) {
+        self.every += 1;
+        self.mind(EVERY);
+    }
+
+    /// One client less minds changes of every key.
+    pub fn unmind_every(&mut self) {
+        self.every -= 1;
+        self.unmind(EVERY);
     }
 
     /// Whether clients mind changes of any key.

@@ -123,7 +123,11 @@ impl Connection {
             }
         }
         let server = Arc::clone(self.reactor.server());
-        self.reactor.executor.borrow_mut().forget_watched(&mut self.client, server.now_ms());
+        {
+            let mut executor = self.reactor.executor.borrow_mut();
+            executor.forget_watched(&mut self.client, server.now_ms());
+            executor.end_tracking(&mut self.client, server.now_ms());
+        }
         self.client.unsubscribe_all(&server.pubsub);
         self.reactor.remove_sink(self.client.handle.id);
         server.clients.remove(self.client.handle.id);
@@ -137,7 +141,7 @@ impl Connection {
             if self.client.handle.is_killed() || self.reader.poll_closed(cx) {
                 return Poll::Ready(Some(Turn::Drop));
             }
-            if let Some(turn) = self.unblock_output(cx).or_else(|| self.take_mail()) {
+            if let Some(turn) = self.unblock_output(cx).or_else(|| self.take_mail(|| true)) {
                 return Poll::Ready(Some(turn));
             }
             end.as_mut().poll(cx).map(|()| None)
@@ -189,7 +193,7 @@ impl Connection {
         let end = std::future::poll_fn(|cx| {
             self.client.handle.register(cx.waker());
             if ended.is_none() {
-                ended = self.connection_end(cx);
+                ended = self.connection_end(cx, waiter);
             }
             if ended.is_some() {
                 waiter.give_up();
@@ -216,11 +220,12 @@ impl Connection {
     }
 
     /// Why the connection ends while its client waits, if it does.
-    fn connection_end(&mut self, cx: &mut Context<'_>) -> Option<Turn> {
+    fn connection_end(&mut self, cx: &mut Context<'_>, waiter: &Waiter) -> Option<Turn> {
         if self.client.handle.is_killed() || self.read_ahead(cx) {
             return Some(Turn::Drop);
         }
-        self.unblock_output(cx).or_else(|| self.take_mail())
+        // What was posted by whoever served the client comes after its reply.
+        self.unblock_output(cx).or_else(|| self.take_mail(|| waiter.is_waiting()))
     }
 
     /// Reads what arrives while the client waits; `true` when the other side has closed.
@@ -257,7 +262,7 @@ impl Connection {
         if self.client.handle.is_killed() {
             return Poll::Ready(Turn::Drop);
         }
-        if let Some(turn) = self.unblock_output(cx).or_else(|| self.take_mail()) {
+        if let Some(turn) = self.unblock_output(cx).or_else(|| self.take_mail(|| true)) {
             return Poll::Ready(turn);
         }
         let mut total = 0;
@@ -296,14 +301,16 @@ impl Connection {
     }
 
     /// Takes what others sent the client, unless its socket is behind: mail that waits is shared with
-    /// other mailboxes, output is not.
-    fn take_mail(&mut self) -> Option<Turn> {
+    /// other mailboxes, output is not. Only if `holds`; see [`Mailbox::take_into_if`].
+    ///
+    /// [`Mailbox::take_into_if`]: crate::pubsub::Mailbox::take_into_if
+    fn take_mail(&mut self, holds: impl FnOnce() -> bool) -> Option<Turn> {
         let mailbox = &self.client.handle.mailbox;
         if !mailbox.has_mail() {
             return None;
         }
         if self.sink.trouble.get().is_none() {
-            mailbox.take_into(&mut self.sink.output(&self.reactor));
+            mailbox.take_into_if(&mut self.sink.output(&self.reactor), holds);
             self.queue_output();
         }
         self.check_output_limit(self.reactor.server().now_ms())

@@ -96,7 +96,16 @@ impl Mailbox {
 
     /// Appends all mail to `out`.
     pub fn take_into(&self, out: &mut ReplyBuf) {
+        self.take_into_if(out, || true);
+    }
+
+    /// Appends all mail to `out` if `holds`. What a poster does before it posts is seen by `holds` if
+    /// the mail is there.
+    pub fn take_into_if(&self, out: &mut ReplyBuf, holds: impl FnOnce() -> bool) {
         let mut queue = self.queue.lock();
+        if !holds() {
+            return;
+        }
         if queue.len() <= FEW {
             if queue.len() > 1 {
                 out.reserve(self.waiting());

@@ -1,13 +1,15 @@
 //! A client: what its own event loop knows of it, and what every other may see.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::Server;
 use super::blocked::Waiter;
 use super::fieldsets::Fieldsets;
 use super::transaction::{Transaction, Watch};
@@ -47,6 +49,25 @@ impl ClientFlags {
     /// It listens to channels or patterns.
     pub const PUBSUB: u32 = 1 << 13;
 
+    /// CLIENT TRACKING on.
+    pub const TRACKING: u32 = 1 << 14;
+    /// It hears of all changes of keys with its prefixes, whatever it read.
+    pub const BCAST: u32 = 1 << 15;
+    /// It caches only what it reads after CLIENT CACHING YES.
+    pub const OPTIN: u32 = 1 << 16;
+    /// It caches all but what it reads after CLIENT CACHING NO.
+    pub const OPTOUT: u32 = 1 << 17;
+    /// It does not hear of changes of its own.
+    pub const NOLOOP: u32 = 1 << 18;
+    /// It sent CLIENT CACHING for its next command or transaction.
+    pub const CACHING: u32 = 1 << 19;
+
+    /// Its invalidations go to a client that is gone; only for showing.
+    pub const BROKEN: u32 = 1 << 20;
+
+    /// All flags that CLIENT TRACKING sets.
+    pub const TRACKING_ALL: u32 =
+        Self::TRACKING | Self::BCAST | Self::OPTIN | Self::OPTOUT | Self::NOLOOP | Self::CACHING;
     /// Flags that make admission look closer.
     pub const GUARDED: u32 = Self::UNAUTHENTICATED | Self::CLOSING | Self::MULTI | Self::PUBSUB;
     /// Flags that change whether a command is answered.
@@ -132,6 +153,10 @@ pub struct ClientHandle {
     pub queued: AtomicU32,
     /// Keys that it watches.
     pub watched: AtomicU32,
+    /// Number of the client to which its invalidations go; 0 is itself.
+    pub redirect: AtomicU64,
+    /// Whether that client was found to be gone.
+    pub redirect_broken: AtomicBool,
     /// The event loop it is on.
     pub thread: usize,
     identity: Mutex<Option<Box<Identity>>>,
@@ -158,6 +183,8 @@ impl ClientHandle {
             net_output: AtomicU64::new(0),
             queued: AtomicU32::new(0),
             watched: AtomicU32::new(0),
+            redirect: AtomicU64::new(0),
+            redirect_broken: AtomicBool::new(false),
             thread,
             identity: Mutex::new(None),
             waiter: Mutex::new(None),
@@ -235,6 +262,8 @@ pub struct Client {
     pub transaction: Option<Box<Transaction>>,
     /// What it watches.
     pub watch: Option<Box<Watch>>,
+    /// The prefixes of the keys whose changes it hears of.
+    pub prefixes: BTreeSet<Box<[u8]>>,
     /// What it listens to; nothing is most common.
     subscriptions: Option<Box<Subscriptions>>,
 }
@@ -250,6 +279,7 @@ impl Client {
             fieldsets: None,
             transaction: None,
             watch: None,
+            prefixes: BTreeSet::new(),
             subscriptions: None,
         }
     }
@@ -298,6 +328,43 @@ impl Client {
     /// The names of that kind that the client listens to.
     pub fn subscribed(&self, kind: Kind) -> Vec<Arc<[u8]>> {
         self.subscriptions.as_ref().map_or_else(Vec::new, |all| all.names(kind))
+    }
+
+    /// Begins to track keys with the options in `flags`, or changes the options.
+    pub fn begin_tracking(&mut self, server: &Server, flags: u32, redirect: u64) {
+        if !self.flags.has(ClientFlags::TRACKING) {
+            server.begin_tracking();
+        }
+        self.handle.redirect.store(redirect, Ordering::Relaxed);
+        self.handle.redirect_broken.store(false, Ordering::Relaxed);
+        // CLIENT CACHING stays what it was.
+        let caching = self.flags.0 & ClientFlags::CACHING;
+        self.flags.set(ClientFlags::TRACKING_ALL, false);
+        self.set_flags(ClientFlags::TRACKING | flags | caching, true);
+    }
+
+    /// Lets the client hear of all changes of keys that begin with `prefix`.
+    pub fn add_prefix(&mut self, server: &Server, prefix: &[u8]) {
+        if self.prefixes.insert(prefix.into()) {
+            server.tracking.add_prefix(prefix, self.handle.id);
+        }
+    }
+
+    /// Ends the tracking; `true` when the client heard of changes of all keys, which the shards still
+    /// mind.
+    pub fn end_tracking(&mut self, server: &Server) -> bool {
+        if !self.flags.has(ClientFlags::TRACKING) {
+            return false;
+        }
+        for prefix in std::mem::take(&mut self.prefixes) {
+            server.tracking.remove_prefix(&prefix, self.handle.id);
+        }
+        let broadcast = self.flags.has(ClientFlags::BCAST);
+        self.set_flags(ClientFlags::TRACKING_ALL, false);
+        self.handle.redirect.store(0, Ordering::Relaxed);
+        self.handle.redirect_broken.store(false, Ordering::Relaxed);
+        server.end_tracking();
+        broadcast
     }
 
     /// Changes the database, visibly for others.

@@ -135,7 +135,7 @@ fn clients(server: &Server, _: &InfoContext<'_>, out: &mut String) {
     field(out, "client_recent_max_output_buffer", most(super::ClientHandle::output_len));
     field(out, "blocked_clients", server.blocked.clients());
     field(out, "total_blocking_keys", server.blocked.keys());
-    field(out, "tracking_clients", 0);
+    field(out, "tracking_clients", server.tracking.clients());
     field(out, "pubsub_clients", server.pubsub.clients());
     field(out, "watching_clients", server.watched.clients());
     field(out, "clients_in_timeout_table", 0);
@@ -267,9 +267,9 @@ fn stats(server: &Server, context: &InfoContext<'_>, out: &mut String) {
     field(out, "latest_fork_usec", 0);
     field(out, "total_forks", 0);
     field(out, "migrate_cached_sockets", 0);
-    field(out, "tracking_total_keys", 0);
-    field(out, "tracking_total_items", 0);
-    field(out, "tracking_total_prefixes", 0);
+    field(out, "tracking_total_keys", server.tracking.keys());
+    field(out, "tracking_total_items", server.tracking.items());
+    field(out, "tracking_total_prefixes", server.tracking.prefixes());
     field(out, "unexpected_error_replies", 0);
     field(out, "total_error_replies", stats.sum(|counters| &counters.errors));
     let (query, output) = (&stats.query_limit_disconnections, &stats.output_limit_disconnections);

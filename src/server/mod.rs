@@ -9,6 +9,7 @@ mod client;
 mod clients;
 mod fieldsets;
 mod info;
+mod invalidation;
 mod lazyfree;
 mod pause;
 mod propagate;
@@ -16,6 +17,7 @@ mod publish;
 mod reconfigure;
 mod settings;
 mod shutdown;
+mod tracking;
 mod transaction;
 
 use std::net::SocketAddr;
@@ -35,6 +37,7 @@ pub use propagate::{Propagated, Propagation};
 pub use reconfigure::log_settings;
 pub use settings::{OutputBound, Settings};
 pub use shutdown::{Shutdown, ShutdownMode};
+pub use tracking::{ClientIds, Tracking};
 pub use transaction::{Transaction, Watch, Watched, WatchedKey};
 
 use crate::base::hash::KeyHasher;
@@ -46,18 +49,25 @@ use crate::observe::stats::Stats;
 use crate::pubsub::PubSub;
 use crate::script::Scripts;
 
-/// Reasons for admission to look closer than usual; the hot path tests them all at once.
+/// Reasons to look closer at commands than usual; the hot path tests several at once.
 pub mod gate {
     /// Clients are paused.
     pub const PAUSED: u32 = 1;
-    /// Those by which a command may be refused or held back.
-    pub const ADMISSION: u32 = PAUSED | BUSY;
-    /// A script has been running for too long.
-    pub const BUSY: u32 = 1 << 3;
     /// Somebody wants to know which keys change.
     pub const OBSERVED: u32 = 1 << 1;
     /// Somebody wants to know of reads of missing keys and of keys that are made.
     pub const ATTENTIVE: u32 = 1 << 2;
+    /// A script has been running for too long.
+    pub const BUSY: u32 = 1 << 3;
+    /// Clients track which keys they read.
+    pub const TRACKING: u32 = 1 << 4;
+    /// Clients monitor all commands.
+    pub const MONITORS: u32 = 1 << 5;
+
+    /// Those by which a command may be refused or held back.
+    pub const ADMISSION: u32 = PAUSED | BUSY;
+    /// Those that concern who is to learn of a command.
+    pub const AUDIENCE: u32 = OBSERVED | TRACKING | MONITORS;
 }
 
 /// Listens where the first configuration says, or else where the second does; returns the addresses,
@@ -84,6 +94,8 @@ pub struct Server {
     pub blocked: Blocked,
     /// Who watches which key.
     pub watched: Watched,
+    /// Which client caches which keys.
+    pub tracking: Tracking,
     /// Who listens to what.
     pub pubsub: PubSub,
     /// Scripts and functions.
@@ -106,6 +118,8 @@ pub struct Server {
     pub clock_skew_ms: AtomicI64,
     /// Whether the active expiry cycle runs (DEBUG SET-ACTIVE-EXPIRE).
     pub active_expire: AtomicBool,
+    /// Whether nothing is done but what clients ask for (DEBUG PAUSE-CRON).
+    pub cron_paused: AtomicBool,
     /// Memory used when the server had started, in bytes.
     pub startup_memory: AtomicUsize,
     /// Where the server listens.
@@ -123,6 +137,7 @@ impl Server {
         let server = Self {
             blocked: Blocked::new(keyspace.shard_count()),
             watched: Watched::new(keyspace.shard_count()),
+            tracking: Tracking::new(keyspace.shard_count()),
             keyspace,
             settings: Settings::default(),
             clients: Clients::default(),
@@ -140,6 +155,7 @@ impl Server {
             peak_memory: AtomicUsize::new(0),
             clock_skew_ms: AtomicI64::new(0),
             active_expire: AtomicBool::new(true),
+            cron_paused: AtomicBool::new(false),
             startup_memory: AtomicUsize::new(0),
             addresses: RwLock::default(),
             relisten: Mutex::default(),

@@ -48,6 +48,7 @@ impl Server {
         self.set_gate(gate::OBSERVED, events.any());
         let attentive = events.has(EventClass::Miss) || events.has(EventClass::New);
         self.set_gate(gate::ATTENTIVE, events.any() && attentive);
+        self.tracking.set_keys_max(size("tracking-table-max-keys"));
         self.keyspace.limits().set_all(|name| config.int(name));
         let small = |name: &str| u16::try_from(config.int(name)).unwrap_or(u16::MAX);
         self.keyspace.set_policy(AccessPolicy {

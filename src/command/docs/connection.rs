@@ -71,9 +71,22 @@ pub static DOCS: &[Docs] = &[
         "Depends on subcommand.",
         "Groups the commands on client connections.",
     ),
+    connection(
+        "client|caching",
+        "6.0.0",
+        "O(1)",
+        "Says whether what the next command reads is cached, where that is to be said.",
+    )
+    .args(&[Arg::one_of("mode", &[Arg::flag("yes", "YES"), Arg::flag("no", "NO")])]),
     connection("client|capa", "8.0.0", "O(1)", "Tells the server what this client can handle.")
         .args(&[Arg::string("capability").multiple()]),
     connection("client|getname", "2.6.9", "O(1)", "Tells the name this connection was given."),
+    connection(
+        "client|getredir",
+        "6.0.0",
+        "O(1)",
+        "Tells the connection to which the invalidations of this one go.",
+    ),
     connection("client|help", "5.0.0", "O(1)", "Lists the CLIENT subcommands."),
     connection("client|id", "5.0.0", "O(1)", "Tells the number that identifies this connection."),
     connection(
@@ -251,6 +264,22 @@ pub static DOCS: &[Docs] = &[
     )]),
     connection("client|setname", "2.6.9", "O(1)", "Names this connection.")
         .args(&[Arg::string("connection-name")]),
+    connection(
+        "client|tracking",
+        "6.0.0",
+        "O(1), or O(N) for N prefixes.",
+        "Says whether, and how, the connection hears of changes of the keys that it has read.",
+    )
+    .args(&[
+        Arg::one_of("status", &[Arg::flag("on", "ON"), Arg::flag("off", "OFF")]),
+        Arg::integer("client-id").token("REDIRECT").optional(),
+        Arg::string("prefix").token("PREFIX").optional().multiple_token(),
+        Arg::flag("bcast", "BCAST").optional(),
+        Arg::flag("optin", "OPTIN").optional(),
+        Arg::flag("optout", "OPTOUT").optional(),
+        Arg::flag("noloop", "NOLOOP").optional(),
+    ]),
+    connection("client|trackinginfo", "6.2.0", "O(1)", "Tells how this connection tracks keys."),
     connection(
         "client|unblock",
         "5.0.0",
