@@ -148,6 +148,7 @@ pub(super) fn flag_letters(handle: &ClientHandle) -> String {
     let mut flags = ClientFlags(handle.flags.load(Relaxed));
     flags.set(ClientFlags::BROKEN, handle.redirect_broken.load(Relaxed));
     let letters = [
+        (ClientFlags::MONITOR, 'O'),
         (ClientFlags::PUBSUB, 'P'),
         (ClientFlags::MULTI, 'x'),
         (ClientFlags::BLOCKED, 'b'),

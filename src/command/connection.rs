@@ -182,6 +182,7 @@ fn reset(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
     ctx.client.end_transaction();
     forget_watched(ctx);
     end_tracking(ctx);
+    ctx.server.end_monitoring(ctx.client);
     ctx.client.unsubscribe_all(&ctx.server.pubsub);
     ctx.client.select(0);
     speak(ctx, Protocol::Resp2);

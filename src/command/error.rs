@@ -265,6 +265,10 @@ pub enum CmdError {
     SubscriberContext(String),
     #[error("ERR {0} isn't allowed for a DENY BLOCKING client")]
     DenyBlocking(&'static str),
+    #[error("ERR MONITOR isn't allowed for DENY BLOCKING client")]
+    MonitorDenied,
+    #[error("ERR Replica can't interact with the keyspace")]
+    NoKeyspace,
     #[error("NOAUTH Authentication required.")]
     NoAuth,
     #[error(

@@ -5,7 +5,7 @@ use super::spec::Command;
 use super::{
     bitmap, client, config, connection, debug, expire, function, geo, geo_search, hash, hash_ex,
     hash_expire, hash_import, hash_walk, hyperloglog, introspect, key, list, list_blocking,
-    list_move, memory, pubsub, scan, scripting, server, set, set_algebra, sort, string,
+    list_move, memory, monitor, pubsub, scan, scripting, server, set, set_algebra, sort, string,
     string_numbers, string_ranges, transaction, zset,
 };
 use crate::base::bytes;
@@ -48,6 +48,7 @@ static FAMILIES: &[&[Command]] = &[
     config::COMMANDS,
     introspect::COMMANDS,
     memory::COMMANDS,
+    monitor::COMMANDS,
     scripting::COMMANDS,
     function::COMMANDS,
     pubsub::COMMANDS,

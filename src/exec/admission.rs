@@ -27,7 +27,7 @@ type Check = fn(&Request<'_>) -> Result<(), Refusal>;
 
 /// The checks after existence and arity, in the order of Redis's `processCommand`.
 const CHECKS: &[Check] =
-    &[authenticated, allowed_after_multi, fits_subscriber, not_busy, not_paused];
+    &[authenticated, allowed_after_multi, fits_subscriber, not_busy, fits_monitor, not_paused];
 
 /// Runs all checks; most commands of most clients pass after one test of two words.
 #[inline]
@@ -75,6 +75,15 @@ fn not_busy(request: &Request<'_>) -> Result<(), Refusal> {
     }
     let is_function = request.server.scripts.running().is_some_and(|running| running.is_function);
     Err(Refusal::Error(CmdError::Busy(if is_function { "FUNCTION" } else { "SCRIPT" })))
+}
+
+/// Redis counts who monitors among replicas, which do not use the keyspace.
+fn fits_monitor(request: &Request<'_>) -> Result<(), Refusal> {
+    let uses = Flags::READONLY.with(Flags::WRITE).with(Flags::MAY_REPLICATE);
+    if request.client.flags.has(ClientFlags::MONITOR) && request.flags.has(uses) {
+        return Err(Refusal::Error(CmdError::NoKeyspace));
+    }
+    Ok(())
 }
 
 /// CLIENT and SHUTDOWN stay possible, or nobody could end a pause of everything.

@@ -15,8 +15,8 @@ use super::track::end_caching;
 use super::work::NOTHING;
 use crate::base::clock;
 use crate::command::{
-    Args, CmdError, CommandTable, Ctx, Effects, Flags, Flow, Job, Locks, Registered, STREAM,
-    ShutdownOptions, forget_watched, keys_of,
+    Args, CmdError, Command, CommandTable, Ctx, Effects, Flags, Flow, Job, Locks, Registered,
+    STREAM, ShutdownOptions, forget_watched, keys_of, show_to_monitors,
 };
 use crate::keyspace::{Access, Changes, DbView, Key, KeyHash, LockSet, Trash};
 use crate::observe::stats::LoopCounters;
@@ -260,7 +260,7 @@ impl Executor {
         if !command.accepts(argv.len()) {
             cell.rejected.add(1);
             let error = CmdError::Arity(registered.name.clone());
-            let error = self.rejection_of_exec(error, command.locks, client, now_ms);
+            let error = self.rejection_of_exec(error, (command, argv), client, now_ms);
             return refused(self.refuse(&error, client, out, mark));
         }
         let flags = effective_flags(client, command);
@@ -275,12 +275,12 @@ impl Executor {
             Err(Refusal::Paused) => return refused(Some(Stop::Paused)),
             Err(Refusal::Error(error)) => {
                 cell.rejected.add(1);
-                let error = self.rejection_of_exec(error, command.locks, client, now_ms);
+                let error = self.rejection_of_exec(error, (command, argv), client, now_ms);
                 return refused(self.refuse(&error, client, out, mark));
             }
         }
         let result = match command.locks {
-            Locks::Transaction => self.exec(registered, client, out, now_ms),
+            Locks::Transaction => self.exec(registered, argv, client, out, now_ms),
             _ => self.call(registered, argv, keys, client, out, now_ms),
         };
         let stop = match result {
@@ -438,15 +438,18 @@ impl Executor {
     fn rejection_of_exec(
         &mut self,
         error: CmdError,
-        locks: Locks,
+        (command, argv): (&Command, Argv<'_>),
         client: &mut Client,
         now_ms: i64,
     ) -> CmdError {
-        if locks != Locks::Transaction {
+        if command.locks != Locks::Transaction {
             return error;
         }
         client.end_transaction();
         self.forget_watched(client, now_ms);
+        if self.server.gates.load(Relaxed) & gate::MONITORS != 0 {
+            show_to_monitors(&self.server, client, command, argv);
+        }
         let text = error.to_string();
         CmdError::ExecRejected(text.strip_prefix("ERR ").unwrap_or(&text).to_owned())
     }

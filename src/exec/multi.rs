@@ -11,10 +11,12 @@ use super::call::{Executor, context};
 use super::commit::conclude;
 use super::eval::lock_engine;
 use super::inner::run_inner;
-use crate::command::{CmdError, Command, Ctx, Flags, Locks, Registered, forget_watched};
+use crate::command::{
+    CmdError, Command, Ctx, Flags, Locks, Registered, forget_watched, show_to_monitors,
+};
 use crate::keyspace::{Access, Key, KeyHash, LockSet, Presence};
 use crate::resp::{Argv, ReplyBuf};
-use crate::server::{Client, ClientFlags, Transaction};
+use crate::server::{Client, ClientFlags, Transaction, gate};
 
 /// Properties of commands that a transaction takes over from those in its queue.
 const INHERITED: Flags = Flags::WRITE.with(Flags::MAY_REPLICATE).with(Flags::DENYOOM);
@@ -72,15 +74,19 @@ impl Executor {
     pub(super) fn exec(
         &mut self,
         registered: &Registered,
+        argv: Argv<'_>,
         client: &mut Client,
         out: &mut ReplyBuf,
         now_ms: i64,
     ) -> Result<Option<Stop>, CmdError> {
         if !client.flags.has(ClientFlags::MULTI) {
+            if self.server.gates.load(Relaxed) & gate::MONITORS != 0 {
+                show_to_monitors(&self.server, client, registered.command, argv);
+            }
             return Err(CmdError::ExecWithoutMulti);
         }
         let mut transaction = client.transaction.take().expect("MULTI made a queue");
-        let result = self.exec_queue(registered, &transaction, client, out, now_ms);
+        let result = self.exec_queue((registered, argv), &transaction, client, out, now_ms);
         transaction.clear();
         client.transaction = Some(transaction);
         client.set_flags(ClientFlags::MULTI | ClientFlags::CACHING, false);
@@ -89,7 +95,7 @@ impl Executor {
 
     fn exec_queue(
         &mut self,
-        registered: &Registered,
+        (registered, own): (&Registered, Argv<'_>),
         transaction: &Transaction,
         client: &mut Client,
         out: &mut ReplyBuf,
@@ -110,10 +116,11 @@ impl Executor {
         (ctx.command, ctx.engine) = (registered.command, engine);
         let broken = is_broken(&mut ctx);
         forget_watched(&mut ctx);
-        if transaction.aborted {
-            return Err(CmdError::ExecAborted);
-        }
-        if broken {
+        if transaction.aborted || broken {
+            show_exec(&ctx, own);
+            if transaction.aborted {
+                return Err(CmdError::ExecAborted);
+            }
             ctx.out.null_array();
             return Ok(None);
         }
@@ -125,6 +132,7 @@ impl Executor {
             stop = stop.or(run_inner(&mut ctx, &counters, registered, argv, keys));
         }
         ctx.client.set_flags(ClientFlags::DENY_BLOCKING, false);
+        show_exec(&ctx, own);
         let deferred = conclude(&mut ctx);
         drop(ctx);
         self.settle();
@@ -150,6 +158,13 @@ impl Executor {
         }
         let watched = client.watch.iter().flat_map(|watch| &watch.keys).map(|key| key.hash);
         Plan::Hashes(transaction.keys().iter().map(|key| key.hash).chain(watched).collect())
+    }
+}
+
+/// Shows EXEC to monitors, after what it carried out.
+fn show_exec(ctx: &Ctx<'_>, argv: Argv<'_>) {
+    if ctx.effects.audience & gate::MONITORS != 0 {
+        show_to_monitors(ctx.server, ctx.client, ctx.command, argv);
     }
 }
 

@@ -130,6 +130,7 @@ impl Connection {
         }
         self.client.unsubscribe_all(&server.pubsub);
         self.reactor.remove_sink(self.client.handle.id);
+        server.end_monitoring(&mut self.client);
         server.clients.remove(self.client.handle.id);
     }
 

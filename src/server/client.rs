@@ -65,11 +65,15 @@ impl ClientFlags {
     /// Its invalidations go to a client that is gone; only for showing.
     pub const BROKEN: u32 = 1 << 20;
 
+    /// It is sent every command.
+    pub const MONITOR: u32 = 1 << 21;
+
     /// All flags that CLIENT TRACKING sets.
     pub const TRACKING_ALL: u32 =
         Self::TRACKING | Self::BCAST | Self::OPTIN | Self::OPTOUT | Self::NOLOOP | Self::CACHING;
     /// Flags that make admission look closer.
-    pub const GUARDED: u32 = Self::UNAUTHENTICATED | Self::CLOSING | Self::MULTI | Self::PUBSUB;
+    pub const GUARDED: u32 =
+        Self::UNAUTHENTICATED | Self::CLOSING | Self::MULTI | Self::PUBSUB | Self::MONITOR;
     /// Flags that change whether a command is answered.
     pub const REPLY: u32 = Self::REPLY_OFF | Self::REPLY_SKIP | Self::REPLY_SKIP_NEXT;
 

@@ -11,6 +11,7 @@ mod fieldsets;
 mod info;
 mod invalidation;
 mod lazyfree;
+mod monitors;
 mod pause;
 mod propagate;
 mod publish;
@@ -32,6 +33,7 @@ pub use clients::Clients;
 pub use fieldsets::{Fieldset, Fieldsets};
 pub use info::InfoContext;
 pub use lazyfree::LazyFree;
+pub use monitors::Monitors;
 pub use pause::{Pause, PauseKind};
 pub use propagate::{Propagated, Propagation};
 pub use reconfigure::log_settings;
@@ -96,6 +98,8 @@ pub struct Server {
     pub watched: Watched,
     /// Which client caches which keys.
     pub tracking: Tracking,
+    /// Who monitors all commands.
+    pub monitors: Monitors,
     /// Who listens to what.
     pub pubsub: PubSub,
     /// Scripts and functions.
@@ -144,6 +148,7 @@ impl Server {
             stats: Stats::new(threads, ids),
             pause: Pause::default(),
             shutdown: Shutdown::default(),
+            monitors: Monitors::default(),
             pubsub: PubSub::default(),
             scripts: Scripts::new(REDIS_VERSION),
             propagation: Propagation::default(),

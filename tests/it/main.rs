@@ -27,4 +27,5 @@ mod scripts;
 mod serializability;
 mod shutdown;
 mod tidy;
+mod tracking;
 mod transactions;

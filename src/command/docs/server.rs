@@ -129,6 +129,7 @@ pub static DOCS: &[Docs] = &[
         "Estimates the bytes that a key and its value take.",
     )
     .args(&[Arg::key("key", 0), Arg::integer("count").token("SAMPLES").optional()]),
+    server("monitor", "1.0.0", "", "Sends this connection every command that anybody runs."),
     server(
         "shutdown",
         "1.0.0",
