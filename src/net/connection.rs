@@ -122,6 +122,8 @@ impl Connection {
                 None => {}
             }
         }
+        // Or the event loop would keep a blocked socket open.
+        self.sink.trouble.set(Some(Flushed::Broken));
         let server = Arc::clone(self.reactor.server());
         {
             let mut executor = self.reactor.executor.borrow_mut();

@@ -25,10 +25,13 @@ struct Read {
     by: ClientIds,
 }
 
+/// The keys of a shard.
+type Table = HashMap<Box<[u8]>, Read>;
+
 /// What clients cache.
 pub struct Tracking {
     /// By shard.
-    shards: Box<[Mutex<HashMap<Box<[u8]>, Read>>]>,
+    shards: Box<[Mutex<Table>]>,
     keys: AtomicUsize,
     keys_max: AtomicUsize,
     clients: Mutex<usize>,
@@ -74,7 +77,7 @@ impl Tracking {
 
     /// How many pairs of a key and a client are in the table.
     pub fn items(&self) -> usize {
-        let items = |shard: &Mutex<HashMap<Box<[u8]>, Read>>| -> usize {
+        let items = |shard: &Mutex<Table>| -> usize {
             shard.lock().values().map(|read| read.by.len()).sum()
         };
         self.shards.iter().map(items).sum()

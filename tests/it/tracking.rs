@@ -326,4 +326,7 @@ fn a_slow_monitor_is_closed_like_any_client() {
     (0..3_000).for_each(|_| assert_eq!(conn.call(&["SET", "k", &value]), ok()));
     assert!(wait_for(LONG, || conn.info("connected_clients") == 1));
     assert_eq!(conn.info("client_output_buffer_limit_disconnections"), 1);
+    slow.set_read_deadline(LONG);
+    let end = std::iter::repeat_with(|| slow.read()).find_map(Result::err).expect("it is closed");
+    assert!(end.kind() != std::io::ErrorKind::WouldBlock, "{end}");
 }
