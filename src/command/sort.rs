@@ -16,6 +16,7 @@ use crate::base::{bytes, number};
 use crate::encoding::End;
 use crate::encoding::listpack::Item;
 use crate::keyspace::{Event, Lookup};
+use crate::server::ClientFlags;
 use crate::value::zset::ZSet;
 use crate::value::{Hash, List, Set, Str, ValueView, WrongType};
 
@@ -269,7 +270,9 @@ fn order(
     let mut order: Vec<usize> = (0..texts.len()).collect();
     let wanted = options.range(order.len());
     // What is stored is sorted in any case, so that a replica stores the same.
-    let by_text = options.unsorted && elements.unordered && options.destination.is_some();
+    // What is stored, or seen by a script, is not left to chance.
+    let fixed = options.destination.is_some() || ctx.client.flags.has(ClientFlags::DENY_BLOCKING);
+    let by_text = options.unsorted && elements.unordered && fixed;
     if options.unsorted && !by_text {
         if options.descending && !elements.unordered {
             order.reverse();

@@ -1,19 +1,49 @@
 //! Requests of clients whose event loop waits for a script that runs for too long.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::call::context;
-use crate::command::{Args, CmdError, CommandTable, Effects, Flags, Group};
+use crate::command::{Args, CmdError, Command, CommandTable, Effects, Flags, Group};
 use crate::keyspace::{Access, Changes};
 use crate::resp::{Argv, ReplyBuf};
-use crate::server::{Client, ClientFlags, ClientHandle, Server, ShutdownMode, gate};
+use crate::server::{Client, ClientFlags, ClientHandle, Server, ShutdownMode, gate, meanwhile};
 
 /// States of a client in which its requests have to wait for its event loop.
-const IN_THE_MIDDLE: u32 = ClientFlags::UNAUTHENTICATED
-    | ClientFlags::MULTI
-    | ClientFlags::BLOCKED
-    | ClientFlags::CLOSING
-    | ClientFlags::REPLY;
+const IN_THE_MIDDLE: u32 =
+    ClientFlags::UNAUTHENTICATED | ClientFlags::BLOCKED | ClientFlags::CLOSING | ClientFlags::REPLY;
+
+fn busy_error(server: &Server) -> CmdError {
+    let is_function = server.scripts.running().is_some_and(|running| running.is_function);
+    CmdError::Busy(if is_function { "FUNCTION" } else { "SCRIPT" })
+}
+
+/// Begins or ends a transaction, which the connection's task takes over later; `false` for other
+/// commands and misuse.
+fn transaction(server: &Server, handle: &ClientHandle, row: &Command, out: &mut ReplyBuf) -> bool {
+    let queueing = ClientFlags(handle.flags.load(Relaxed)).has(ClientFlags::MULTI);
+    let end = || {
+        handle.flags.fetch_and(!ClientFlags::MULTI, Relaxed);
+        handle.meanwhile.store(meanwhile::ENDED, Relaxed);
+    };
+    match row.name {
+        "multi" if !queueing => {
+            handle.flags.fetch_or(ClientFlags::MULTI, Relaxed);
+            handle.meanwhile.fetch_or(meanwhile::BEGUN, Relaxed);
+            out.ok();
+        }
+        "discard" if queueing => {
+            end();
+            out.ok();
+        }
+        "exec" => {
+            end();
+            out.error(&CmdError::ExecRejected(busy_error(server).to_string()));
+        }
+        _ => return false,
+    }
+    true
+}
 
 /// Answers a request that cannot wait, or says that the server is busy; `false` when it is to wait.
 pub fn answer(
@@ -23,7 +53,6 @@ pub fn answer(
     argv: Argv<'_>,
     out: &mut ReplyBuf,
 ) -> bool {
-    use std::sync::atomic::Ordering::Relaxed;
     let flags = ClientFlags(handle.flags.load(Relaxed));
     let busy = server.gates.load(Relaxed) & gate::BUSY != 0;
     if !busy || flags.has(IN_THE_MIDDLE) {
@@ -34,9 +63,14 @@ pub fn answer(
     if !row.accepts(argv.len()) {
         return false;
     }
+    if row.group == Group::Transactions && transaction(server, handle, row, out) {
+        return true;
+    }
     if !row.flags.has(Flags::ALLOW_BUSY) {
-        let is_function = server.scripts.running().is_some_and(|running| running.is_function);
-        out.error(&CmdError::Busy(if is_function { "FUNCTION" } else { "SCRIPT" }));
+        if flags.has(ClientFlags::MULTI) {
+            handle.meanwhile.fetch_or(meanwhile::ABORTED, Relaxed);
+        }
+        out.error(&busy_error(server));
         return true;
     }
     if row.name == "shutdown"

@@ -106,16 +106,16 @@ impl Connection {
                 }
                 Turn::Paused => {
                     let server = Arc::clone(self.reactor.server());
-                    self.wait(server.pause.over(|| server.now_ms())).await
+                    Box::pin(self.wait(server.pause.over(|| server.now_ms()))).await
                 }
-                Turn::Sleep(time) => self.wait(tokio::time::sleep(time)).await,
+                Turn::Sleep(time) => Box::pin(self.wait(tokio::time::sleep(time))).await,
                 Turn::Blocked(waiter) => Box::pin(self.wait_for(&waiter)).await,
                 Turn::Work(job) => Box::pin(self.carry_out(job)).await,
                 end => Some(end),
             };
             match end {
                 Some(Turn::Close) => {
-                    self.drain().await;
+                    Box::pin(self.drain()).await;
                     break;
                 }
                 Some(_) => break,
@@ -395,6 +395,10 @@ impl Connection {
     /// that was parsed earlier.
     fn process(&mut self, data: &[u8], resumed: Option<Box<Held>>) -> Processed {
         let reactor = Rc::clone(&self.reactor);
+        if self.client.handle.meanwhile.load(Ordering::Relaxed) != 0 && self.client.catch_up() {
+            let now_ms = reactor.server().now_ms();
+            reactor.executor.borrow_mut().forget_watched(&mut self.client, now_ms);
+        }
         // More may have been read since the resumed batch was parsed.
         let mut grown = resumed.is_some();
         let (mut batch, mut from, mut parsed) = match resumed {

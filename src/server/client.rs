@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -89,6 +91,16 @@ impl ClientFlags {
     }
 }
 
+/// What became of a client's transaction while its event loop could not run.
+pub mod meanwhile {
+    /// The one that it had is over.
+    pub const ENDED: u8 = 1;
+    /// It sent MULTI.
+    pub const BEGUN: u8 = 1 << 1;
+    /// A command was refused.
+    pub const ABORTED: u8 = 1 << 2;
+}
+
 /// Where a connection comes from.
 #[derive(Clone, Debug)]
 pub enum Peer {
@@ -161,6 +173,8 @@ pub struct ClientHandle {
     pub redirect: AtomicU64,
     /// Whether that client was found to be gone.
     pub redirect_broken: AtomicBool,
+    /// What became of its transaction while its event loop could not run: bits of [`meanwhile`].
+    pub meanwhile: AtomicU8,
     /// The event loop it is on.
     pub thread: usize,
     identity: Mutex<Option<Box<Identity>>>,
@@ -187,6 +201,7 @@ impl ClientHandle {
             net_output: AtomicU64::new(0),
             queued: AtomicU32::new(0),
             watched: AtomicU32::new(0),
+            meanwhile: AtomicU8::new(0),
             redirect: AtomicU64::new(0),
             redirect_broken: AtomicBool::new(false),
             thread,
@@ -292,6 +307,22 @@ impl Client {
     pub fn set_flags(&mut self, flags: u32, on: bool) {
         self.flags.set(flags, on);
         self.handle.flags.store(self.flags.0, Ordering::Relaxed);
+    }
+
+    /// Takes over what became of its transaction meanwhile; `true` when that ended its watches.
+    pub fn catch_up(&mut self) -> bool {
+        let bits = self.handle.meanwhile.swap(0, Ordering::Relaxed);
+        if bits & meanwhile::ENDED != 0 {
+            self.end_transaction();
+        }
+        if bits & meanwhile::BEGUN != 0 {
+            self.set_flags(ClientFlags::MULTI, true);
+            self.transaction.get_or_insert_default();
+        }
+        if let Some(transaction) = &mut self.transaction {
+            transaction.aborted |= bits & meanwhile::ABORTED != 0;
+        }
+        bits & meanwhile::ENDED != 0
     }
 
     /// Forgets what was queued.

@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering}
 use parking_lot::{Mutex, RwLock};
 
 pub use blocked::{Blocked, Wait, WaitEnd, Waiter};
-pub use client::{Client, ClientFlags, ClientHandle, Identity, Peer};
+pub use client::{Client, ClientFlags, ClientHandle, Identity, Peer, meanwhile};
 pub use clients::Clients;
 pub use fieldsets::{Fieldset, Fieldsets};
 pub use info::InfoContext;
