@@ -63,7 +63,7 @@ pub use context::{Ctx, Flow, Job, ShutdownOptions};
 pub use effects::{Effects, STREAM};
 pub use error::CmdError;
 pub use keys::{KeyUse, key_uses, keys_of};
-pub use monitor::{secrets_of, show_to_monitors};
+pub use monitor::{is_shown, secrets_of, show_to_monitors};
 pub use spec::{Command, Flags, Group, Handler, KeySpec, Locks};
 pub use table::{CommandTable, Registered};
 pub use tracking::end_tracking;

@@ -3,7 +3,7 @@
 use super::args::Args;
 use super::context::{Ctx, Flow};
 use super::error::CmdError;
-use super::spec::{Command, Flags, Group};
+use super::spec::{Command, Flags, Group, Locks};
 use crate::base::{bytes, quote};
 use crate::resp::Argv;
 use crate::server::{Client, ClientFlags, Peer, Server};
@@ -26,12 +26,17 @@ fn monitor(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
     Ok(Flow::Done)
 }
 
-/// Shows a command of `client` that has run to all monitors, unless it is none of their business.
-pub fn show_to_monitors(server: &Server, client: &Client, command: &Command, argv: Argv<'_>) {
-    if command.flags.has(Flags::ADMIN.with(Flags::SKIP_MONITOR)) {
-        return;
-    }
+/// Whether all monitors may see a command. What runs a script counts as skipped, but it is shown
+/// all the same: before what the script calls.
+pub fn is_shown(command: &Command) -> bool {
+    let skipped = command.flags.has(Flags::SKIP_MONITOR) && command.locks != Locks::Script;
+    !command.flags.has(Flags::ADMIN) && !skipped
+}
+
+/// Shows a command of `client` to all monitors.
+pub fn show_to_monitors(server: &Server, client: &Client, argv: Argv<'_>) {
     let origin = match &client.handle.peer {
+        _ if client.flags.has(ClientFlags::SCRIPT) => "lua".to_owned(),
         Peer::Tcp(..) => client.handle.peer.addr(),
         Peer::Unix(path) => format!("unix:{}", path.display()),
     };

@@ -448,7 +448,7 @@ impl Executor {
         client.end_transaction();
         self.forget_watched(client, now_ms);
         if self.server.gates.load(Relaxed) & gate::MONITORS != 0 {
-            show_to_monitors(&self.server, client, command, argv);
+            show_to_monitors(&self.server, client, argv);
         }
         let text = error.to_string();
         CmdError::ExecRejected(text.strip_prefix("ERR ").unwrap_or(&text).to_owned())

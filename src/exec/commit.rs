@@ -6,7 +6,7 @@
 
 use super::block::{Deferred, serve_touched};
 use super::track::{end_caching, remember_reads};
-use crate::command::{Ctx, Effects, Registered, show_to_monitors};
+use crate::command::{Ctx, Effects, Locks, Registered, is_shown, show_to_monitors};
 use crate::keyspace::{Changes, Event, EventClasses, Expired, ExpiredFields, KeyHash};
 use crate::resp::Argv;
 use crate::server::{Propagated, Server, gate};
@@ -27,13 +27,16 @@ pub(super) fn finish(
 
 #[cold]
 fn tell(ctx: &mut Ctx<'_>, registered: &Registered, db: usize, argv: Argv<'_>, keys: &[KeyHash]) {
-    if ctx.effects.audience & gate::MONITORS != 0 {
-        show_to_monitors(ctx.server, ctx.client, registered.command, argv);
+    if ctx.effects.audience & gate::MONITORS != 0 && is_shown(registered.command) {
+        show_to_monitors(ctx.server, ctx.client, argv);
     }
     commit(ctx, db, argv);
     if ctx.effects.audience & gate::TRACKING != 0 {
         remember_reads(ctx, argv, keys);
-        end_caching(ctx.client, &registered.name);
+        // What a script is for is yet to come.
+        if registered.command.locks != Locks::Script {
+            end_caching(ctx.client, &registered.name);
+        }
     }
 }
 

@@ -4,11 +4,13 @@
 //! calls may name others: their shards are taken then, in whatever order they come (see
 //! [`crate::keyspace::Access`]), and kept to the end, so that the script is one step to everybody else.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use smallvec::SmallVec;
 
 use super::inner::run_inner;
+use super::track::{end_caching, remember_keys};
 use crate::base::idle;
 use crate::command::{CmdError, Ctx, Flags, Locks, Registered, STREAM, keys_of};
 use crate::keyspace::KeyHash;
@@ -48,7 +50,7 @@ pub(super) fn eval(
     let read_only = call.read_only || prepared.flags().has(ScriptFlags::NO_WRITES);
     let (db, denied) = (ctx.client.db, ctx.client.flags.has(ClientFlags::DENY_BLOCKING));
     let audience = ctx.effects.audience;
-    ctx.client.set_flags(ClientFlags::DENY_BLOCKING, true);
+    ctx.client.set_flags(ClientFlags::DENY_BLOCKING | ClientFlags::SCRIPT, true);
     let mut reply = std::mem::take(ctx.out);
     let mark = reply.mark();
     let mut host = ScriptHost {
@@ -59,13 +61,19 @@ pub(super) fn eval(
         is_function: prepared.is_function(),
         started: None,
         busy: false,
+        has_read: false,
     };
     let outcome = engine.run(&prepared, &mut host, argv, call, &mut reply);
     host.end();
+    let has_read = host.has_read;
     *ctx.out = reply;
     ctx.engine = Some(engine);
     ctx.effects.audience = audience;
     ctx.client.set_flags(ClientFlags::DENY_BLOCKING, denied);
+    ctx.client.set_flags(ClientFlags::SCRIPT, false);
+    if audience & gate::TRACKING != 0 {
+        end_script(ctx, has_read.then_some(call.keys.clone()), argv);
+    }
     if ctx.client.db != db {
         ctx.client.select(db);
         ctx.db.select(db);
@@ -83,6 +91,18 @@ pub(super) fn eval(
     Ok(())
 }
 
+/// Remembers that the script's client read the keys that its request named, the arguments `keys`.
+#[cold]
+fn end_script(ctx: &mut Ctx<'_>, keys: Option<Range<usize>>, argv: Argv<'_>) {
+    let hash_of =
+        |at: usize| KeyHash { index: at as u32, hash: ctx.server.keyspace.hash(argv.arg(at)) };
+    if let Some(keys) = keys {
+        let keys: SmallVec<[KeyHash; 4]> = keys.map(hash_of).collect();
+        remember_keys(ctx, argv, &keys);
+    }
+    end_caching(ctx.client, "");
+}
+
 /// Carries out what a script calls.
 struct ScriptHost<'c, 'a> {
     ctx: &'c mut Ctx<'a>,
@@ -94,6 +114,8 @@ struct ScriptHost<'c, 'a> {
     started: Option<Instant>,
     /// Whether everybody was told that a script keeps the server busy.
     busy: bool,
+    /// Whether it called a command that only reads.
+    has_read: bool,
 }
 
 impl ScriptHost<'_, '_> {
@@ -114,6 +136,7 @@ impl ScriptHost<'_, '_> {
             Locks::All | Locks::Each => self.ctx.db.acquire_all(),
             _ => keys.iter().for_each(|key| self.ctx.db.acquire(key.hash)),
         }
+        self.has_read |= row.flags.has(Flags::READONLY);
         run_inner(self.ctx, self.counters, registered, argv, &keys);
         Ok(())
     }

@@ -81,7 +81,7 @@ impl Executor {
     ) -> Result<Option<Stop>, CmdError> {
         if !client.flags.has(ClientFlags::MULTI) {
             if self.server.gates.load(Relaxed) & gate::MONITORS != 0 {
-                show_to_monitors(&self.server, client, registered.command, argv);
+                show_to_monitors(&self.server, client, argv);
             }
             return Err(CmdError::ExecWithoutMulti);
         }
@@ -164,7 +164,7 @@ impl Executor {
 /// Shows EXEC to monitors, after what it carried out.
 fn show_exec(ctx: &Ctx<'_>, argv: Argv<'_>) {
     if ctx.effects.audience & gate::MONITORS != 0 {
-        show_to_monitors(ctx.server, ctx.client, ctx.command, argv);
+        show_to_monitors(ctx.server, ctx.client, argv);
     }
 }
 

@@ -3,15 +3,24 @@
 
 use super::call::Executor;
 use crate::base::clock;
-use crate::command::{Ctx, Flags, end_tracking};
+use crate::command::{Ctx, Flags, Locks, end_tracking};
 use crate::keyspace::{Access, KeyHash, LockSet, Removed, Shard, Touched};
 use crate::resp::{Argv, ReplyBuf};
 use crate::server::{Client, ClientFlags, Server};
 
-/// Remembers that the client of `ctx` read the keys of its command, after those were told who read
-/// before what the request changed so far.
+/// Remembers what the client of `ctx` read, if its command reads. A script's request reads nothing
+/// itself.
 #[cold]
 pub(super) fn remember_reads(ctx: &mut Ctx<'_>, argv: Argv<'_>, keys: &[KeyHash]) {
+    if ctx.command.flags.has(Flags::READONLY) && ctx.command.locks != Locks::Script {
+        remember_keys(ctx, argv, keys);
+    }
+}
+
+/// Remembers that the client of `ctx` read `keys`, if it caches them; but first those are told who
+/// read before what the request changed so far.
+#[cold]
+pub(super) fn remember_keys(ctx: &mut Ctx<'_>, argv: Argv<'_>, keys: &[KeyHash]) {
     let (server, flags, id) = (ctx.server, ctx.client.flags, ctx.client.handle.id);
     if !flags.has(ClientFlags::TRACKING) || flags.has(ClientFlags::BCAST) {
         return;
@@ -19,7 +28,7 @@ pub(super) fn remember_reads(ctx: &mut Ctx<'_>, argv: Argv<'_>, keys: &[KeyHash]
     let said = flags.has(ClientFlags::CACHING);
     let wanted =
         if said { !flags.has(ClientFlags::OPTOUT) } else { !flags.has(ClientFlags::OPTIN) };
-    if !wanted || !ctx.command.flags.has(Flags::READONLY) {
+    if !wanted {
         return;
     }
     invalidate_touched(ctx);
@@ -117,7 +126,8 @@ impl Executor {
 
 /// Forgets CLIENT CACHING after the command that it was for.
 pub(super) fn end_caching(client: &mut Client, command: &str) {
-    let waits = client.flags.has(ClientFlags::MULTI) || command.starts_with("client|");
+    let waits = client.flags.has(ClientFlags::MULTI | ClientFlags::SCRIPT)
+        || command.starts_with("client|");
     if client.flags.has(ClientFlags::CACHING) && !waits {
         client.set_flags(ClientFlags::CACHING, false);
     }

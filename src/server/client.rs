@@ -70,6 +70,9 @@ impl ClientFlags {
     /// It is sent every command.
     pub const MONITOR: u32 = 1 << 21;
 
+    /// Its script runs.
+    pub const SCRIPT: u32 = 1 << 22;
+
     /// All flags that CLIENT TRACKING sets.
     pub const TRACKING_ALL: u32 =
         Self::TRACKING | Self::BCAST | Self::OPTIN | Self::OPTOUT | Self::NOLOOP | Self::CACHING;
