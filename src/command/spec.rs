@@ -68,7 +68,7 @@ impl Flags {
     /// May wait for a key.
     pub const BLOCKING: Self = Self(1 << 21);
     /// Takes keys, but may do without.
-    pub const NO_MANDATORY_KEYS: Self = Self(1 << 23);
+    pub const NO_MANDATORY_KEYS: Self = Self(1 << 27);
     /// Belongs to the classes of sets, sorted sets and lists, whatever its group.
     pub const SORTS: Self = Self(1 << 22);
     /// Runs at once after MULTI.
