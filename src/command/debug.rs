@@ -66,6 +66,10 @@ fn debug(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
             ctx.server.active_expire.store(args.get(2) != b"0", Relaxed);
             ctx.out.ok();
         }
+        "set-disable-deny-scripts" if len == 3 => {
+            ctx.server.scripts_may_all.store(args.get(2) != b"0", Relaxed);
+            ctx.out.ok();
+        }
         "pause-cron" if len == 3 => {
             ctx.server.cron_paused.store(args.get(2) != b"0", Relaxed);
             ctx.out.ok();

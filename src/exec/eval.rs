@@ -5,6 +5,7 @@
 //! [`crate::keyspace::Access`]), and kept to the end, so that the script is one step to everybody else.
 
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use smallvec::SmallVec;
@@ -147,7 +148,10 @@ impl ScriptHost<'_, '_> {
         if !row.accepts(argv.len()) {
             return Err(CmdError::ScriptArity);
         }
-        if row.flags.has(Flags::NOSCRIPT) {
+        let may_all = self.ctx.server.scripts_may_all.load(Ordering::Relaxed);
+        // The engine runs one script at a time, whatever scripts may call.
+        let nested = matches!(row.locks, Locks::Script | Locks::Transaction);
+        if nested || row.flags.has(Flags::NOSCRIPT) && !may_all {
             return Err(CmdError::ScriptNotAllowed);
         }
         let writes = row.flags.has(Flags::WRITE.with(Flags::MAY_REPLICATE));

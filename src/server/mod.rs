@@ -124,6 +124,8 @@ pub struct Server {
     pub active_expire: AtomicBool,
     /// Whether nothing is done but what clients ask for (DEBUG PAUSE-CRON).
     pub cron_paused: AtomicBool,
+    /// Whether scripts may call what they otherwise may not (DEBUG SET-DISABLE-DENY-SCRIPTS).
+    pub scripts_may_all: AtomicBool,
     /// Memory used when the server had started, in bytes.
     pub startup_memory: AtomicUsize,
     /// Where the server listens.
@@ -160,6 +162,7 @@ impl Server {
             peak_memory: AtomicUsize::new(0),
             clock_skew_ms: AtomicI64::new(0),
             active_expire: AtomicBool::new(true),
+            scripts_may_all: AtomicBool::new(false),
             cron_paused: AtomicBool::new(false),
             startup_memory: AtomicUsize::new(0),
             addresses: RwLock::default(),
