@@ -125,6 +125,8 @@ fn serve(
             tracing::info!("Ready to accept connections unix");
         }
         server.shutdown.wait().await;
+        // The last copies of the listening sockets go, so that nobody connects any more.
+        *server.relisten.lock() = None;
         if let Some(path) = unix {
             let _ = std::fs::remove_file(path);
         }

@@ -6,10 +6,11 @@
 
 use std::ops::Range;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
+use super::Stop;
 use super::inner::run_inner;
 use super::track::{end_caching, remember_keys};
 use crate::base::idle;
@@ -21,7 +22,7 @@ use crate::script::{Call, EngineGuard, Host, ScriptFlags, Writing};
 use crate::server::{ClientFlags, Server, gate};
 
 /// How often somebody who waits for the engine looks after its event loop meanwhile.
-const WAIT: std::time::Duration = std::time::Duration::from_millis(5);
+const WAIT: Duration = Duration::from_millis(5);
 
 /// Waits for the right to run scripts, which comes before any shard.
 pub(super) fn lock_engine(server: &Server) -> EngineGuard<'_> {
@@ -104,6 +105,14 @@ fn end_script(ctx: &mut Ctx<'_>, keys: Option<Range<usize>>, argv: Argv<'_>) {
     end_caching(ctx.client, "");
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "DEBUG SLEEP in a script stops it, and all who wait for it"
+)]
+fn sleep(span: Duration) {
+    std::thread::sleep(span);
+}
+
 /// Carries out what a script calls.
 struct ScriptHost<'c, 'a> {
     ctx: &'c mut Ctx<'a>,
@@ -138,7 +147,9 @@ impl ScriptHost<'_, '_> {
             _ => keys.iter().for_each(|key| self.ctx.db.acquire(key.hash)),
         }
         self.has_read |= row.flags.has(Flags::READONLY);
-        run_inner(self.ctx, self.counters, registered, argv, &keys);
+        if let Some(Stop::Sleep(ms)) = run_inner(self.ctx, self.counters, registered, argv, &keys) {
+            sleep(Duration::from_millis(ms));
+        }
         Ok(())
     }
 
