@@ -84,7 +84,7 @@ fn check_prefixes(ctx: &Ctx<'_>, prefixes: &[&[u8]]) -> Result<(), CmdError> {
     let overlap = |one: &[u8], other: &[u8]| one.starts_with(other) || other.starts_with(one);
     let text = |prefix: &[u8]| bytes::preview(prefix, usize::MAX);
     for (at, prefix) in prefixes.iter().enumerate() {
-        if let Some(known) = ctx.client.prefixes.iter().find(|known| overlap(known, prefix)) {
+        if let Some(known) = ctx.client.prefixes().find(|known| overlap(known, prefix)) {
             return Err(CmdError::TrackingPrefixKnown(text(prefix), text(known)));
         }
         if let Some(other) = prefixes[at + 1..].iter().find(|other| overlap(other, prefix)) {
@@ -185,7 +185,7 @@ pub(super) fn trackinginfo(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdE
     ctx.out.text("redirect");
     ctx.out.integer(redirect_of(handle));
     ctx.out.text("prefixes");
-    ctx.out.array(ctx.client.prefixes.len());
-    ctx.client.prefixes.iter().for_each(|prefix| ctx.out.bulk(prefix));
+    ctx.out.array(ctx.client.prefixes().count());
+    ctx.client.prefixes().for_each(|prefix| ctx.out.bulk(prefix));
     Ok(Flow::Done)
 }

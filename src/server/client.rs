@@ -284,8 +284,8 @@ pub struct Client {
     pub transaction: Option<Box<Transaction>>,
     /// What it watches.
     pub watch: Option<Box<Watch>>,
-    /// The prefixes of the keys whose changes it hears of.
-    pub prefixes: BTreeSet<Box<[u8]>>,
+    /// The prefixes of the keys whose changes it hears of; none is most common.
+    prefixes: Option<Box<BTreeSet<Box<[u8]>>>>,
     /// What it listens to; nothing is most common.
     subscriptions: Option<Box<Subscriptions>>,
 }
@@ -301,7 +301,7 @@ impl Client {
             fieldsets: None,
             transaction: None,
             watch: None,
-            prefixes: BTreeSet::new(),
+            prefixes: None,
             subscriptions: None,
         }
     }
@@ -381,9 +381,14 @@ impl Client {
         self.set_flags(ClientFlags::TRACKING | flags | caching, true);
     }
 
+    /// The prefixes of the keys whose changes the client hears of, in order.
+    pub fn prefixes(&self) -> impl Iterator<Item = &[u8]> + Clone {
+        self.prefixes.iter().flat_map(|all| all.iter()).map(AsRef::as_ref)
+    }
+
     /// Lets the client hear of all changes of keys that begin with `prefix`.
     pub fn add_prefix(&mut self, server: &Server, prefix: &[u8]) {
-        if self.prefixes.insert(prefix.into()) {
+        if self.prefixes.get_or_insert_default().insert(prefix.into()) {
             server.tracking.add_prefix(prefix, self.handle.id);
         }
     }
@@ -394,7 +399,7 @@ impl Client {
         if !self.flags.has(ClientFlags::TRACKING) {
             return false;
         }
-        for prefix in std::mem::take(&mut self.prefixes) {
+        for prefix in self.prefixes.take().into_iter().flat_map(|all| *all) {
             server.tracking.remove_prefix(&prefix, self.handle.id);
         }
         let broadcast = self.flags.has(ClientFlags::BCAST);
