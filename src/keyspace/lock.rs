@@ -25,10 +25,14 @@ mod native {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
+    use crate::base::idle;
+
     /// Tries before a waiter lets other threads run: about as long as a command takes.
     const SPINS: u32 = 100;
     /// Turns given away before a waiter sleeps.
     const YIELDS: u32 = 10;
+    /// Naps between two looks at whoever relies on the waiter: some milliseconds.
+    const NAPS: u32 = 100;
     /// How long a waiter sleeps at a time.
     const NAP: Duration = Duration::from_micros(50);
 
@@ -89,6 +93,9 @@ mod native {
             std::thread::yield_now();
         } else {
             nap();
+            if tries.is_multiple_of(NAPS) {
+                idle::run();
+            }
         }
     }
 
