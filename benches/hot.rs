@@ -278,5 +278,31 @@ fn contention(c: &mut Criterion) {
     }
 }
 
-criterion_group!(hot, parser, lookup, table, scored_set, executor, contention);
+/// What an interpreter adds to the commands that a script calls.
+fn script(c: &mut Criterion) {
+    let (server, commands) = filled(1);
+    let mut one = Loop::new(&server, &commands, 0);
+    let mut rng = Rng::with_seed(5);
+    let mut group = c.benchmark_group("script");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    for (name, body) in [
+        ("empty", "return 1"),
+        ("a string", "return KEYS[1]"),
+        ("get", "return redis.call('GET', KEYS[1])"),
+        (
+            "get, incr, pexpire",
+            "local before = redis.call('GET', KEYS[1]) local now = redis.call('INCR', KEYS[1]) \
+             redis.call('PEXPIRE', KEYS[1], 100000000) return now - before",
+        ),
+    ] {
+        let sha = server.scripts.engine.lock().load_script(body.as_bytes()).expect("it is right");
+        let keys = |key: &str| request(&["EVALSHA", &sha, "1", &format!("n:{key}")]);
+        let inputs = pipelines(&mut rng, keys);
+        group.bench_function(name, |bench| {
+            bench.iter(each(&inputs, |input| assert!(one.run(input) > 0)))
+        });
+    }
+}
+
+criterion_group!(hot, parser, lookup, table, scored_set, executor, contention, script);
 criterion_main!(hot);

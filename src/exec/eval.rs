@@ -61,6 +61,7 @@ pub(super) fn eval(
         read_only,
         audience,
         is_function: prepared.is_function(),
+        indexes: Vec::new(),
         started: None,
         busy: false,
         has_read: false,
@@ -121,6 +122,8 @@ struct ScriptHost<'c, 'a> {
     /// Who learns of what it does, unless the script says otherwise.
     audience: u32,
     is_function: bool,
+    /// Which arguments of a command are keys; kept for the next.
+    indexes: Vec<usize>,
     started: Option<Instant>,
     /// Whether everybody was told that a script keeps the server busy.
     busy: bool,
@@ -135,9 +138,9 @@ impl ScriptHost<'_, '_> {
         self.admit(registered, argv)?;
         let (row, server) = (registered.command, self.ctx.server);
         let mut keys: SmallVec<[KeyHash; 4]> = SmallVec::new();
-        let mut indexes = Vec::new();
-        if !row.keys.is_empty() && keys_of(row, argv, &mut indexes).is_ok() {
-            keys.extend(indexes.iter().map(|index| KeyHash {
+        self.indexes.clear();
+        if !row.keys.is_empty() && keys_of(row, argv, &mut self.indexes).is_ok() {
+            keys.extend(self.indexes.iter().map(|index| KeyHash {
                 index: *index as u32,
                 hash: server.keyspace.hash(argv.arg(*index)),
             }));

@@ -6,21 +6,22 @@
 use mlua::{Lua, MultiValue, Table, Value, Variadic};
 use sha1::{Digest, Sha1};
 
+use super::arguments::{Argument, Arguments};
 use super::error::Raise;
-use super::register;
 use super::run::{Kind, RUN, Run, stack_address};
 use super::sandbox;
-use super::value::{error_table, error_text, from_reply};
+use super::value::{error_table, error_text};
+use super::{raw, register};
 use crate::base::limits::SCRIPT_STACK_MAX;
-use crate::base::number;
-use crate::resp::{ArgRange, Argv, Protocol};
+use crate::resp::Protocol;
 
 /// A table of all functions of the engine.
 pub(super) fn functions(lua: &Lua) -> mlua::Result<Table> {
     let table = lua.create_table()?;
     let set = |name, function| table.raw_set(name, function);
-    set("call", lua.create_function(|lua, args| command(lua, &args, true))?)?;
-    set("pcall", lua.create_function(|lua, args| command(lua, &args, false))?)?;
+    let (call, pcall) = raw::functions(lua)?;
+    set("call", call)?;
+    set("pcall", pcall)?;
     set("sha1hex", lua.create_function(sha1hex)?)?;
     set("error_reply", lua.create_function(error_reply)?)?;
     set("status_reply", lua.create_function(status_reply)?)?;
@@ -36,71 +37,15 @@ pub(super) fn functions(lua: &Lua) -> mlua::Result<Table> {
     Ok(table)
 }
 
-/// Carries out one command; `raise` says whether an error reply is raised or returned.
-fn command(lua: &Lua, args: &MultiValue, raise: bool) -> mlua::Result<Value> {
-    RUN.with(|run| {
-        let Run { kind: Kind::Call(_, host), state } = run else {
-            return Err(Raise::err(
-                "redis.call/pcall can only be called inside a script invocation",
-            ));
-        };
-        if let Err(text) = collect(args, &mut state.bytes, &mut state.ranges) {
-            let error = format!("ERR {text}").into_bytes();
-            return failed(lua, error, false, raise);
-        }
-        let room = state.reply.take_room();
-        state.reply = crate::resp::ReplyBuf::with_room(room, state.protocol);
-        host.call(Argv::new(&state.bytes, &state.ranges, &[]), &mut state.reply);
-        if state.shared.is_killed() {
-            return Err(Raise::Stop(super::run::KILLED).into_lua());
-        }
-        let copy;
-        let reply = match state.reply.plain() {
-            Some(reply) => reply,
-            None => {
-                copy = state.reply.to_vec();
-                &copy
-            }
-        };
-        match reply.strip_prefix(b"-") {
-            Some(text) => failed(lua, error_text(text), true, raise),
-            None => sandbox::unlimited(lua, || from_reply(lua, reply)),
-        }
+/// The words of a command that is given by its arguments.
+fn collect(args: &MultiValue, arguments: &mut Arguments) -> Result<(), &'static str> {
+    arguments.begin(args.len())?;
+    args.iter().try_for_each(|arg| match arg {
+        Value::String(text) => arguments.add(Argument::Text(&text.as_bytes())),
+        Value::Integer(value) => arguments.add(Argument::Number(*value as f64)),
+        Value::Number(value) => arguments.add(Argument::Number(*value)),
+        _ => arguments.add(Argument::Other),
     })
-}
-
-fn failed(lua: &Lua, text: Vec<u8>, counted: bool, raise: bool) -> mlua::Result<Value> {
-    if raise {
-        return Err(Raise::Reply { text, counted }.into_lua());
-    }
-    Ok(Value::Table(error_table(lua, &text, counted)?))
-}
-
-/// Lays the arguments of a command one after the other.
-fn collect(
-    args: &MultiValue,
-    bytes: &mut Vec<u8>,
-    ranges: &mut Vec<ArgRange>,
-) -> Result<(), &'static str> {
-    bytes.clear();
-    ranges.clear();
-    if args.is_empty() {
-        return Err("Please specify at least one argument for this redis lib call");
-    }
-    for arg in args {
-        let start = bytes.len();
-        match arg {
-            Value::String(text) => bytes.extend_from_slice(&text.as_bytes()),
-            Value::Integer(value) => number::write_i64(bytes, *value),
-            Value::Number(value) => number::write_general_f64(bytes, *value),
-            _ => return Err("Lua redis lib command arguments must be strings or integers"),
-        }
-        if bytes.len() > u32::MAX as usize {
-            return Err("Arguments of the command are too long");
-        }
-        ranges.push(ArgRange::bytes(start, bytes.len() - start));
-    }
-    Ok(())
 }
 
 fn sha1hex(lua: &Lua, args: MultiValue) -> mlua::Result<String> {
@@ -222,8 +167,8 @@ fn acl_check_cmd(_: &Lua, args: MultiValue) -> mlua::Result<bool> {
                 "redis.acl_check_cmd can only be called inside a script invocation",
             ));
         };
-        collect(&args, &mut state.bytes, &mut state.ranges).map_err(Raise::err)?;
-        let allowed = host.acl_check(Argv::new(&state.bytes, &state.ranges, &[]));
+        collect(&args, &mut state.arguments).map_err(Raise::err)?;
+        let allowed = host.acl_check(state.arguments.as_argv());
         allowed.map_err(|text| Raise::err(&text))
     })
 }

@@ -106,10 +106,8 @@ impl Engine {
         let request = Request { argv, name: &unit.name, is_function: unit.is_function };
         self.state.begin();
         let run = Run { kind: Kind::Call(request, host), state: &mut self.state };
-        let (keys, args) = (call.keys.clone(), call.args.clone());
-        let (sandbox, arg) = (&self.sandbox, |index| argv.arg(index));
-        let result = RUN
-            .set(run, || sandbox.run(&unit.code, unit.is_function, keys.map(arg), args.map(arg)));
+        let (sandbox, parts) = (&self.sandbox, (call.keys.clone(), call.args.clone()));
+        let result = RUN.set(run, || sandbox.run(unit, argv, parts));
         let mark = out.mark();
         let outcome = match result {
             Ok((true, value)) => reply::write(out, &value, self.state.protocol),

@@ -13,6 +13,7 @@
 //! ```
 
 mod api;
+mod arguments;
 mod cache;
 mod engine;
 mod error;
@@ -23,6 +24,9 @@ mod library_tests;
 mod payload;
 mod raise;
 mod random;
+mod raw;
+#[cfg(test)]
+mod raw_tests;
 mod register;
 mod reply;
 mod run;

@@ -6,14 +6,14 @@
 -- reach a script.
 --
 -- The chunk gets the functions of the engine, the version of the server as text and as number, and
--- returns how scripts and libraries are entered.
+-- returns the globals and how libraries are entered.
 
 local engine, version, version_number, pattern_max, string_max = ...
 
 local error, getmetatable, next, pairs, pcall, rawget, rawset, select, setmetatable, tonumber, tostring, type, unpack, xpcall
   = error, getmetatable, next, pairs, pcall, rawget, rawset, select, setmetatable, tonumber, tostring, type, unpack, xpcall
 local concat = table.concat
-local arm, deep, report, settle = engine.arm, engine.deep, engine.report, engine.settle
+local deep, settle = engine.deep, engine.settle
 
 local READ_ONLY = "Attempt to modify a readonly table"
 local ARGUMENTS_MAX = 8000
@@ -319,55 +319,9 @@ local eval_face, eval_contents = globals((freeze(eval_api)))
 local library_face, library_contents, library_metatable = globals((freeze(calls())))
 local loading_contents = loading()
 
--- The first `count` arguments and the others, as tables.
-local function split(count, first, ...)
-  if count == 0 then
-    return {}, { first, ... }
-  elseif count == 1 then
-    return { first }, { ... }
-  end
-  local all, keys = { first, ... }, {}
-  for i = 1, count do
-    keys[i] = all[i]
-  end
-  return keys, { select(count, ...) }
-end
-
-local function run_script(f, keys, arguments)
-  eval_contents.KEYS, eval_contents.ARGV = keys, arguments
-  return xpcall(f, report)
-end
-
-local function run_function(f, keys, arguments)
-  return xpcall(function()
-    return f(keys, arguments)
-  end, report)
-end
-
-local entry = { script_globals = eval_face, library_globals = library_face }
-
-function entry.script(f, count, ...)
-  arm()
-  return run_script(f, split(count, ...))
-end
-
-function entry.script_tables(f, keys, arguments)
-  arm()
-  return run_script(f, keys, arguments)
-end
-
-entry["function"] = function(f, count, ...)
-  arm()
-  return run_function(f, split(count, ...))
-end
-
-function entry.function_tables(f, keys, arguments)
-  arm()
-  return run_function(f, keys, arguments)
-end
+local entry = { script_globals = eval_face, script_contents = eval_contents, library_globals = library_face }
 
 function entry.library(f)
-  arm()
   library_metatable.__index = loading_contents
   local ok, failure = pcall(f)
   library_metatable.__index = library_contents

@@ -6,10 +6,11 @@ use std::time::Instant;
 use scoped_tls_hkt::ReborrowMut;
 
 use super::Host;
+use super::arguments::Arguments;
 use super::random::Random48;
 use super::register::Registration;
 use super::shared::{Running, Shared};
-use crate::resp::{ArgRange, Argv, OwnedArgv, Protocol, ReplyBuf};
+use crate::resp::{Argv, OwnedArgv, Protocol, ReplyBuf};
 
 scoped_tls_hkt::scoped_thread_local!(pub(super) static mut RUN: for<'a> Run<'a>);
 
@@ -40,8 +41,7 @@ pub(super) struct State {
     /// Replies of commands, one at a time.
     pub(super) reply: ReplyBuf,
     /// Arguments of commands.
-    pub(super) bytes: Vec<u8>,
-    pub(super) ranges: Vec<ArgRange>,
+    pub(super) arguments: Arguments,
     /// Goes on from script to script.
     pub(super) random: Random48,
     /// The protocol of replies that the script gets.
@@ -75,8 +75,7 @@ impl State {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self {
             reply: ReplyBuf::default(),
-            bytes: Vec::new(),
-            ranges: Vec::new(),
+            arguments: Arguments::default(),
             random: Random48::default(),
             protocol: Protocol::Resp2,
             started: None,
@@ -96,6 +95,7 @@ impl State {
     }
 
     pub(super) fn end(&mut self) {
+        self.arguments.trim();
         if std::mem::take(&mut self.published) {
             self.shared.withdraw();
         }

@@ -2,21 +2,25 @@
 //! `prelude.lua`.
 //!
 //! - Memory: while a script's own code runs, the interpreter may have
-//!   [`SCRIPT_MEMORY_MAX`] bytes; the functions of the engine are not limited, which keeps the
-//!   interpreter's interface on its fast paths.
+//!   [`SCRIPT_MEMORY_MAX`] bytes, and so have the replies that it gets; other functions of the engine
+//!   are not limited.
 //! - Time: a hook asks the host every [`SCRIPT_TICK`] instructions whether to go on.
 //! - Sources are text: compiled code is not loaded, as it can break the interpreter.
 
+use std::ops::Range;
+
 use mlua::chunk::ChunkMode;
-use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value, Variadic, VmState};
+use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value, VmState};
 
 use super::error::Raise;
 use super::run::RUN;
-use super::{api, lib};
+use super::unit::Unit;
+use super::{api, lib, raw};
 use crate::base::limits::{
     SCRIPT_CHUNK_NAME_MAX, SCRIPT_MEMORY_MAX, SCRIPT_PATTERN_MAX, SCRIPT_SOURCE_MAX,
     SCRIPT_STRING_MAX, SCRIPT_TICK,
 };
+use crate::resp::Argv;
 
 /// The name of the prelude's chunk; frames of its functions are passed over in messages.
 const PRELUDE: &str = "=(sandbox)";
@@ -25,17 +29,12 @@ const PRELUDE_PLACE: &[u8] = b"(sandbox):";
 /// The interpreter with the entries that the prelude returns.
 pub(super) struct Sandbox {
     lua: Lua,
-    script: Entry,
-    function: Entry,
+    report: Function,
     library: Function,
     script_globals: Table,
+    /// Where the globals of scripts are, `KEYS` and `ARGV` among them.
+    script_contents: Table,
     library_globals: Table,
-}
-
-/// How a compiled unit is called: with its arguments one by one, or in tables where they are many.
-struct Entry {
-    listed: Function,
-    tables: Function,
 }
 
 /// Whose globals a chunk gets.
@@ -56,21 +55,15 @@ impl Sandbox {
             .fold(0, |number: i64, part| number << 8 | part.parse::<i64>().unwrap_or(0));
         let prelude = lua.load(include_str!("prelude.lua")).set_name(PRELUDE).into_function()?;
         let limits = (SCRIPT_PATTERN_MAX, SCRIPT_STRING_MAX);
-        let entry: Table =
-            prelude.call((api::functions(&lua)?, version, number, limits.0, limits.1))?;
+        let functions = api::functions(&lua)?;
+        let entry: Table = prelude.call((&functions, version, number, limits.0, limits.1))?;
         let triggers = HookTriggers::new().every_nth_instruction(SCRIPT_TICK);
         lua.set_global_hook(triggers, |_, _| tick())?;
         Ok(Self {
-            script: Entry {
-                listed: entry.raw_get("script")?,
-                tables: entry.raw_get("script_tables")?,
-            },
-            function: Entry {
-                listed: entry.raw_get("function")?,
-                tables: entry.raw_get("function_tables")?,
-            },
+            report: functions.raw_get("report")?,
             library: entry.raw_get("library")?,
             script_globals: entry.raw_get("script_globals")?,
+            script_contents: entry.raw_get("script_contents")?,
             library_globals: entry.raw_get("library_globals")?,
             lua,
         })
@@ -90,36 +83,22 @@ impl Sandbox {
     }
 
     /// Runs a script or function: whether it returned, and what, or what `report` made of its error.
-    pub(super) fn run<'a>(
+    pub(super) fn run(
         &self,
-        code: &Function,
-        is_function: bool,
-        keys: impl ExactSizeIterator<Item = &'a [u8]>,
-        args: impl ExactSizeIterator<Item = &'a [u8]>,
+        unit: &Unit,
+        argv: Argv<'_>,
+        (keys, args): (Range<usize>, Range<usize>),
     ) -> mlua::Result<(bool, Value)> {
-        /// Up to so many arguments are passed one by one.
-        const LISTED_MAX: usize = 100;
-        let entry = if is_function { &self.function } else { &self.script };
-        let result = if keys.len() + args.len() <= LISTED_MAX {
-            let count = keys.len();
-            let all: Variadic<mlua::BString> = keys.chain(args).map(Into::into).collect();
-            entry.listed.call((code, count, all))
-        } else {
-            let table = |items: &mut dyn Iterator<Item = &'a [u8]>| {
-                self.lua.create_sequence_from(items.map(mlua::BString::from))
-            };
-            let (mut keys, mut args) = (keys, args);
-            entry.tables.call((code, table(&mut keys)?, table(&mut args)?))
-        };
+        let (code, report) = (&unit.code, &self.report);
+        let globals = (!unit.is_function).then_some(&self.script_contents);
+        let result = raw::run(&self.lua, &raw::Entry { code, report, argv, keys, args, globals });
         self.lua.set_memory_limit(0)?;
         result
     }
 
     /// Runs a library's code, which registers its functions.
     pub(super) fn load(&self, code: &Function) -> mlua::Result<(bool, Value)> {
-        let result = self.library.call(code);
-        self.lua.set_memory_limit(0)?;
-        result
+        limited(&self.lua, || self.library.call(code))
     }
 }
 
@@ -152,10 +131,6 @@ pub(super) fn unlimited<R>(lua: &Lua, f: impl FnOnce() -> R) -> R {
 
 /// Adds the functions that only the prelude uses.
 pub(super) fn add_functions(lua: &Lua, table: &Table) -> mlua::Result<()> {
-    table.raw_set(
-        "arm",
-        lua.create_function(|lua, ()| lua.set_memory_limit(SCRIPT_MEMORY_MAX).map(drop))?,
-    )?;
     table.raw_set("settle", lua.create_function(settle)?)?;
     table.raw_set("report", lua.create_function(report)?)?;
     table.raw_set("compile", lua.create_function(load_string)?)

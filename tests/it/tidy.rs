@@ -30,6 +30,7 @@ const UNSAFE_MODULES: &[&str] = &[
     "src/keyspace/lock.rs",
     "src/observe/allocator.rs",
     "src/script/raise.rs",
+    "src/script/raw.rs",
 ];
 
 /// Split, so that this file does not contain them.
