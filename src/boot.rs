@@ -132,9 +132,18 @@ fn serve(
         }
         anyhow::Ok(())
     };
-    LocalSet::new().block_on(&runtime()?, main)?;
-    for thread in threads {
-        thread.join().map_err(|_| anyhow!("an event loop panicked"))?;
+    let runtime = runtime()?;
+    LocalSet::new().block_on(&runtime, main)?;
+    // Signals are heard until the last event loop has ended, which may wait for a script.
+    let last = async {
+        tokio::task::spawn_local(watch_signals(Arc::clone(server)));
+        let joined = tokio::task::spawn_blocking(move || {
+            threads.into_iter().map(std::thread::JoinHandle::join).all(|end| end.is_ok())
+        });
+        joined.await.is_ok_and(|ended| ended)
+    };
+    if !LocalSet::new().block_on(&runtime, last) {
+        return Err(anyhow!("an event loop panicked"));
     }
     let mode = server.shutdown.requested().unwrap_or(ShutdownMode::Graceful);
     if mode == ShutdownMode::Graceful {

@@ -18,6 +18,8 @@ pub(super) type OwnedArgv = Vec<Vec<u8>>;
 pub struct Effects {
     /// Who is to learn of the command: [`STREAM`], and bits of `server::gate`.
     pub audience: u32,
+    /// Whether the script that runs wants its writes kept out of the stream.
+    pub muted: bool,
     replaced: bool,
     commands: Vec<OwnedArgv>,
     /// What the whole request propagates so far.

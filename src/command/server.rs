@@ -1,6 +1,7 @@
 //! Commands on the server as a whole.
 
 use std::fmt::Write;
+use std::sync::atomic::Ordering;
 
 use super::args::Args;
 use super::context::{Ctx, Flow, ShutdownOptions};
@@ -12,7 +13,7 @@ use super::transaction::touch_database;
 use crate::base::{bytes, clock, number};
 use crate::config::REDIS_VERSION;
 use crate::keyspace::Db;
-use crate::server::InfoContext;
+use crate::server::{InfoContext, gate};
 
 const FLUSH: Flags = Flags::KEYSPACE.with(Flags::DANGEROUS);
 const ALL_SHARDS: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
@@ -196,7 +197,7 @@ fn draw(text: &mut String, columns: i64, rows: i64) {
     text.push('\n');
 }
 
-fn shutdown(_: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
+fn shutdown(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let (mut options, mut abort) = (ShutdownOptions::default(), false);
     for word in args.rest(1) {
         match () {
@@ -215,6 +216,15 @@ fn shutdown(_: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     }
     if abort {
         return Err(CmdError::NoShutdown);
+    }
+    if ctx.server.gates.load(Ordering::Relaxed) & gate::BUSY != 0 {
+        // A script may be torn only where nothing is to be kept.
+        if options.save != Some(false) {
+            let running = ctx.server.scripts.running();
+            let is_function = running.is_some_and(|running| running.is_function);
+            return Err(CmdError::Busy(if is_function { "FUNCTION" } else { "SCRIPT" }));
+        }
+        ctx.server.abandon_scripts.store(true, Ordering::Relaxed);
     }
     if options.save == Some(true) && !options.force {
         // There is no way to save yet, and data that was to be saved must not be lost silently.

@@ -73,9 +73,13 @@ pub fn answer(
         out.error(&busy_error(server));
         return true;
     }
+    if flags.has(ClientFlags::MULTI) {
+        return false;
+    }
     if row.name == "shutdown"
         && argv.iter().skip(1).any(|word| word.eq_ignore_ascii_case(b"nosave"))
     {
+        server.abandon_scripts.store(true, Relaxed);
         server.shutdown.request(ShutdownMode::Graceful);
         return true;
     }

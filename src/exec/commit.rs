@@ -89,7 +89,7 @@ fn add_to_unit(changes: &mut Changes, effects: &mut Effects, db: usize, argv: Ar
         });
     }
     let replaced = effects.take();
-    if changes.dirty > 0 {
+    if changes.dirty > 0 && !effects.muted {
         let own = replaced.unwrap_or_else(|| vec![argv.iter().map(<[u8]>::to_vec).collect()]);
         effects.unit.extend(own.into_iter().map(|argv| Propagated { db, argv }));
     }

@@ -14,7 +14,7 @@ use super::Stop;
 use super::inner::run_inner;
 use super::track::{end_caching, remember_keys};
 use crate::base::idle;
-use crate::command::{CmdError, Ctx, Flags, Locks, Registered, STREAM, keys_of};
+use crate::command::{CmdError, Ctx, Flags, Locks, Registered, keys_of};
 use crate::keyspace::KeyHash;
 use crate::observe::stats::LoopCounters;
 use crate::resp::{Argv, ReplyBuf};
@@ -59,7 +59,6 @@ pub(super) fn eval(
         ctx,
         counters,
         read_only,
-        audience,
         is_function: prepared.is_function(),
         indexes: Vec::new(),
         started: None,
@@ -71,7 +70,7 @@ pub(super) fn eval(
     let has_read = host.has_read;
     *ctx.out = reply;
     ctx.engine = Some(engine);
-    ctx.effects.audience = audience;
+    ctx.effects.muted = false;
     ctx.client.set_flags(ClientFlags::DENY_BLOCKING, denied);
     ctx.client.set_flags(ClientFlags::SCRIPT, false);
     if audience & gate::TRACKING != 0 {
@@ -119,8 +118,6 @@ struct ScriptHost<'c, 'a> {
     ctx: &'c mut Ctx<'a>,
     counters: &'c LoopCounters,
     read_only: bool,
-    /// Who learns of what it does, unless the script says otherwise.
-    audience: u32,
     is_function: bool,
     /// Which arguments of a command are keys; kept for the next.
     indexes: Vec<usize>,
@@ -222,12 +219,13 @@ impl Host for ScriptHost<'_, '_> {
         if self.busy {
             idle::run();
         }
-        self.ctx.server.shutdown.requested().is_some()
+        let server = self.ctx.server;
+        let stopping = server.shutdown.requested().is_some();
+        server.abandon_scripts.load(Ordering::Relaxed) || stopping && !server.scripts.has_written()
     }
 
     fn set_repl(&mut self, mask: u8) {
-        let without = if mask == 0 { STREAM } else { 0 };
-        self.ctx.effects.audience = self.audience & !without;
+        self.ctx.effects.muted = mask == 0;
     }
 
     fn acl_check(&mut self, argv: Argv<'_>) -> Result<bool, String> {

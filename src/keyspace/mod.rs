@@ -42,6 +42,9 @@ use lock::{Guard as LockGuard, Lock, pass_time};
 /// Fewest shards; with one thread they cost nothing, and SCAN cursors look alike everywhere.
 const SHARDS_MIN: usize = 256;
 
+/// Tries for one shard more before those that are held are let go: some milliseconds.
+const PATIENCE: u32 = 190;
+
 /// One table of one database in one shard.
 pub type Db = Table<Entry>;
 
@@ -144,7 +147,8 @@ impl Keyspace {
             if let Some(guard) = self.shards[shard].0.try_lock() {
                 return Some(ShardGuard(guard));
             }
-            if self.overtaking.load(Ordering::Relaxed) {
+            // Who waits for long lets go too, so as to hold up nobody meanwhile.
+            if self.overtaking.load(Ordering::Relaxed) || tries == PATIENCE {
                 return None;
             }
             tries += 1;

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use rustix::net::RecvFlags;
 
 use super::reactor::Reactor;
-use super::sink::Sink;
+use super::sink::{Flushed, Sink};
 use crate::exec::{Batch, answer};
 use crate::resp::{ParseLimits, RequestParser};
 use crate::server::gate;
@@ -43,9 +43,9 @@ impl Reactor {
     }
 
     /// Answers what has arrived from one client, as far as that is possible.
-    fn attend_to(&self, sink: &Sink, buffer: &mut [u8]) {
+    fn attend_to(&self, sink: &Rc<Sink>, buffer: &mut [u8]) {
         let idle = sink.is_empty() && sink.handle().query_len.load(Ordering::Relaxed) == 0;
-        if !idle || sink.handle().is_killed() {
+        if !idle || sink.unfinished.get() || sink.handle().is_killed() {
             return;
         }
         let look =
@@ -65,7 +65,10 @@ impl Reactor {
         drop(out);
         if let Some(end) = batch.end_of(answered) {
             let _ = look(RecvFlags::empty(), &mut buffer[..end]);
-            sink.flush(self);
+            if sink.flush(self) != Flushed::All {
+                // The flusher sees to the rest when it runs again.
+                self.queue(sink);
+            }
         }
     }
 }

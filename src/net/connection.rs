@@ -110,7 +110,12 @@ impl Connection {
                 }
                 Turn::Sleep(time) => Box::pin(self.wait(tokio::time::sleep(time))).await,
                 Turn::Blocked(waiter) => Box::pin(self.wait_for(&waiter)).await,
-                Turn::Work(job) => Box::pin(self.carry_out(job)).await,
+                Turn::Work(job) => {
+                    self.sink.unfinished.set(true);
+                    let end = Box::pin(self.carry_out(job)).await;
+                    self.sink.unfinished.set(false);
+                    end
+                }
                 end => Some(end),
             };
             match end {

@@ -39,6 +39,8 @@ pub(super) struct Sink {
     pub(super) watched: Cell<bool>,
     /// The last attempt's result, if it left something.
     pub(super) trouble: Cell<Option<Flushed>>,
+    /// Whether a reply is being made in steps.
+    pub(super) unfinished: Cell<bool>,
     /// Since when the soft limit is exceeded, in Unix milliseconds.
     soft_since_ms: Cell<Option<i64>>,
 }
@@ -53,6 +55,7 @@ impl Sink {
             queued: Cell::new(false),
             watched: Cell::new(false),
             trouble: Cell::new(None),
+            unfinished: Cell::new(false),
             soft_since_ms: Cell::new(None),
         }
     }

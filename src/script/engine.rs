@@ -312,6 +312,7 @@ impl Engine {
     }
 
     fn collect(&mut self) {
+        self.sandbox.forget_arguments();
         _ = self.sandbox.lua().gc_collect();
         if self.sandbox.lua().used_memory() > SCRIPT_MEMORY_MAX / 2 {
             self.rebuild();
@@ -329,7 +330,7 @@ impl Engine {
         self.libraries = Libraries::default();
         self.sandbox = Sandbox::new(&self.version).expect("it worked before");
         for source in sources {
-            if let Err(error) = self.load_library(&source, false, true) {
+            if let Err(error) = self.load_library(&source, false, false) {
                 tracing::warn!("A library could not be loaded again: {error}");
             }
         }

@@ -96,6 +96,13 @@ impl Sandbox {
         result
     }
 
+    /// Lets go of the arguments of the script that ran last.
+    pub(super) fn forget_arguments(&self) {
+        for name in ["KEYS", "ARGV"] {
+            _ = self.script_contents.raw_set(name, mlua::Nil);
+        }
+    }
+
     /// Runs a library's code, which registers its functions.
     pub(super) fn load(&self, code: &Function) -> mlua::Result<(bool, Value)> {
         limited(&self.lua, || self.library.call(code))

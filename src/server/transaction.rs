@@ -70,7 +70,10 @@ impl Transaction {
     /// The memory of the arguments, in bytes.
     pub fn size(&self) -> usize {
         let bigs: usize = self.bigs.iter().map(|big| big.len()).sum();
-        self.bytes.len() + bigs + self.ranges.len() * size_of::<ArgRange>()
+        let lists = self.ranges.len() * size_of::<ArgRange>()
+            + self.keys.len() * size_of::<KeyHash>()
+            + self.queue.len() * size_of::<Queued>();
+        self.bytes.len() + bigs + lists
     }
 
     /// The commands in order: id, arguments, keys.
