@@ -291,7 +291,7 @@ fn script(c: &mut Criterion) {
         ("get", "return redis.call('GET', KEYS[1])"),
         (
             "get, incr, pexpire",
-            "local before = redis.call('GET', KEYS[1]) local now = redis.call('INCR', KEYS[1]) \
+            "local before = redis.call('GET', KEYS[1]) or 0 local now = redis.call('INCR', KEYS[1]) \
              redis.call('PEXPIRE', KEYS[1], 100000000) return now - before",
         ),
     ] {
