@@ -285,6 +285,7 @@ pub struct Client {
     /// What it watches.
     pub watch: Option<Box<Watch>>,
     /// The prefixes of the keys whose changes it hears of; none is most common.
+    #[expect(clippy::box_collection, reason = "hardly any client has some, and a word is enough")]
     prefixes: Option<Box<BTreeSet<Box<[u8]>>>>,
     /// What it listens to; nothing is most common.
     subscriptions: Option<Box<Subscriptions>>,
