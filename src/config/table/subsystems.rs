@@ -24,7 +24,7 @@ const CLUSTER_MODE: &str = "cluster mode";
 pub(super) const SCRIPTING: &[Directive] = &[
     int("busy-reply-threshold", "5000", LONG, E::Scripting,
         "Milliseconds until others are told that a script is busy.")
-        .alias(&["lua-time-limit"]).later(SCRIPTS),
+        .alias(&["lua-time-limit"]),
     bool("lua-enable-deprecated-api", "no", E::None,
         "Offer Lua functions that are unsafe to share.").fixed().hidden().later(SCRIPTS),
     bool("lua-enable-insecure-api", "no", E::None, "Offer Lua functions that break the sandbox.")
