@@ -26,7 +26,8 @@ RESULT_MS = 40_000
 
 # A tenth of all calls looks for workers without heartbeat.
 broker = RedisBroker(url=URL, heartbeat_timeout=HEARTBEAT_MS, maintenance_chance=100_000)
-broker.add_middleware(Results(backend=RedisBackend(url=URL)))
+# A result that a killed worker held may take longer than redis-py waits for a reply.
+broker.add_middleware(Results(backend=RedisBackend(url=f"{URL}?socket_timeout={RESULT_MS / 1000}")))
 dramatiq.set_broker(broker)
 
 
