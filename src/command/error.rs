@@ -338,8 +338,6 @@ pub enum CmdError {
     ScriptReadOnly,
     #[error("ERR Script killed by user with SCRIPT KILL...")]
     ScriptKilled,
-    #[error("BUSY Redis is busy running a script. You can only call {0} KILL or SHUTDOWN NOSAVE.")]
-    Busy(&'static str),
     #[error("ERR MULTI calls can not be nested")]
     NestedMulti,
     #[error("ERR EXEC without MULTI")]

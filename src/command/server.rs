@@ -220,9 +220,7 @@ fn shutdown(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     if ctx.server.gates.load(Ordering::Relaxed) & gate::BUSY != 0 {
         // A script may be torn only where nothing is to be kept.
         if options.save != Some(false) {
-            let running = ctx.server.scripts.running();
-            let is_function = running.is_some_and(|running| running.is_function);
-            return Err(CmdError::Busy(if is_function { "FUNCTION" } else { "SCRIPT" }));
+            return Err(ctx.server.scripts.busy_error().into());
         }
         ctx.server.abandon_scripts.store(true, Ordering::Relaxed);
     }

@@ -183,13 +183,8 @@ impl CommandTable {
 
     /// The full name of a row.
     pub fn full_name(&self, command: &'static Command) -> Option<String> {
-        self.of_row(command).map(|registered| registered.name.clone())
-    }
-
-    /// The command of a row.
-    pub fn of_row(&self, command: &'static Command) -> Option<&Registered> {
         let all = self.commands.iter().flat_map(|c| std::iter::once(c).chain(&c.subcommands));
-        all.into_iter().find(|registered| std::ptr::eq(registered.command, command))
+        all.into_iter().find(|c| std::ptr::eq(c.command, command)).map(|c| c.name.clone())
     }
 
     /// The command of that name, in any case.

@@ -73,8 +73,7 @@ fn not_busy(request: &Request<'_>) -> Result<(), Refusal> {
     if gates & gate::BUSY == 0 || request.command.flags.has(Flags::ALLOW_BUSY) {
         return Ok(());
     }
-    let is_function = request.server.scripts.running().is_some_and(|running| running.is_function);
-    Err(Refusal::Error(CmdError::Busy(if is_function { "FUNCTION" } else { "SCRIPT" })))
+    Err(Refusal::Error(request.server.scripts.busy_error().into()))
 }
 
 /// Redis counts who monitors among replicas, which do not use the keyspace.

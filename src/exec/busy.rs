@@ -13,11 +13,6 @@ use crate::server::{Client, ClientFlags, ClientHandle, Server, ShutdownMode, gat
 const IN_THE_MIDDLE: u32 =
     ClientFlags::UNAUTHENTICATED | ClientFlags::BLOCKED | ClientFlags::CLOSING | ClientFlags::REPLY;
 
-fn busy_error(server: &Server) -> CmdError {
-    let is_function = server.scripts.running().is_some_and(|running| running.is_function);
-    CmdError::Busy(if is_function { "FUNCTION" } else { "SCRIPT" })
-}
-
 /// Begins or ends a transaction, which the connection's task takes over later; `false` for other
 /// commands and misuse.
 fn transaction(server: &Server, handle: &ClientHandle, row: &Command, out: &mut ReplyBuf) -> bool {
@@ -38,7 +33,7 @@ fn transaction(server: &Server, handle: &ClientHandle, row: &Command, out: &mut 
         }
         "exec" => {
             end();
-            out.error(&CmdError::ExecRejected(busy_error(server).to_string()));
+            out.error(&CmdError::ExecRejected(server.scripts.busy_error().to_string()));
         }
         _ => return false,
     }
@@ -70,7 +65,7 @@ pub fn answer(
         if flags.has(ClientFlags::MULTI) {
             handle.meanwhile.fetch_or(meanwhile::ABORTED, Relaxed);
         }
-        out.error(&busy_error(server));
+        out.error(&server.scripts.busy_error());
         return true;
     }
     if flags.has(ClientFlags::MULTI) {

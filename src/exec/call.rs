@@ -18,7 +18,7 @@ use crate::command::{
     Args, CmdError, Command, CommandTable, Ctx, Effects, Flags, Flow, Job, Locks, Registered,
     STREAM, ShutdownOptions, forget_watched, keys_of, show_to_monitors,
 };
-use crate::keyspace::{Access, Changes, DbView, Key, KeyHash, LockSet, Trash};
+use crate::keyspace::{Access, Changes, DbView, Key, KeyHash, Keyspace, LockSet, Trash};
 use crate::observe::stats::LoopCounters;
 use crate::resp::{Argv, Mark, ReplyBuf};
 use crate::server::{Client, ClientFlags, Server, Waiter, gate};
@@ -156,11 +156,7 @@ impl Executor {
                 // Counted afterwards, so that CONFIG RESETSTAT counts itself, as in Redis.
                 let cell = &self.counters.commands[registered.id];
                 let span = ticks.wrapping_sub(before) + slept_ticks(stop.as_ref());
-                cell.calls.add(1);
-                cell.ticks.add(span);
-                if tracks_latency {
-                    cell.record_latency(span);
-                }
+                cell.count(span, tracks_latency);
                 self.counters.processed.add(1);
             }
             if ticks.wrapping_sub(fresh_ticks) > self.stale_ticks {
@@ -192,15 +188,8 @@ impl Executor {
             return Plan { registered: None, keys: (start, start) };
         };
         let command = registered.command;
-        if !command.keys.is_empty() && command.accepts(argv.len()) {
-            self.indexes.clear();
-            // A request whose keys cannot be found gets its error from its handler.
-            if keys_of(command, argv, &mut self.indexes).is_ok() {
-                keys.extend(self.indexes.iter().map(|index| KeyHash {
-                    index: *index as u32,
-                    hash: self.server.keyspace.hash(argv.arg(*index)),
-                }));
-            }
+        if command.accepts(argv.len()) {
+            hash_keys(&self.server.keyspace, command, argv, &mut self.indexes, keys);
         }
         Plan { registered: Some(registered), keys: (start, keys.len() as u32) }
     }
@@ -333,7 +322,9 @@ impl Executor {
                 let waiter = begin_wait(&mut ctx, registered.id, &args, *wait);
                 Ok(Some(Stop::Blocked(waiter)))
             }
-            Flow::Eval(call) => eval(&mut ctx, &self.counters, &call, argv).map(|()| None),
+            Flow::Eval(call) => {
+                eval(&mut ctx, &self.counters, registered, &call, argv, keys).map(|()| None)
+            }
             flow => Ok(stop_of(flow)),
         });
         let deferred = conclude(&mut ctx);
@@ -476,19 +467,38 @@ fn take_mail(client: &Client, out: &mut ReplyBuf) {
 
 #[inline]
 fn lock<'k>(server: &'k Server, locks: Locks, keys: &[KeyHash]) -> Access<'k> {
+    let keyspace = &server.keyspace;
     match (locks, keys) {
-        (Locks::Keys | Locks::Script | Locks::Transaction, []) => {
-            Access::take(&server.keyspace, LockSet::None)
-        }
-        (Locks::Keys | Locks::Script | Locks::Transaction, [key]) => {
-            Access::take(&server.keyspace, LockSet::One(key.hash))
-        }
-        (Locks::Keys | Locks::Script | Locks::Transaction, keys) => {
+        (Locks::All, _) => Access::take(keyspace, LockSet::All),
+        (Locks::Each, _) => Access::take(keyspace, LockSet::Each),
+        (_, []) => Access::take(keyspace, LockSet::None),
+        (_, [key]) => Access::take(keyspace, LockSet::One(key.hash)),
+        (_, keys) => {
             let hashes: SmallVec<[u64; 16]> = keys.iter().map(|key| key.hash).collect();
-            Access::take(&server.keyspace, LockSet::Hashes(&hashes))
+            Access::take(keyspace, LockSet::Hashes(&hashes))
         }
-        (Locks::All, _) => Access::take(&server.keyspace, LockSet::All),
-        (Locks::Each, _) => Access::take(&server.keyspace, LockSet::Each),
+    }
+}
+
+/// Appends the keys of a request with their hashes to `keys`; `indexes` is room to work in.
+///
+/// A request whose keys cannot be found gets its error from its handler.
+#[inline]
+pub(super) fn hash_keys(
+    keyspace: &Keyspace,
+    command: &Command,
+    argv: Argv<'_>,
+    indexes: &mut Vec<usize>,
+    keys: &mut impl Extend<KeyHash>,
+) {
+    indexes.clear();
+    if !command.keys.is_empty() && keys_of(command, argv, indexes).is_ok() {
+        keys.extend(
+            indexes.iter().map(|index| KeyHash {
+                index: *index as u32,
+                hash: keyspace.hash(argv.arg(*index)),
+            }),
+        );
     }
 }
 

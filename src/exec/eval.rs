@@ -4,17 +4,17 @@
 //! calls may name others: their shards are taken then, in whatever order they come (see
 //! [`crate::keyspace::Access`]), and kept to the end, so that the script is one step to everybody else.
 
-use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
 use super::Stop;
+use super::call::hash_keys;
 use super::inner::run_inner;
 use super::track::{end_caching, remember_keys};
 use crate::base::idle;
-use crate::command::{CmdError, Ctx, Flags, Locks, Registered, keys_of};
+use crate::command::{CmdError, Ctx, Flags, Locks, Registered};
 use crate::keyspace::KeyHash;
 use crate::observe::stats::LoopCounters;
 use crate::resp::{Argv, ReplyBuf};
@@ -34,12 +34,14 @@ pub(super) fn lock_engine(server: &Server) -> EngineGuard<'_> {
     }
 }
 
-/// Runs what `call` names in the request `argv` and appends its reply.
+/// Runs what `call` names in the request `argv`, whose keys are `keys`, and appends its reply.
 pub(super) fn eval(
     ctx: &mut Ctx<'_>,
     counters: &LoopCounters,
+    registered: &Registered,
     call: &Call,
     argv: Argv<'_>,
+    keys: &[KeyHash],
 ) -> Result<(), CmdError> {
     let mut engine = ctx.engine.take().expect("rows with Locks::Script hold the engine");
     let prepared = match engine.prepare(call, argv) {
@@ -74,15 +76,14 @@ pub(super) fn eval(
     ctx.client.set_flags(ClientFlags::DENY_BLOCKING, denied);
     ctx.client.set_flags(ClientFlags::SCRIPT, false);
     if audience & gate::TRACKING != 0 {
-        end_script(ctx, has_read.then_some(call.keys.clone()), argv);
+        end_script(ctx, argv, if has_read { keys } else { &[] });
     }
     if ctx.client.db != db {
         ctx.client.select(db);
         ctx.db.select(db);
     }
     if outcome.failed {
-        let registered = ctx.commands.of_row(ctx.command);
-        registered.into_iter().for_each(|row| counters.commands[row.id].failed.add(1));
+        counters.commands[registered.id].failed.add(1);
     }
     if outcome.uncounted {
         counters.errors.add(1);
@@ -93,14 +94,11 @@ pub(super) fn eval(
     Ok(())
 }
 
-/// Remembers that the script's client read the keys that its request named, the arguments `keys`.
+/// Remembers that the script's client read `keys`, which its request named.
 #[cold]
-fn end_script(ctx: &mut Ctx<'_>, keys: Option<Range<usize>>, argv: Argv<'_>) {
-    let hash_of =
-        |at: usize| KeyHash { index: at as u32, hash: ctx.server.keyspace.hash(argv.arg(at)) };
-    if let Some(keys) = keys {
-        let keys: SmallVec<[KeyHash; 4]> = keys.map(hash_of).collect();
-        remember_keys(ctx, argv, &keys);
+fn end_script(ctx: &mut Ctx<'_>, argv: Argv<'_>, keys: &[KeyHash]) {
+    if !keys.is_empty() {
+        remember_keys(ctx, argv, keys);
     }
     end_caching(ctx.client, "");
 }
@@ -133,15 +131,9 @@ impl ScriptHost<'_, '_> {
         let commands = self.ctx.commands;
         let registered = commands.resolve(argv).map_err(|_| CmdError::ScriptUnknown)?;
         self.admit(registered, argv)?;
-        let (row, server) = (registered.command, self.ctx.server);
+        let (row, keyspace) = (registered.command, &self.ctx.server.keyspace);
         let mut keys: SmallVec<[KeyHash; 4]> = SmallVec::new();
-        self.indexes.clear();
-        if !row.keys.is_empty() && keys_of(row, argv, &mut self.indexes).is_ok() {
-            keys.extend(self.indexes.iter().map(|index| KeyHash {
-                index: *index as u32,
-                hash: server.keyspace.hash(argv.arg(*index)),
-            }));
-        }
+        hash_keys(keyspace, row, argv, &mut self.indexes, &mut keys);
         match row.locks {
             Locks::All | Locks::Each => self.ctx.db.acquire_all(),
             _ => keys.iter().for_each(|key| self.ctx.db.acquire(key.hash)),

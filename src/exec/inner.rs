@@ -40,7 +40,7 @@ pub(super) fn run_inner(
     finish(ctx, registered, db, argv, keys);
     ctx.db.changes().dirty += outer_dirty;
     if let Ok(Flow::Eval(call)) = &result {
-        result = eval(ctx, counters, call, argv).map(|()| Flow::Done);
+        result = eval(ctx, counters, registered, call, argv, keys).map(|()| Flow::Done);
     }
     ctx.command = outer_row;
     let stop = match result {
@@ -64,11 +64,8 @@ pub(super) fn run_inner(
         }
     };
     let span = clock::ticks().wrapping_sub(before) + slept_ticks(stop.as_ref());
-    cell.calls.add(1);
-    cell.ticks.add(span);
-    if ctx.server.settings.latency_tracking.load(std::sync::atomic::Ordering::Relaxed) {
-        cell.record_latency(span);
-    }
+    let tracks_latency = &ctx.server.settings.latency_tracking;
+    cell.count(span, tracks_latency.load(std::sync::atomic::Ordering::Relaxed));
     counters.processed.add(1);
     stop
 }

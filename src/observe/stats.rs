@@ -50,10 +50,14 @@ pub struct CommandCounters {
 }
 
 impl CommandCounters {
-    /// Counts an execution by its length.
+    /// Counts an execution that took `ticks`, by its length too if `tracks_latency`.
     #[inline]
-    pub fn record_latency(&self, ticks: u64) {
-        self.latency.get_or_init(Histogram::default).record(ticks);
+    pub fn count(&self, ticks: u64, tracks_latency: bool) {
+        self.calls.add(1);
+        self.ticks.add(ticks);
+        if tracks_latency {
+            self.latency.get_or_init(Histogram::default).record(ticks);
+        }
     }
 }
 

@@ -65,11 +65,7 @@ local function caught_text(ok, ...)
   if ok then
     return ok, ...
   end
-  local failure = ...
-  local value, fatal = settle(failure)
-  if fatal then
-    error(failure, 0)
-  end
+  local _, value = caught(ok, ...)
   if type(value) == "table" then
     local text = rawget(value, "err")
     if type(text) == "string" or type(text) == "number" then

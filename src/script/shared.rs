@@ -120,6 +120,14 @@ impl Scripts {
         self.shared.phase.load(Ordering::Relaxed) == WRITTEN
     }
 
+    /// What others are told while a script keeps the server busy.
+    pub fn busy_error(&self) -> ScriptError {
+        match &*self.shared.running.lock() {
+            Some(running) if running.is_function => ScriptError::BusyFunction,
+            _ => ScriptError::BusyScript,
+        }
+    }
+
     /// Ends the running script, which must be a function if `function` is set.
     pub fn kill(&self, function: bool) -> Result<(), ScriptError> {
         let running = self.shared.running.lock();
