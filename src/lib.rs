@@ -13,6 +13,7 @@
 //! | 5 | [`observe`] | counters, log, allocator |
 //! | 6 | [`pubsub`] | who listens to what, and the mail on its way to them |
 //! | 6 | [`script`] | the Lua interpreter, scripts and functions |
+//! | 6 | [`persist`] | snapshots, the append-only file, the log of writes |
 //! | 7 | [`server`] | what the process shares |
 //! | 8 | [`command`] | the command table and the families |
 //! | 9 | [`exec`] | the one path a command takes |
@@ -28,6 +29,7 @@ pub mod exec;
 pub mod keyspace;
 pub mod net;
 pub mod observe;
+pub mod persist;
 pub mod pubsub;
 pub mod resp;
 pub mod script;

@@ -1,0 +1,83 @@
+//! The RDB format: one file, or one DUMP payload, of keys and their values.
+//!
+//! ```text
+//! file     "REDIS" 4 digits (or "VALKEY" 3 digits)   the version
+//!          250 name value                            facts about the file
+//!          245 source                                a function library
+//!          254 db                                    the keys that follow are of this database
+//!          251 keys volatile                         how many will follow
+//!          [252 deadline] [248 idle | 249 frequency] kind key value
+//!          255 crc                                   the end
+//! payload  kind value version:u16 crc:u64            of DUMP
+//! len      00llllll | 01llllll l | 80 l*4 | 81 l*8   big-endian; 11eeeeee: an encoded string
+//! ```
+//!
+//! Facts are those of Redis's rdb.h and rdb.c, and of Valkey's for its version 80. Files are written
+//! so that Redis 7.0 and everything later loads them: version 10 and kinds up to 19, unless the
+//! configuration names another version.
+
+pub mod kind;
+
+/// A version that files are written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Version {
+    /// Redis 7.0 and later, every Valkey.
+    V10,
+    /// Redis 7.2 and later, every Valkey: sets as listpacks.
+    V11,
+    /// Redis 7.4 and later, no Valkey: deadlines of hash fields.
+    V12,
+    /// Valkey 9.0 and later, no Redis: deadlines of hash fields.
+    V80,
+}
+
+impl Version {
+    /// The number in headers and footers.
+    pub fn number(self) -> u16 {
+        match self {
+            Self::V10 => 10,
+            Self::V11 => 11,
+            Self::V12 => 12,
+            Self::V80 => 80,
+        }
+    }
+
+    /// The first nine bytes of a file.
+    pub fn magic(self) -> &'static [u8; 9] {
+        match self {
+            Self::V10 => b"REDIS0010",
+            Self::V11 => b"REDIS0011",
+            Self::V12 => b"REDIS0012",
+            Self::V80 => b"VALKEY080",
+        }
+    }
+
+    /// Whether fields of hashes can have deadlines.
+    pub fn has_field_deadlines(self) -> bool {
+        self >= Self::V12
+    }
+}
+
+/// How values are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Format {
+    /// The version.
+    pub version: Version,
+    /// Whether long strings are compressed with LZF (`rdbcompression`).
+    pub compress: bool,
+}
+
+/// A value has something that the version it was to be written in cannot express: deadlines of the
+/// fields of a hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("fields of a hash have deadlines, which RDB version {} cannot express", .0.number())]
+pub struct Inexpressible(pub Version);
+
+/// When and how often a key was used, as files say it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Seconds since the last access, if the policy is LRU.
+    pub idle_seconds: Option<u64>,
+    /// The access counter, if the policy is LFU.
+    pub frequency: Option<u8>,
+}
