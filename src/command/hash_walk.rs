@@ -11,12 +11,11 @@ use super::spec::{Command, Group, KeySpec};
 use crate::base::bytes;
 use crate::base::limits::{RANDOM_REPEATS_MAX, WHOLE_REPLY_MAX};
 use crate::base::random::Random;
-use crate::encoding::field::Field;
+use crate::encoding::field::FieldView;
 use crate::encoding::listpack::Item;
-use crate::encoding::table::Encode;
 use crate::keyspace::Key;
 use crate::resp::{ReplyBuf, write_bulk};
-use crate::value::{Hash, HashValue, HashView, Value, reply_item};
+use crate::value::{Hash, HashValue, HashView, ItemEncoder, reply_item};
 
 /// Fields of a table are drawn one by one when there are this many times more than are wanted.
 const DRAW_FACTOR: usize = 3;
@@ -65,15 +64,9 @@ fn reply_fields(
     let table = matches!(hash, HashView::Table(_)) && len == hash.len();
     if table
         && len > WHOLE_REPLY_MAX
-        && let Some(Value::Hash(fields)) = ctx.db.object_mut(key)
-        && let Some(reading) = fields.begin_reading(encoder(names, values))
+        && let Some(flow) = reply_all(ctx, key, Fields { names, values })
     {
-        return Ok(reply_all(
-            ctx,
-            key,
-            reading,
-            |value, reading, count| matches!(value, Value::Hash(fields) if fields.read_on(reading, count)),
-        ));
+        return Ok(flow);
     }
     let Some(hash) = ctx.db.peek::<Hash>(key)? else { return Ok(Flow::Done) };
     hash.for_each(now_ms, |name, value| {
@@ -87,15 +80,20 @@ fn reply_fields(
     Ok(Flow::Done)
 }
 
-/// What writes the name, the value, or both of a field.
-fn encoder(names: bool, values: bool) -> Encode<Field> {
-    match (names, values) {
-        (true, true) => |field, out| {
+/// Writes the name, the value, or both of a field.
+struct Fields {
+    names: bool,
+    values: bool,
+}
+
+impl ItemEncoder for Fields {
+    fn field(&self, field: FieldView<'_>, out: &mut Vec<u8>) {
+        if self.names {
             write_bulk(out, field.name());
+        }
+        if self.values {
             write_bulk(out, field.value());
-        },
-        (true, false) => |field, out| write_bulk(out, field.name()),
-        _ => |field, out| write_bulk(out, field.value()),
+        }
     }
 }
 

@@ -4,50 +4,47 @@
 //! see `encoding::table::reading`. It grows no faster than its client takes it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::context::{Ctx, Flow, Job};
 use super::error::CmdError;
 use crate::base::limits::BACKGROUND_SLICE;
-use crate::encoding::table::{SharedReading, Thin};
-use crate::keyspace::{EntryView, Key, Lookup};
-use crate::value::Value;
+use crate::keyspace::Key;
+use crate::value::{ItemEncoder, ValueReading};
 
 /// Items that are read between two looks at the time.
 const STEP: usize = 256;
 
-/// Goes on with a reading of a value; `false` if it is the reading of another.
-pub(super) type Advance<T> = fn(&Value, &SharedReading<T>, usize) -> bool;
-
 /// What is left of a reply.
-struct ReplyAll<T: Thin> {
+struct ReplyAll {
     db: usize,
     key: Vec<u8>,
-    reading: SharedReading<T>,
-    advance: Advance<T>,
+    reading: ValueReading,
 }
 
-/// Replies with all items that `reading` has just begun to read at `key`; the head is replied.
-pub(super) fn reply_all<T: Thin + Send + 'static>(
-    ctx: &Ctx<'_>,
+/// Replies with all items of the collection at `key`, as `encoder` writes them; the head is replied.
+/// `None` for what is no table, or so small a one that it is replied at once.
+pub(super) fn reply_all(
+    ctx: &mut Ctx<'_>,
     key: Key<'_>,
-    reading: SharedReading<T>,
-    advance: Advance<T>,
-) -> Flow {
+    encoder: impl ItemEncoder + 'static,
+) -> Option<Flow> {
+    let reading = ValueReading::begin(ctx.db.object_mut(key)?, Arc::new(encoder))?;
     let (db, key) = (ctx.db.db(), key.bytes.to_vec());
-    Flow::Work(Box::new(ReplyAll { db, key, reading, advance }))
+    Some(Flow::Work(Box::new(ReplyAll { db, key, reading })))
 }
 
-impl<T: Thin> fmt::Debug for ReplyAll<T> {
+impl fmt::Debug for ReplyAll {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "all items of {}", self.key.escape_ascii())
     }
 }
 
-impl<T: Thin> ReplyAll<T> {
+impl ReplyAll {
     /// Reads on; `false` when the value is neither found nor dropped yet.
     fn advance(&self, ctx: &mut Ctx<'_>) -> bool {
-        if self.reading.lock().read_left(STEP) {
+        if self.reading.read_left(STEP) {
             return true;
         }
         let hash = ctx.server.keyspace.hash(&self.key);
@@ -56,8 +53,7 @@ impl<T: Thin> ReplyAll<T> {
         let others = (0..ctx.db.databases()).filter(|db| *db != self.db);
         for db in std::iter::once(self.db).chain(others) {
             ctx.db.select(db);
-            let object = ctx.db.lookup(key, Lookup::Silent).and_then(EntryView::object);
-            if object.is_some_and(|object| (self.advance)(object, &self.reading, STEP)) {
+            if ctx.db.object_mut(key).is_some_and(|object| self.reading.read_on(object, STEP)) {
                 return true;
             }
         }
@@ -65,24 +61,22 @@ impl<T: Thin> ReplyAll<T> {
     }
 }
 
-impl<T: Thin + Send> Job for ReplyAll<T> {
+impl Job for ReplyAll {
     fn key(&self) -> Option<&[u8]> {
         Some(&self.key)
     }
 
     fn step(&mut self, ctx: &mut Ctx<'_>) -> Result<bool, CmdError> {
-        if let Some(name) = self.reading.lock().take_moved_to() {
+        if let Some(name) = self.reading.take_moved_to() {
             // The next step locks the shard of that name.
             self.key = name.into();
             return Ok(false);
         }
         let start = Instant::now();
-        while !self.reading.lock().is_complete()
-            && self.advance(ctx)
-            && start.elapsed() < BACKGROUND_SLICE
-        {}
-        let mut reading = self.reading.lock();
-        ctx.out.raw(&reading.take_bytes());
-        Ok(reading.is_complete())
+        while !self.reading.is_complete() && self.advance(ctx) && start.elapsed() < BACKGROUND_SLICE
+        {
+        }
+        ctx.out.raw(&self.reading.take_bytes());
+        Ok(self.reading.is_complete())
     }
 }

@@ -14,7 +14,7 @@ use crate::base::random::Random;
 use crate::encoding::listpack::Item;
 use crate::keyspace::{Event, Key};
 use crate::resp::{ReplyBuf, write_bulk};
-use crate::value::{Set, SetView, Value, reply_item};
+use crate::value::{ItemEncoder, Set, SetView, reply_item};
 
 /// Members of one propagated SREM, as in Redis.
 const SREM_BATCH: usize = 1024;
@@ -106,16 +106,16 @@ fn smembers(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         set.iter().for_each(|member| reply_item(member, ctx.out));
         return Ok(Flow::Done);
     }
-    let Some(Value::Set(members)) = ctx.db.object_mut(key) else { return Ok(Flow::Done) };
-    let reading = members
-        .begin_reading(|member, out| write_bulk(out, member.bytes()))
-        .expect("as many members as these are in a table");
-    Ok(reply_all(
-        ctx,
-        key,
-        reading,
-        |value, reading, count| matches!(value, Value::Set(members) if members.read_on(reading, count)),
-    ))
+    Ok(reply_all(ctx, key, Members).expect("as many members as these are in a table"))
+}
+
+/// Writes members as bulk strings.
+struct Members;
+
+impl ItemEncoder for Members {
+    fn member(&self, member: &[u8], out: &mut Vec<u8>) {
+        write_bulk(out, member);
+    }
 }
 
 fn spop(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {

@@ -91,7 +91,7 @@ impl SetTable {
     }
 
     /// Goes on with a reading; see [`Bag::read_on`].
-    pub fn read_on(&self, reading: &SharedReading<Member>, count: usize) -> bool {
+    pub fn read_on(&mut self, reading: &SharedReading<Member>, count: usize) -> bool {
         self.members.read_on(reading, count)
     }
 

@@ -614,7 +614,8 @@ unsafe impl Thin for Entry {
     }
 }
 
-/// The boxed value of the entry at `position`, for changing it in place.
+/// The boxed value of the entry at `position`, for what does not change it, or where the table was
+/// told that it will change.
 pub(super) fn object_mut(table: &mut Db, position: Position) -> Option<&mut Value> {
     let raw = table.view(position).boxed()?;
     // SAFETY: the entry owns the box, and both are in the table, which is exclusively borrowed.

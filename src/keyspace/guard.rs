@@ -53,6 +53,7 @@ impl Place for EntryPlace<'_> {
     }
 
     fn object_mut(&mut self) -> Option<&mut Value> {
+        self.table.before_change_at(self.position);
         object_mut(self.table, self.position)
     }
 }

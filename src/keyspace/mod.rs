@@ -18,11 +18,13 @@ mod lock;
 mod recency;
 mod scan;
 mod shard;
+mod snapshot;
 #[cfg(all(test, not(feature = "shuttle")))]
 mod tests;
 mod view;
 
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub use access::{Access, LockSet};
@@ -32,12 +34,14 @@ pub use event::{Event, EventClass, EventClasses};
 pub use guard::Guard;
 pub use recency::AccessPolicy;
 pub use shard::{ExpiredFields, Removed, Shard, Stats};
+pub use snapshot::{DbSize, EntryEncoder, LargeEntry, LargeValue, Piece, Snapshot};
 pub use view::{DbView, Deadline, Lookup, Presence, StrMut};
 
 use crate::base::hash::KeyHasher;
 use crate::encoding::table::Table;
 use crate::value::limits::Limits;
 use lock::{Guard as LockGuard, Lock, pass_time};
+use snapshot::Pressure;
 
 /// Fewest shards; with one thread they cost nothing, and SCAN cursors look alike everywhere.
 const SHARDS_MIN: usize = 256;
@@ -81,6 +85,7 @@ pub struct Keyspace {
     limits: Limits,
     /// Whether the one who may take locks out of order waits for one.
     overtaking: AtomicBool,
+    pressure: Arc<Pressure>,
 }
 
 impl Keyspace {
@@ -92,7 +97,8 @@ impl Keyspace {
             (0..count).map(|n| Line(Lock::new(Shard::new(shard_bits, n as u64)))).collect();
         let policy = AtomicU64::new(AccessPolicy::default().pack());
         let (limits, overtaking) = (Limits::default(), AtomicBool::new(false));
-        Self { shards, shard_bits, hasher, databases, policy, limits, overtaking }
+        let pressure = Arc::default();
+        Self { shards, shard_bits, hasher, databases, policy, limits, overtaking, pressure }
     }
 
     /// How many numbered databases there are.

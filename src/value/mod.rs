@@ -15,6 +15,7 @@ mod hash;
 pub mod limits;
 mod list;
 pub mod packed;
+mod reading;
 mod set;
 mod string;
 pub mod zset;
@@ -28,6 +29,7 @@ pub use hash::{FieldTtl, Hash, HashMut, HashTable, HashValue, HashView, reply_it
 use limits::Limits;
 pub use list::{List, ListMut, ListView};
 use packed::{Packed, PackedForm, Place};
+pub use reading::{ItemEncoder, ValueReading};
 pub use set::{Probe, Set, SetMut, SetView};
 pub use string::{NewStr, Str, StrView};
 use zset::ScoredSet;
@@ -141,7 +143,8 @@ impl Value {
         match self {
             Self::Set(members) => members.note_moved(name),
             Self::Hash(fields) => fields.note_moved(name),
-            Self::Str(_) | Self::List(_) | Self::ZSet(_) => {}
+            Self::ZSet(set) => set.note_moved(name),
+            Self::Str(_) | Self::List(_) => {}
         }
     }
 

@@ -30,7 +30,7 @@ const LONG_AT: usize = SHORT_AT + size_of::<u32>();
 const LONG: u8 = u8::MAX;
 
 /// An owned member.
-pub(super) struct Member {
+pub struct Member {
     raw: NonNull<u8>,
 }
 
@@ -39,7 +39,7 @@ unsafe impl Send for Member {}
 
 /// A shared view of a member.
 #[derive(Clone, Copy)]
-pub(super) struct MemberView<'a> {
+pub struct MemberView<'a> {
     raw: NonNull<u8>,
     lifetime: PhantomData<&'a u8>,
 }

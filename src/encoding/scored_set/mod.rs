@@ -18,12 +18,14 @@ mod member;
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
+pub use member::Member as ScoredMember;
 use member::{Handle, Member};
 
 use super::rank_tree::{self, Bound, RankTree};
 use super::size_class::size_class;
-use super::table::{CURSOR_BITS, Position, Table};
+use super::table::{CURSOR_BITS, Position, SharedReading, Table, Thin};
 use crate::base::hash::KeyHasher;
 use crate::base::random::Random;
 
@@ -168,6 +170,28 @@ impl ScoredSet {
     /// A member chosen with equal chance among all, with its score.
     pub fn random(&self, random: &mut Random) -> Option<(&[u8], f64)> {
         self.table.random(random).map(|view| (view.bytes(), view.score()))
+    }
+
+    /// Begins to read all members as they are now; see [`Table::begin_reading`].
+    pub fn begin_reading(
+        &mut self,
+        encode: impl Fn(&[u8], f64, &mut Vec<u8>) + Send + Sync + 'static,
+    ) -> SharedReading<Member> {
+        let encode = move |member: &mut Member, out: &mut Vec<u8>| {
+            let view = member.as_view();
+            encode(view.bytes(), view.score(), out);
+        };
+        self.table.begin_reading(&self.hasher, Arc::new(encode))
+    }
+
+    /// Goes on with a reading; see [`Table::read_on`].
+    pub fn read_on(&mut self, reading: &SharedReading<Member>, count: usize) -> bool {
+        self.table.read_on(reading, count)
+    }
+
+    /// Tells readers of another name; see [`Table::note_moved`].
+    pub fn note_moved(&mut self, name: &[u8]) {
+        self.table.note_moved(name);
     }
 
     /// Bytes of memory behind the set.

@@ -266,8 +266,8 @@ impl<T: Thin> Bag<T> {
     }
 
     /// Goes on with a reading; see [`Table::read_on`].
-    pub fn read_on(&self, reading: &SharedReading<T>, count: usize) -> bool {
-        match &self.form {
+    pub fn read_on(&mut self, reading: &SharedReading<T>, count: usize) -> bool {
+        match &mut self.form {
             Form::Few(_) => false,
             Form::Many(many) => many.table.read_on(reading, count),
         }

@@ -16,8 +16,8 @@ use parking_lot::Mutex;
 use super::{Position, Table, Thin};
 use crate::base::hash::KeyHasher;
 
-/// Writes one item out.
-pub type Encode<T> = for<'a> fn(<T as Thin>::View<'a>, &mut Vec<u8>);
+/// Writes one item out, as it is before it changes. May begin readings of what is in the item.
+pub type Encode<T> = Arc<dyn Fn(&mut T, &mut Vec<u8>) + Send + Sync>;
 
 /// A reading that its reader and its table share.
 pub type SharedReading<T> = Arc<Mutex<Reading<T>>>;
@@ -62,30 +62,52 @@ impl<T: Thin> Reading<T> {
     /// Goes on for about `count` items if the table was dropped; `false` if it was not.
     pub fn read_left(&mut self, count: usize) -> bool {
         let Some(left) = self.left.clone() else { return false };
-        self.read_on(&left.lock(), count);
+        self.read_on(&mut left.lock(), count);
         true
     }
 
+    /// The table, if it was dropped.
+    pub fn left(&self) -> Option<Arc<Mutex<Table<T>>>> {
+        self.left.clone()
+    }
+
+    /// Ends the reading before it is complete.
+    pub fn give_up(&mut self) {
+        self.next = None;
+        self.ahead = BTreeMap::new();
+        self.bytes = Vec::new();
+        self.left = None;
+    }
+
     fn is_ahead(&self, local: u64) -> bool {
-        self.ahead.range(..=local).next_back().is_some_and(|(_, last)| local <= *last)
+        is_within(&self.ahead, local)
     }
 
     /// Reads the bucket of `local`, what has not been read of it, and says what it spans.
-    fn read_bucket(&mut self, table: &Table<T>, local: u64) -> (u64, u64) {
+    fn read_bucket(&mut self, table: &mut Table<T>, local: u64) -> (u64, u64) {
         let Some(next) = self.next else { return (local, local) };
+        let Some(bucket) = table.bucket_of(local) else { return (0, u64::MAX) };
+        let (first, last) = bucket.span;
         let Self { encode, hasher, ahead, bytes, .. } = self;
-        let is_ahead =
-            |at: u64| ahead.range(..=at).next_back().is_some_and(|(_, last)| at <= *last);
-        table.bucket_of(local, hasher, |view| {
-            let at = table.local(hasher.hash(T::key(view)));
-            if at >= next && !is_ahead(at) {
-                encode(view, bytes);
+        let parts_known = ahead.range(..=last).next_back().is_some_and(|(_, end)| *end >= first);
+        // Segments may have split or merged since parts of this bucket were read.
+        let is_whole = first >= next && !parts_known;
+        let base_bits = table.base_bits;
+        let local_of = |item: &T| hasher.hash(T::key(item.as_view())) << base_bits;
+        table.visit_bucket(&bucket, hasher, |item| {
+            let is_new = is_whole || {
+                let at = local_of(item);
+                at >= next && !is_within(ahead, at)
+            };
+            if is_new {
+                encode(item, bytes);
             }
-        })
+        });
+        bucket.span
     }
 
     /// Reads what is about to change.
-    fn read_ahead(&mut self, table: &Table<T>, local: u64) {
+    fn read_ahead(&mut self, table: &mut Table<T>, local: u64) {
         let Some(next) = self.next.filter(|next| *next <= local) else { return };
         if self.is_ahead(local) {
             return;
@@ -107,7 +129,7 @@ impl<T: Thin> Reading<T> {
     }
 
     /// Reads about `count` items more, or skips as many empty buckets.
-    fn read_on(&mut self, table: &Table<T>, count: usize) {
+    fn read_on(&mut self, table: &mut Table<T>, count: usize) {
         for _ in 0..count.div_ceil(ITEMS_PER_BUCKET) {
             let Some(next) = self.next else { return };
             let read = match self.ahead.first_key_value() {
@@ -125,6 +147,20 @@ impl<T: Thin> Reading<T> {
 
 /// Items of a bucket, about.
 const ITEMS_PER_BUCKET: usize = 5;
+
+/// Whether `local` lies within one of the ranges, which do not overlap.
+fn is_within(ranges: &BTreeMap<u64, u64>, local: u64) -> bool {
+    ranges.range(..=local).next_back().is_some_and(|(_, last)| local <= *last)
+}
+
+/// One home bucket.
+struct Bucket {
+    segment: usize,
+    home: usize,
+    depth: u32,
+    /// The first and the last local hash of its items.
+    span: (u64, u64),
+}
 
 impl<T: Thin> Table<T> {
     /// Begins to read the table as it is now; `hasher` is that of its items.
@@ -145,13 +181,18 @@ impl<T: Thin> Table<T> {
     }
 
     /// Goes on with a reading of this table for about `count` items; `false` if it is of another.
-    pub fn read_on(&self, reading: &SharedReading<T>, count: usize) -> bool {
-        let Some(readers) = &self.readers else { return false };
-        let known = readers.readings.iter().any(|known| Arc::ptr_eq(known, reading));
+    pub fn read_on(&mut self, reading: &SharedReading<T>, count: usize) -> bool {
+        let known = self.is_read_by(reading);
         if known {
             reading.lock().read_on(self, count);
         }
         known
+    }
+
+    /// Whether `reading` is one of this table.
+    pub fn is_read_by(&self, reading: &SharedReading<T>) -> bool {
+        let mut readings = self.readers.iter().flat_map(|readers| &readers.readings);
+        readings.any(|known| Arc::ptr_eq(known, reading))
     }
 
     /// Tells readers that the table is found under another name from now on.
@@ -172,7 +213,7 @@ impl<T: Thin> Table<T> {
 
     /// Lets readings keep the bucket of the item at `position` before it changes.
     #[inline]
-    pub(super) fn before_change_at(&mut self, position: Position) {
+    pub fn before_change_at(&mut self, position: Position) {
         if let Some(readers) = &self.readers {
             let local = self.local(readers.hasher.hash(T::key(self.view(position))));
             self.read_ahead(local);
@@ -195,22 +236,26 @@ impl<T: Thin> Table<T> {
         }
     }
 
-    /// Visits the items of the home bucket of `local` and says which local hashes it spans.
-    fn bucket_of<'a>(
-        &'a self,
-        local: u64,
-        hasher: &KeyHasher,
-        mut visit: impl FnMut(T::View<'a>),
-    ) -> (u64, u64) {
-        let Some(pointer) = self.pointer(local) else { return (0, u64::MAX) };
-        let depth = pointer.depth();
+    /// The home bucket of `local`; `None` while there is none.
+    fn bucket_of(&self, local: u64) -> Option<Bucket> {
+        let pointer = self.pointer(local)?;
+        let (segment, depth) = (pointer.segment(), pointer.depth());
         let start = local >> 1 >> (63 - depth) << 1 << (63 - depth);
         let home = Self::home(local, depth);
-        let home_of = |key: &[u8]| Self::home(self.local(hasher.hash(key)), depth);
-        self.segments[pointer.segment()].visit_home(home, home_of, &mut visit);
         let first = Self::bucket_start(start, home, depth).unwrap_or(start);
         let end = Self::bucket_start(start, home + 1, depth);
-        (first, end.map_or(u64::MAX, |end| end - 1))
+        Some(Bucket { segment, home, depth, span: (first, end.map_or(u64::MAX, |end| end - 1)) })
+    }
+
+    /// Visits the items of a home bucket.
+    fn visit_bucket(&mut self, bucket: &Bucket, hasher: &KeyHasher, visit: impl FnMut(&mut T)) {
+        let (home, depth, base_bits) = (bucket.home, bucket.depth, self.base_bits);
+        let segment = &mut self.segments[bucket.segment];
+        if home == 0 {
+            segment.prefetch_items();
+        }
+        let home_of = |key: &[u8]| Self::home(hasher.hash(key) << base_bits, depth);
+        segment.visit_home_mut(home, home_of, visit);
     }
 }
 

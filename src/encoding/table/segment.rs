@@ -233,6 +233,33 @@ impl<T: Thin> Segment<T> {
         }
     }
 
+    /// Like [`Self::visit_home`], for who may change what is behind an item, but not its key.
+    pub(super) fn visit_home_mut(
+        &mut self,
+        home: usize,
+        home_of: impl Fn(&[u8]) -> usize,
+        mut visit: impl FnMut(&mut T),
+    ) {
+        let overflows = self.buckets[home].overflows();
+        let elsewhere = std::iter::once(next(home)).chain(HOME_BUCKETS..BUCKETS);
+        let buckets = std::iter::once(home).chain(elsewhere.filter(|_| overflows));
+        for at in buckets {
+            for place in self.bucket_places(at) {
+                let slot = self.slot(place);
+                let wanted = if at == home {
+                    !slot.is_displaced()
+                } else if at < HOME_BUCKETS {
+                    slot.is_displaced()
+                } else {
+                    slot.view().is_some_and(|view| home_of(T::key(view)) == home)
+                };
+                if wanted && let Some(mut item) = self.slot_mut(place).lend() {
+                    visit(&mut item);
+                }
+            }
+        }
+    }
+
     /// Calls `visit` for every item.
     pub(super) fn visit_all<'a>(&'a self, visit: &mut impl FnMut(T::View<'a>)) {
         self.prefetch_items();

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -289,7 +290,7 @@ proptest! {
         (0..size).for_each(|n| model.set(n, n, None));
         let mut before = Vec::new();
         model.table.for_each(|view| encode(view, &mut before));
-        let reading = model.table.begin_reading(&model.hasher, encode);
+        let reading = model.table.begin_reading(&model.hasher, Arc::new(|item, out| encode(item.as_view(), out)));
         for (kind, start, count) in steps {
             let numbers = (0..count).map(|n| start.wrapping_add(n) % (2 * size + 1));
             match kind {

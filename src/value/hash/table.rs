@@ -67,7 +67,7 @@ impl HashTable {
     }
 
     /// Goes on with a reading; see [`Bag::read_on`].
-    pub fn read_on(&self, reading: &SharedReading<Field>, count: usize) -> bool {
+    pub fn read_on(&mut self, reading: &SharedReading<Field>, count: usize) -> bool {
         self.fields.read_on(reading, count)
     }
 
