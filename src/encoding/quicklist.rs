@@ -48,6 +48,20 @@ pub struct Quicklist {
     plain_len: usize,
 }
 
+/// What a node holds.
+#[derive(Clone, Copy, Debug)]
+pub enum NodeView<'a> {
+    /// The body of a listpack.
+    Packed {
+        /// Its bytes.
+        body: &'a [u8],
+        /// How many items it has.
+        count: usize,
+    },
+    /// One text that is too long for a listpack.
+    Plain(&'a [u8]),
+}
+
 /// A node and the number of its items.
 #[derive(Clone, Debug)]
 struct Link {
@@ -131,6 +145,17 @@ impl Quicklist {
         match self.nodes.front().map(|link| &*link.node) {
             Some(Node::Packed { run, .. }) if self.nodes.len() == 1 => Some(run.as_slice()),
             _ => None,
+        }
+    }
+
+    /// Visits every node, from the first on.
+    pub fn for_each_node(&self, mut visit: impl FnMut(NodeView<'_>)) {
+        let mut scratch = Vec::new();
+        for Link { count, node } in &self.nodes {
+            visit(match node.open(&mut scratch) {
+                Content::Packed(list) => NodeView::Packed { body: list.body(), count: *count },
+                Content::Plain(text) => NodeView::Plain(text),
+            });
         }
     }
 

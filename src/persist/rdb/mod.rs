@@ -16,7 +16,11 @@
 //! so that Redis 7.0 and everything later loads them: version 10 and kinds up to 19, unless the
 //! configuration names another version.
 
+pub mod crc;
 pub mod kind;
+pub mod payload;
+pub mod save;
+pub mod write;
 
 /// A version that files are written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
