@@ -7,6 +7,7 @@
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,8 @@ use redstart::encoding::scored_set::ScoredSet;
 use redstart::encoding::table::Table;
 use redstart::exec::{Batch, Executor};
 use redstart::keyspace::{Entry, NewValue};
+use redstart::persist::log::WriteLog;
+use redstart::persist::unit::Unit;
 use redstart::resp::{ArgRange, Argv, ParseLimits, ParseState, Protocol, ReplyBuf, RequestParser};
 use redstart::server::{Client, ClientHandle, Peer, Server};
 use redstart::value::NewStr;
@@ -304,5 +307,44 @@ fn script(c: &mut Criterion) {
     }
 }
 
-criterion_group!(hot, parser, lookup, table, scored_set, executor, contention, script);
+/// What a write pays for being logged: encoded into its unit, and copied into the log.
+fn write_log(c: &mut Criterion) {
+    let mut group = c.benchmark_group("write log");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    let append = |log: &WriteLog, unit: &mut Unit| {
+        for _ in 0..BATCH {
+            unit.clear();
+            unit.push(0, [&b"SET"[..], b"key:000000000001", b"v"]);
+            black_box(log.append(unit));
+        }
+    };
+    let (mut unit, mut taken) = (Unit::default(), Vec::new());
+    let log = WriteLog::default();
+    group.bench_function("one thread", |bench| {
+        bench.iter(|| {
+            append(&log, &mut unit);
+            taken.clear();
+            log.take(&mut taken)
+        });
+    });
+    let (log, stop) = (WriteLog::default(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut unit = Unit::default();
+            while !stop.load(Ordering::Relaxed) {
+                append(&log, &mut unit);
+            }
+        });
+        group.bench_function("beside another thread", |bench| {
+            bench.iter(|| {
+                append(&log, &mut unit);
+                taken.clear();
+                log.take(&mut taken)
+            });
+        });
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+criterion_group!(hot, parser, lookup, table, scored_set, executor, contention, script, write_log);
 criterion_main!(hot);

@@ -1,4 +1,5 @@
-//! The lock of a shard: one atomic exchange to take it, one store to release it.
+//! The lock of a shard and of the log of writes: one atomic exchange to take it, one store to release
+//! it.
 //!
 //! A shard is locked three times per pipelined command (two prefetches and the command), so the lock
 //! itself is a visible part of a command's cost; a general mutex pays a second atomic exchange at
@@ -14,9 +15,13 @@
 )]
 
 #[cfg(feature = "shuttle")]
-pub(super) use model::{Guard, Lock, pass_time};
+pub(super) use model::pass_time;
+#[cfg(feature = "shuttle")]
+pub(crate) use model::{Guard, Lock};
 #[cfg(not(feature = "shuttle"))]
-pub(super) use native::{Guard, Lock, pass_time};
+pub(super) use native::pass_time;
+#[cfg(not(feature = "shuttle"))]
+pub(crate) use native::{Guard, Lock};
 
 #[cfg(not(feature = "shuttle"))]
 mod native {
@@ -37,7 +42,7 @@ mod native {
     const NAP: Duration = Duration::from_micros(50);
 
     /// A value that one thread at a time may use.
-    pub(in crate::keyspace) struct Lock<T> {
+    pub(crate) struct Lock<T> {
         held: AtomicBool,
         value: UnsafeCell<T>,
     }
@@ -47,17 +52,17 @@ mod native {
     unsafe impl<T: Send> Sync for Lock<T> {}
 
     /// The right to use a locked value.
-    pub(in crate::keyspace) struct Guard<'a, T> {
+    pub(crate) struct Guard<'a, T> {
         lock: &'a Lock<T>,
     }
 
     impl<T> Lock<T> {
-        pub(in crate::keyspace) fn new(value: T) -> Self {
+        pub(crate) fn new(value: T) -> Self {
             Self { held: AtomicBool::new(false), value: UnsafeCell::new(value) }
         }
 
         #[inline]
-        pub(in crate::keyspace) fn try_lock(&self) -> Option<Guard<'_, T>> {
+        pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
             let free = !self.held.load(Ordering::Relaxed);
             let taken = free && !self.held.swap(true, Ordering::Acquire);
             // Not `then_some`: a guard that is made and dropped would release another's lock.
@@ -65,7 +70,7 @@ mod native {
         }
 
         #[inline]
-        pub(in crate::keyspace) fn lock(&self) -> Guard<'_, T> {
+        pub(crate) fn lock(&self) -> Guard<'_, T> {
             if !self.held.swap(true, Ordering::Acquire) {
                 return Guard { lock: self };
             }
@@ -167,19 +172,19 @@ mod native {
 mod model {
     use shuttle::sync::{Mutex, MutexGuard};
 
-    pub(in crate::keyspace) struct Lock<T>(Mutex<T>);
-    pub(in crate::keyspace) type Guard<'a, T> = MutexGuard<'a, T>;
+    pub(crate) struct Lock<T>(Mutex<T>);
+    pub(crate) type Guard<'a, T> = MutexGuard<'a, T>;
 
     impl<T> Lock<T> {
-        pub(in crate::keyspace) fn new(value: T) -> Self {
+        pub(crate) fn new(value: T) -> Self {
             Self(Mutex::new(value))
         }
 
-        pub(in crate::keyspace) fn try_lock(&self) -> Option<Guard<'_, T>> {
+        pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
             self.0.try_lock().ok()
         }
 
-        pub(in crate::keyspace) fn lock(&self) -> Guard<'_, T> {
+        pub(crate) fn lock(&self) -> Guard<'_, T> {
             self.0.lock().expect("no thread of a model panics while it holds a lock")
         }
     }

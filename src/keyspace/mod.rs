@@ -14,7 +14,7 @@ mod changes;
 mod entry;
 mod event;
 mod guard;
-mod lock;
+pub(crate) mod lock;
 mod recency;
 mod scan;
 mod shard;

@@ -8,4 +8,6 @@
 //! with values or an error and takes memory in proportion to the file.
 
 pub mod file;
+pub mod log;
 pub mod rdb;
+pub mod unit;

@@ -83,7 +83,7 @@ impl<'a> Argv<'a> {
     }
 
     /// All arguments in order.
-    pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
         let argv = *self;
         (0..argv.len()).map(move |i| argv.arg(i))
     }
