@@ -16,7 +16,7 @@ use crate::command::CommandTable;
 use crate::config::{Config, REDIS_VERSION};
 use crate::net::{self, Acceptor, Listeners, Reactor};
 use crate::observe::{allocator, log};
-use crate::server::{Server, ShutdownMode, log_settings};
+use crate::server::{Server, ShutdownMode, ShutdownOptions, log_settings};
 
 /// How often an event loop looks for expired keys.
 const EXPIRE_PERIOD: Duration = Duration::from_millis(100);
@@ -145,6 +145,7 @@ fn serve(
     if !LocalSet::new().block_on(&runtime, last) {
         return Err(anyhow!("an event loop panicked"));
     }
+    server.save_rest();
     let mode = server.shutdown.requested().unwrap_or(ShutdownMode::Graceful);
     if mode == ShutdownMode::Graceful {
         tracing::warn!("Redis is now ready to exit, bye bye...");
@@ -200,6 +201,7 @@ async fn cron(server: Arc<Server>) {
             continue;
         }
         let now_ms = server.now_ms();
+        server.save_if_due();
         server.stats.sample(clock::now_ms());
         server.note_memory(allocator::figures().allocated);
         let idle_seconds = server.settings.idle_seconds.load(Ordering::Relaxed);
@@ -232,12 +234,19 @@ async fn watch_signals(server: Arc<Server>) {
             _ = interrupt.recv() => "SIGINT",
             _ = hangup.recv() => continue,
         };
-        if name == "SIGINT" && server.shutdown.requested().is_some() {
+        if name == "SIGINT" && server.shutdown.is_under_way() {
             tracing::warn!("You insist... exiting now.");
             std::process::exit(1);
         }
         tracing::warn!("Received {name} scheduling shutdown...");
-        server.shutdown.request(ShutdownMode::Graceful);
+        server.begin_shutdown(ShutdownOptions::default(), move |stops| {
+            if !stops {
+                tracing::warn!(
+                    "{name} received but errors trying to shut down the server, check the logs for \
+                     more information"
+                );
+            }
+        });
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a handler has at hand, and what it asks the executor to do next.
 
+use super::background::Background;
 use super::effects::Effects;
 use super::error::CmdError;
 use super::spec::Command;
@@ -50,25 +51,14 @@ pub enum Flow {
     Done,
     /// The connection closes once its replies are sent.
     Close,
-    /// The server stops; the command gets a reply only if that fails.
-    Shutdown(ShutdownOptions),
     /// The client waits until a command serves it; nothing was replied.
     Block(Box<Wait>),
     /// A script or function is to run; nothing was replied.
     Eval(Box<Call>),
     /// The rest is done in steps.
     Work(Box<dyn Job>),
+    /// Another thread makes the reply; nothing was replied.
+    Background(Background),
     /// The event loop does nothing else for that many milliseconds (DEBUG SLEEP).
     Sleep(u64),
-}
-
-/// How SHUTDOWN is to be done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ShutdownOptions {
-    /// SAVE or NOSAVE, if either was said.
-    pub save: Option<bool>,
-    /// Do not wait for replicas.
-    pub now: bool,
-    /// Stop even if saving fails.
-    pub force: bool,
 }

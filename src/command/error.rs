@@ -12,6 +12,29 @@ use crate::value::WrongType;
 pub enum CmdError {
     #[error("ERR syntax error")]
     Syntax,
+    #[error("ERR the command was given up")]
+    Unanswered,
+    #[error("ERR This command is not allowed inside of a transaction or a script")]
+    NotInside,
+    #[error("ERR Background save already in progress")]
+    SaveInProgress,
+    #[error(
+        "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in \
+         order to schedule a BGSAVE whenever possible."
+    )]
+    SaveBesideRewrite,
+    #[error("ERR Background append only file rewriting already in progress")]
+    RewriteInProgress,
+    #[error(
+        "ERR Can't execute an AOF background rewriting. Please check the server logs for more information."
+    )]
+    RewriteFailed,
+    #[error("ERR {0}")]
+    SaveFailed(String),
+    #[error("ERR There is no background save in progress or scheduled")]
+    NoSave,
+    #[error("{0}")]
+    Misconf(String),
     #[error("WRONGTYPE Operation against a key holding the wrong kind of value")]
     WrongType,
     #[error("ERR value is not an integer or out of range")]

@@ -10,6 +10,7 @@
 //! no clock and no lock.
 
 mod args;
+mod background;
 mod bitmap;
 mod blocking;
 mod client;
@@ -41,6 +42,7 @@ mod list_move;
 mod memory;
 mod monitor;
 mod options;
+mod persistence;
 mod pubsub;
 mod reading;
 mod scan;
@@ -59,7 +61,8 @@ mod transaction;
 mod zset;
 
 pub use args::Args;
-pub use context::{Ctx, Flow, Job, ShutdownOptions};
+pub use background::{Answer, Background, Pending};
+pub use context::{Ctx, Flow, Job};
 pub use effects::{Effects, STREAM};
 pub use error::CmdError;
 pub use keys::{KeyUse, key_uses, keys_of};

@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
 use super::args::Args;
-use super::context::{Ctx, Flow, ShutdownOptions};
+use super::background::Background;
+use super::context::{Ctx, Flow};
 use super::error::CmdError;
 use super::key::database;
 use super::spec::{Command, Flags, Group, Locks};
@@ -13,7 +14,7 @@ use super::transaction::touch_database;
 use crate::base::{bytes, clock, number};
 use crate::config::REDIS_VERSION;
 use crate::keyspace::Db;
-use crate::server::{InfoContext, gate};
+use crate::server::{InfoContext, ShutdownOptions, gate};
 
 const FLUSH: Flags = Flags::KEYSPACE.with(Flags::DANGEROUS);
 const ALL_SHARDS: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
@@ -224,10 +225,10 @@ fn shutdown(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         }
         ctx.server.abandon_scripts.store(true, Ordering::Relaxed);
     }
-    if options.save == Some(true) && !options.force {
-        // There is no way to save yet, and data that was to be saved must not be lost silently.
-        tracing::warn!("SHUTDOWN SAVE was refused: saving is not supported yet");
-        return Err(CmdError::ShutdownFailed);
-    }
-    Ok(Flow::Shutdown(options))
+    Ok(Flow::Background(Background::new(move |server, answer| {
+        server.begin_shutdown(options, move |stops| match stops {
+            true => answer.withhold(),
+            false => answer.ok_or(Err(CmdError::ShutdownFailed)),
+        });
+    })))
 }

@@ -5,8 +5,8 @@ use super::spec::Command;
 use super::{
     bitmap, client, config, connection, debug, expire, function, geo, geo_search, hash, hash_ex,
     hash_expire, hash_import, hash_walk, hyperloglog, introspect, key, list, list_blocking,
-    list_move, memory, monitor, pubsub, scan, scripting, server, set, set_algebra, sort, string,
-    string_numbers, string_ranges, transaction, zset,
+    list_move, memory, monitor, persistence, pubsub, scan, scripting, server, set, set_algebra,
+    sort, string, string_numbers, string_ranges, transaction, zset,
 };
 use crate::base::bytes;
 use crate::base::limits::ERROR_PREVIEW_MAX;
@@ -45,6 +45,7 @@ static FAMILIES: &[&[Command]] = &[
     transaction::COMMANDS,
     client::COMMANDS,
     server::COMMANDS,
+    persistence::COMMANDS,
     config::COMMANDS,
     introspect::COMMANDS,
     memory::COMMANDS,

@@ -23,11 +23,23 @@ pub(super) struct Request<'a> {
     pub(super) now_ms: i64,
 }
 
+/// Why nothing may be written, if so.
+pub(super) fn disk_error(server: &Server) -> Option<CmdError> {
+    server.disk_trouble().map(CmdError::Misconf)
+}
+
 type Check = fn(&Request<'_>) -> Result<(), Refusal>;
 
 /// The checks after existence and arity, in the order of Redis's `processCommand`.
-const CHECKS: &[Check] =
-    &[authenticated, allowed_after_multi, fits_subscriber, not_busy, fits_monitor, not_paused];
+const CHECKS: &[Check] = &[
+    authenticated,
+    allowed_after_multi,
+    disk_works,
+    fits_subscriber,
+    not_busy,
+    fits_monitor,
+    not_paused,
+];
 
 /// Runs all checks; most commands of most clients pass after one test of two words.
 #[inline]
@@ -55,6 +67,19 @@ fn allowed_after_multi(request: &Request<'_>) -> Result<(), Refusal> {
         return Err(Refusal::Error(CmdError::NotInTransaction));
     }
     Ok(())
+}
+
+/// Nothing is written that could not be kept; PING says so too, for those who look after servers.
+fn disk_works(request: &Request<'_>) -> Result<(), Refusal> {
+    let gates = request.server.gates.load(std::sync::atomic::Ordering::Relaxed);
+    let writes = request.flags.has(Flags::WRITE) || request.command.name == "ping";
+    if gates & gate::DISK == 0 || !writes {
+        return Ok(());
+    }
+    match disk_error(request.server) {
+        Some(error) => Err(Refusal::Error(error)),
+        None => Ok(()),
+    }
 }
 
 /// In RESP2 a client that listens to channels could not tell replies from messages.

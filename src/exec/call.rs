@@ -15,8 +15,8 @@ use super::track::end_caching;
 use super::work::NOTHING;
 use crate::base::clock;
 use crate::command::{
-    Args, CmdError, Command, CommandTable, Ctx, Effects, Flags, Flow, Job, Locks, Registered,
-    STREAM, ShutdownOptions, forget_watched, keys_of, show_to_monitors,
+    Args, CmdError, Command, CommandTable, Ctx, Effects, Flags, Flow, Job, Locks, Pending,
+    Registered, STREAM, forget_watched, keys_of, show_to_monitors,
 };
 use crate::keyspace::{Access, Changes, DbView, Key, KeyHash, Keyspace, LockSet, Trash};
 use crate::observe::stats::LoopCounters;
@@ -36,14 +36,14 @@ pub enum Stop {
     Close,
     /// Clients are paused; the request is still to be run.
     Paused,
-    /// The server is to stop.
-    Shutdown(ShutdownOptions),
     /// The connection sleeps for that many milliseconds.
     Sleep(u64),
     /// The client waits for a key.
     Blocked(Arc<Waiter>),
     /// The rest of the request is done in steps.
     Work(Box<dyn Job>),
+    /// Another thread makes the reply.
+    Await(Arc<Pending>),
 }
 
 /// How far a batch came.
@@ -273,7 +273,7 @@ impl Executor {
             _ => self.call(registered, argv, keys, client, out, now_ms),
         };
         let stop = match result {
-            Ok(Some(stop @ Stop::Blocked(_))) => Some(stop),
+            Ok(Some(stop @ (Stop::Blocked(_) | Stop::Await(_)))) => Some(stop),
             Ok(Some(stop @ Stop::Work(_))) => {
                 // What is to come of the reply is taken back step by step, as its head is here.
                 if client.flags.has(ClientFlags::REPLY_OFF | ClientFlags::REPLY_SKIP) {
@@ -317,6 +317,7 @@ impl Executor {
         let args = Args::new(argv, keys, &server.keyspace);
         let result = (command.handler)(&mut ctx, &args);
         finish(&mut ctx, registered, db, argv, keys);
+        let mut background = None;
         let result = result.and_then(|flow| match flow {
             Flow::Block(wait) => {
                 let waiter = begin_wait(&mut ctx, registered.id, &args, *wait);
@@ -324,6 +325,10 @@ impl Executor {
             }
             Flow::Eval(call) => {
                 eval(&mut ctx, &self.counters, registered, &call, argv, keys).map(|()| None)
+            }
+            Flow::Background(wanted) => {
+                background = Some(wanted);
+                Ok(None)
             }
             flow => Ok(stop_of(flow)),
         });
@@ -333,7 +338,10 @@ impl Executor {
         if !deferred.is_empty() {
             self.serve_deferred(deferred, client, now_ms);
         }
-        result
+        match background {
+            Some(background) => Ok(Some(Stop::Await(background.begin(&self.server)))),
+            None => result,
+        }
     }
 
     /// Ends all watches of a client outside of any command.
@@ -548,10 +556,9 @@ pub(super) fn slept_ticks(stop: Option<&Stop>) -> u64 {
 
 pub(super) fn stop_of(flow: Flow) -> Option<Stop> {
     match flow {
-        Flow::Done | Flow::Block(_) | Flow::Eval(_) => None,
+        Flow::Done | Flow::Block(_) | Flow::Eval(_) | Flow::Background(_) => None,
         Flow::Work(job) => Some(Stop::Work(job)),
         Flow::Close => Some(Stop::Close),
-        Flow::Shutdown(options) => Some(Stop::Shutdown(options)),
         Flow::Sleep(ms) => Some(Stop::Sleep(ms)),
     }
 }

@@ -5,7 +5,7 @@ use super::commit::finish;
 use super::eval::eval;
 use super::{Stop, call::slept_ticks};
 use crate::base::clock;
-use crate::command::{Args, Ctx, Flow, Registered};
+use crate::command::{Args, CmdError, Ctx, Flow, Registered};
 use crate::keyspace::KeyHash;
 use crate::observe::stats::LoopCounters;
 use crate::resp::Argv;
@@ -43,6 +43,9 @@ pub(super) fn run_inner(
         result = eval(ctx, counters, registered, call, argv, keys).map(|()| Flow::Done);
     }
     ctx.command = outer_row;
+    if let Ok(Flow::Background(_)) = &result {
+        result = Err(CmdError::NotInside);
+    }
     let stop = match result {
         Ok(Flow::Block(wait)) => {
             // Redis answers like this to those who would move an element, and to those who pop one.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::call::{Executor, after_reply, context};
 use super::commit::conclude_without_command;
-use crate::command::{Command, Flow, Job};
+use crate::command::{Command, Flow, Job, Pending};
 use crate::keyspace::{Access, LockSet};
 use crate::resp::ReplyBuf;
 use crate::server::{Client, ClientFlags};
@@ -13,6 +13,21 @@ use crate::server::{Client, ClientFlags};
 pub(super) static NOTHING: Command = Command::new("", 0, |_, _| Ok(Flow::Done));
 
 impl Executor {
+    /// Replies what another thread made.
+    pub fn end_background(&mut self, pending: &Pending, client: &mut Client, out: &mut ReplyBuf) {
+        let mark = out.mark();
+        match pending.take() {
+            Some(Ok(write)) => write(out),
+            Some(Err(error)) => {
+                out.error(&error);
+                self.counters.errors.add(1);
+                self.server.stats.count_error(&error.to_string());
+            }
+            None => {}
+        }
+        after_reply(client, out, mark);
+    }
+
     /// Lets `job` make one step with the locks it needs; `true` when it is done.
     pub fn work(&mut self, job: &mut dyn Job, client: &mut Client, out: &mut ReplyBuf) -> bool {
         let (server, commands) = (Arc::clone(&self.server), Arc::clone(&self.commands));

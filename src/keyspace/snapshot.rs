@@ -29,9 +29,13 @@ const SHARED_LIST_NODES: usize = 2;
 const OWN_READING_LEN: usize = 256;
 
 /// Writes entries out.
-pub trait EntryEncoder: ItemEncoder {
+pub trait EntryEncoder: Send + Sync {
     /// Writes a whole entry.
     fn entry(&self, entry: EntryView<'_>, out: &mut Vec<u8>);
+
+    /// What writes the items of a large collection, none of which expires before `min_expire_ms`, in
+    /// Unix milliseconds.
+    fn items(&self, min_expire_ms: Option<i64>) -> Arc<dyn ItemEncoder>;
 }
 
 /// A table of the snapshot.
@@ -181,8 +185,7 @@ fn large_entry(
         table => {
             let len = len_of(table).filter(|len| *len > OWN_READING_LEN)?;
             let (type_of, min_expire_ms) = (table.type_of(), table.due_at_ms());
-            let items: Arc<dyn ItemEncoder> = Arc::clone(encoder) as Arc<dyn ItemEncoder>;
-            let reading = ValueReading::begin(table, items)?;
+            let reading = ValueReading::begin(table, encoder.items(min_expire_ms))?;
             LargeValue::Items { type_of, len, min_expire_ms, reading }
         }
     };

@@ -46,6 +46,10 @@ impl EntryEncoder for Lines {
         items_of(entry.value(), &mut items);
         write_entry(out, entry.key(), &items);
     }
+
+    fn items(&self, _: Option<i64>) -> Arc<dyn ItemEncoder> {
+        Arc::new(Self)
+    }
 }
 
 /// An entry is the number of its items' bytes, its key and a newline, then the items.

@@ -14,10 +14,10 @@ use super::reactor::Reactor;
 use super::sink::{Flushed, Sink};
 use super::stream::{Reader, Stream};
 use crate::base::limits::{READ_LEN, UNAUTHENTICATED_QUERY_MAX};
-use crate::command::Job;
+use crate::command::{Job, Pending};
 use crate::exec::{Batch, Stop};
 use crate::resp::{ParseLimits, ProtocolError, RequestParser};
-use crate::server::{Client, ClientFlags, ClientHandle, ShutdownMode, WaitEnd, Waiter};
+use crate::server::{Client, ClientFlags, ClientHandle, WaitEnd, Waiter};
 
 /// How long a closing connection may go without receiving any of its last replies.
 const LINGER: Duration = Duration::from_secs(5);
@@ -34,6 +34,8 @@ enum Turn {
     Blocked(Arc<Waiter>),
     /// Its request is carried out in steps.
     Work(Box<dyn Job>),
+    /// Another thread makes the reply.
+    Await(Arc<Pending>),
     /// It closes after its replies are sent.
     Close,
     /// It closes now.
@@ -116,6 +118,7 @@ impl Connection {
                     self.sink.unfinished.set(false);
                     end
                 }
+                Turn::Await(pending) => Box::pin(self.wait_for_reply(&pending)).await,
                 end => Some(end),
             };
             match end {
@@ -155,6 +158,18 @@ impl Connection {
             end.as_mut().poll(cx).map(|()| None)
         })
         .await
+    }
+
+    /// Waits for the reply that another thread makes.
+    async fn wait_for_reply(&mut self, pending: &Pending) -> Option<Turn> {
+        let end = self.wait(pending.ready()).await;
+        if end.is_none() {
+            let mut executor = self.reactor.executor.borrow_mut();
+            let mut out = self.sink.output(&self.reactor);
+            executor.end_background(pending, &mut self.client, &mut out);
+        }
+        self.queue_output();
+        end
     }
 
     /// Carries a request out in steps, no faster than its client reads the reply.
@@ -473,10 +488,7 @@ impl Connection {
             Stop::Sleep(ms) => Turn::Sleep(Duration::from_millis(ms)),
             Stop::Blocked(waiter) => Turn::Blocked(waiter),
             Stop::Work(job) => Turn::Work(job),
-            Stop::Shutdown(_) => {
-                self.reactor.server().shutdown.request(ShutdownMode::Graceful);
-                Turn::Close
-            }
+            Stop::Await(pending) => Turn::Await(pending),
         });
         (progress.ran, turn)
     }

@@ -10,4 +10,5 @@
 pub mod file;
 pub mod log;
 pub mod rdb;
+pub mod snapshot;
 pub mod unit;

@@ -227,12 +227,29 @@ fn total_system_bytes() -> u64 {
 }
 
 fn persistence(server: &Server, _: &InfoContext<'_>, out: &mut String) {
+    let saving = server.saving.figures();
+    let seconds = |known: Option<u64>| known.map_or_else(|| "-1".to_owned(), |s| s.to_string());
+    let current = |wanted: bool| seconds(saving.current_seconds.filter(|_| wanted));
+    let (written, keys) = saving.keys;
+    let percent = if keys == 0 { 0.0 } else { written as f64 * 100.0 / keys as f64 };
     field(out, "loading", 0);
     field(out, "async_loading", 0);
-    field(out, "rdb_changes_since_last_save", server.stats.sum(|counters| &counters.dirty));
-    field(out, "rdb_bgsave_in_progress", 0);
-    field(out, "rdb_last_save_time", server.started_at_ms / 1000);
-    field(out, "rdb_last_bgsave_status", "ok");
+    field(out, "current_cow_peak", 0);
+    field(out, "current_cow_size", 0);
+    field(out, "current_cow_size_age", 0);
+    field(out, "current_fork_perc", format!("{percent:.2}"));
+    field(out, "current_save_keys_processed", written);
+    field(out, "current_save_keys_total", keys);
+    field(out, "rdb_changes_since_last_save", server.unsaved_changes());
+    field(out, "rdb_bgsave_in_progress", u8::from(saving.saving));
+    field(out, "rdb_last_save_time", saving.last_save_s);
+    field(out, "rdb_last_bgsave_status", if saving.ok { "ok" } else { "err" });
+    field(out, "rdb_last_bgsave_time_sec", seconds(saving.last_seconds));
+    field(out, "rdb_current_bgsave_time_sec", current(saving.saving));
+    field(out, "rdb_saves", saving.saves);
+    field(out, "rdb_last_cow_size", saving.held_peak);
+    field(out, "rdb_last_load_keys_expired", 0);
+    field(out, "rdb_last_load_keys_loaded", 0);
     field(out, "aof_enabled", 0);
     field(out, "aof_rewrite_in_progress", 0);
     field(out, "aof_rewrite_scheduled", 0);

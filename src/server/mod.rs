@@ -16,14 +16,15 @@ mod pause;
 mod propagate;
 mod publish;
 mod reconfigure;
+mod saving;
 mod settings;
 mod shutdown;
 mod tracking;
 mod transaction;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -37,8 +38,9 @@ pub use monitors::Monitors;
 pub use pause::{Pause, PauseKind};
 pub use propagate::{Propagated, Propagation};
 pub use reconfigure::log_settings;
+pub use saving::{Purpose, SaveFailure, Saving, SavingFigures};
 pub use settings::{OutputBound, Settings};
-pub use shutdown::{Shutdown, ShutdownMode};
+pub use shutdown::{Shutdown, ShutdownMode, ShutdownOptions};
 pub use tracking::{ClientIds, Tracking};
 pub use transaction::{Transaction, Watch, Watched, WatchedKey};
 
@@ -65,9 +67,11 @@ pub mod gate {
     pub const TRACKING: u32 = 1 << 4;
     /// Clients monitor all commands.
     pub const MONITORS: u32 = 1 << 5;
+    /// The disk does not take what is written, so nothing is to be written.
+    pub const DISK: u32 = 1 << 6;
 
     /// Those by which a command may be refused or held back.
-    pub const ADMISSION: u32 = PAUSED | BUSY;
+    pub const ADMISSION: u32 = PAUSED | BUSY | DISK;
     /// Those that concern who is to learn of a command.
     pub const AUDIENCE: u32 = OBSERVED | TRACKING | MONITORS;
 }
@@ -106,6 +110,8 @@ pub struct Server {
     pub scripts: Scripts,
     /// The stream of writes.
     pub propagation: Propagation,
+    /// Snapshots to files.
+    pub saving: Saving,
     /// Frees what is costly to free.
     pub lazyfree: LazyFree,
     /// The log's settings.
@@ -135,6 +141,7 @@ pub struct Server {
     /// Moves the listening sockets, once there are any.
     pub relisten: Mutex<Option<Relisten>>,
     threads: usize,
+    me: Weak<Self>,
 }
 
 impl Server {
@@ -142,7 +149,8 @@ impl Server {
     pub fn new(config: Config, threads: usize, ids: usize, log: Option<LogHandle>) -> Arc<Self> {
         let databases = usize::try_from(config.int("databases")).expect("the table's least is 1");
         let keyspace = Keyspace::new(databases, threads, KeyHasher::random());
-        let server = Self {
+        let server = Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
             blocked: Blocked::new(keyspace.shard_count()),
             watched: Watched::new(keyspace.shard_count()),
             tracking: Tracking::new(keyspace.shard_count()),
@@ -156,6 +164,7 @@ impl Server {
             pubsub: PubSub::default(),
             scripts: Scripts::new(REDIS_VERSION),
             propagation: Propagation::default(),
+            saving: Saving::new(clock::now_ms()),
             lazyfree: LazyFree::start(),
             log,
             run_id: random::hex(40),
@@ -172,9 +181,14 @@ impl Server {
             relisten: Mutex::default(),
             threads,
             config: RwLock::new(config),
-        };
+        });
         server.reconfigure_all();
-        Arc::new(server)
+        server
+    }
+
+    /// A share of the server.
+    pub fn arc(&self) -> Arc<Self> {
+        self.me.upgrade().expect("who has a reference has a share")
     }
 
     /// How many event loops there are.

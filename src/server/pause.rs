@@ -1,6 +1,6 @@
 //! CLIENT PAUSE: until when, and for which commands, clients wait.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -21,6 +21,8 @@ pub struct Pause {
     write_until_ms: AtomicI64,
     /// Until when everything waits.
     all_until_ms: AtomicI64,
+    /// Whether the server saves its data for the last time, so that writes wait.
+    closing: AtomicBool,
     ended: Notify,
 }
 
@@ -36,6 +38,17 @@ impl Pause {
         self.write_until_ms.store(until_ms, Ordering::Relaxed);
     }
 
+    /// Lets writes wait until the server stops, or [`Self::end_closing`].
+    pub fn begin_closing(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    /// The server goes on.
+    pub fn end_closing(&self) {
+        self.closing.store(false, Ordering::Relaxed);
+        self.ended.notify_waiters();
+    }
+
     /// Ends the pause.
     pub fn end(&self) {
         self.write_until_ms.store(0, Ordering::Relaxed);
@@ -45,13 +58,12 @@ impl Pause {
 
     /// Whether a command waits; `write` says whether it may write.
     pub fn is_paused(&self, write: bool, now_ms: i64) -> bool {
-        self.all_until_ms.load(Ordering::Relaxed) > now_ms
-            || write && self.write_until_ms.load(Ordering::Relaxed) > now_ms
+        self.all_until_ms.load(Ordering::Relaxed) > now_ms || write && self.is_active(now_ms)
     }
 
     /// Whether any pause lasts.
     pub fn is_active(&self, now_ms: i64) -> bool {
-        self.until_ms() > now_ms
+        self.until_ms() > now_ms || self.closing.load(Ordering::Relaxed)
     }
 
     /// Until when the pause lasts, in Unix milliseconds.
@@ -64,6 +76,10 @@ impl Pause {
         loop {
             // An end between the look at the time and the wait must not be missed.
             let ended = self.ended.notified();
+            if self.closing.load(Ordering::Relaxed) {
+                ended.await;
+                continue;
+            }
             let Ok(left_ms @ 1..) = u64::try_from(self.until_ms() - now_ms()) else { return };
             let _ = tokio::time::timeout(Duration::from_millis(left_ms), ended).await;
         }

@@ -56,6 +56,8 @@ impl Server {
             log_factor: small("lfu-log-factor"),
             decay_minutes: small("lfu-decay-time"),
         });
+        drop(config);
+        self.update_disk_gate();
     }
 
     /// Changes the configuration by `change` and carries out what follows; all or nothing.

@@ -1,8 +1,11 @@
-//! The way down: who asked, and telling the event loops.
+//! The way down: who asked, the last save, and telling the event loops.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use tokio::sync::Notify;
+
+use super::{Purpose, Server, gate};
 
 /// How the process is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,21 +16,34 @@ pub enum ShutdownMode {
     Insisted,
 }
 
+/// How SHUTDOWN is to be done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShutdownOptions {
+    /// SAVE or NOSAVE, if either was said.
+    pub save: Option<bool>,
+    /// Do not wait for replicas.
+    pub now: bool,
+    /// Stop even if saving fails.
+    pub force: bool,
+}
+
 /// Whether the process is ending.
 #[derive(Default)]
 pub struct Shutdown {
     /// 0 running, 1 graceful, 2 insisted.
     state: AtomicU8,
+    /// Whether the last save is under way.
+    preparing: AtomicBool,
+    /// Whether what changed is to be saved once nobody can change anything any more.
+    save_rest: AtomicBool,
     changed: Notify,
 }
 
 impl Shutdown {
-    /// Asks the process to end.
+    /// Asks the process to end, without a save.
     pub fn request(&self, mode: ShutdownMode) {
         let state = if mode == ShutdownMode::Graceful { 1 } else { 2 };
-        if self.state.fetch_max(state, Ordering::SeqCst) == 0 {
-            tracing::warn!("User requested shutdown...");
-        }
+        self.state.fetch_max(state, Ordering::SeqCst);
         self.changed.notify_waiters();
     }
 
@@ -40,6 +56,11 @@ impl Shutdown {
         }
     }
 
+    /// Whether somebody asked the process to end, and it may.
+    pub fn is_under_way(&self) -> bool {
+        self.requested().is_some() || self.preparing.load(Ordering::SeqCst)
+    }
+
     /// Completes when the process is to end.
     pub async fn wait(&self) -> ShutdownMode {
         loop {
@@ -48,6 +69,76 @@ impl Shutdown {
                 return mode;
             }
             changed.await;
+        }
+    }
+}
+
+impl Server {
+    /// Saves where that is configured or asked for, then asks the process to end. Writes wait
+    /// meanwhile. `decided` is told whether the server stops; if saving fails, everything goes on.
+    pub fn begin_shutdown(
+        self: &Arc<Self>,
+        options: ShutdownOptions,
+        decided: impl FnOnce(bool) + Send + 'static,
+    ) {
+        if self.shutdown.preparing.swap(true, Ordering::SeqCst) {
+            return decided(true);
+        }
+        tracing::warn!("User requested shutdown...");
+        let server = Arc::clone(self);
+        let work = move || {
+            let stops = server.prepare_shutdown(options);
+            if !stops {
+                server.shutdown.preparing.store(false, Ordering::SeqCst);
+            }
+            decided(stops);
+            if stops {
+                server.shutdown.request(ShutdownMode::Graceful);
+            }
+        };
+        let spawned = std::thread::Builder::new().name("shutdown".to_owned()).spawn(work);
+        if let Err(error) = spawned {
+            tracing::warn!("Can't begin to shut down: {error}");
+            self.shutdown.preparing.store(false, Ordering::SeqCst);
+        }
+    }
+
+    /// Whether everything is ready for the end.
+    fn prepare_shutdown(&self, options: ShutdownOptions) -> bool {
+        let configured = !self.config.read().save_points().is_empty();
+        let save = options.save.unwrap_or(configured);
+        self.pause.begin_closing();
+        self.set_gate(gate::PAUSED, true);
+        for purpose in [Purpose::Save, Purpose::Rewrite] {
+            if self.saving.cancel(purpose) {
+                tracing::warn!("There is a child saving an .rdb. Killing it!");
+            }
+        }
+        self.saving.wait_idle();
+        self.shutdown.save_rest.store(save, Ordering::SeqCst);
+        if !save {
+            return true;
+        }
+        tracing::info!("Saving the final RDB snapshot before exiting.");
+        if self.save().is_ok() || options.force {
+            return true;
+        }
+        tracing::warn!("Error trying to save the DB, can't exit.");
+        tracing::warn!(
+            "Errors trying to shut down the server. Check the logs for more information."
+        );
+        self.pause.end_closing();
+        false
+    }
+
+    /// Saves what commands changed that had begun before writes had to wait; called when no event
+    /// loop runs any more.
+    pub fn save_rest(&self) {
+        if self.shutdown.save_rest.load(Ordering::SeqCst)
+            && self.unsaved_changes() > 0
+            && let Err(error) = self.save()
+        {
+            tracing::warn!("The last changes were not saved: {error:?}");
         }
     }
 }

@@ -131,6 +131,24 @@ pub static DOCS: &[Docs] = &[
     .args(&[Arg::key("key", 0), Arg::integer("count").token("SAMPLES").optional()]),
     server("monitor", "1.0.0", "", "Sends this connection every command that anybody runs."),
     server(
+        "save",
+        "1.0.0",
+        "O(N), N being the number of keys in all databases.",
+        "Saves all databases to the snapshot file and waits for the end.",
+    ),
+    server("bgsave", "1.0.0", "O(1)", "Begins to save all databases to the snapshot file.")
+        .history(&[
+            ("3.2.2", "`SCHEDULE` lets the save begin when a rewrite has ended."),
+            ("8.1.0", "`CANCEL` ends a save that is under way or scheduled."),
+        ])
+        .args(&[Arg::one_of(
+            "operation",
+            &[Arg::flag("schedule", "SCHEDULE"), Arg::flag("cancel", "CANCEL").since("8.1.0")],
+        )
+        .optional()
+        .since("3.2.2")]),
+    server("lastsave", "1.0.0", "O(1)", "Tells when the last save succeeded, in Unix seconds."),
+    server(
         "shutdown",
         "1.0.0",
         "O(N) if data is saved, N being the number of keys in all databases; O(1) otherwise.",

@@ -90,6 +90,26 @@ pub fn payload_value(
     Ok(format.version)
 }
 
+/// Begins a list of `len` nodes; [`list_node`]s follow.
+pub fn list_head(out: &mut Vec<u8>, key: &[u8], len: usize, format: Format) {
+    collection_head(out, kind::LIST_QUICKLIST_2, key, format);
+    write::len(out, len);
+}
+
+/// Writes a node of a list.
+pub fn list_node(out: &mut Vec<u8>, node: NodeView<'_>, compress: bool) {
+    match node {
+        NodeView::Packed { body, count } => {
+            write::len(out, NODE_PACKED);
+            listpack(out, body, count, compress);
+        }
+        NodeView::Plain(text) => {
+            write::len(out, NODE_PLAIN);
+            write::string(out, text, compress);
+        }
+    }
+}
+
 /// Begins a hash of `len` fields without deadlines; [`hash_item`]s follow.
 pub fn hash_head(out: &mut Vec<u8>, key: &[u8], len: usize, format: Format) {
     collection_head(out, kind::HASH, key, format);
@@ -268,16 +288,7 @@ fn listpack(out: &mut Vec<u8>, body: &[u8], count: usize, compress: bool) {
 
 fn nodes(out: &mut Vec<u8>, items: &Quicklist, compress: bool) {
     write::len(out, items.node_count());
-    items.for_each_node(|node| match node {
-        NodeView::Packed { body, count } => {
-            write::len(out, NODE_PACKED);
-            listpack(out, body, count, compress);
-        }
-        NodeView::Plain(text) => {
-            write::len(out, NODE_PLAIN);
-            write::string(out, text, compress);
-        }
-    });
+    items.for_each_node(|node| list_node(out, node, compress));
 }
 
 /// The earliest deadline of a field; the table itself knows one that may be too early.
