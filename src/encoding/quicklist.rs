@@ -240,6 +240,20 @@ impl Quicklist {
         }
     }
 
+    /// Adds a node of the `count` entries of a listpack at the tail, as it is.
+    pub fn append_listpack(&mut self, body: Vec<u8>, count: usize) {
+        if count > 0 {
+            self.len += count;
+            self.push_node(End::Tail, Link::new(count, Node::packed(body)));
+        }
+    }
+
+    /// Adds an item at the tail that has a node of its own.
+    pub fn append_plain(&mut self, text: Vec<u8>) {
+        self.len += 1;
+        self.push_node(End::Tail, Link::new(1, Node::Plain { text, dense: false }));
+    }
+
     /// Adds a node at an end; its items are counted already.
     #[cold]
     fn push_node(&mut self, end: End, link: Link) {

@@ -283,3 +283,28 @@ fn an_insertion_that_splits_a_node_compresses_what_moves_inwards() {
         check(&list, &model);
     }
 }
+
+#[test]
+fn nodes_are_appended_as_they_are() {
+    for depth in [0, 1, 2] {
+        let (mut list, mut model) = (Quicklist::new(Fill::Bytes(4096), depth), Model::new());
+        for number in 0..20u32 {
+            if number % 7 == 3 {
+                list.append_plain(vec![b'p'; 5000]);
+                model.push_back(vec![b'p'; 5000]);
+                continue;
+            }
+            let mut body = Vec::new();
+            for item in 0..number {
+                let text = format!("some item {item}").into_bytes();
+                encode(&text, &mut body);
+                model.push_back(text);
+            }
+            list.append_listpack(body, number as usize);
+        }
+        assert_eq!(list.node_count(), 19, "an empty node is left out");
+        check(&list, &model);
+        push(&mut list, &mut model, End::Tail, b"one more");
+        check(&list, &model);
+    }
+}

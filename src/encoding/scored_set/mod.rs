@@ -100,6 +100,16 @@ impl ScoredSet {
         Updated { before: Some(before), after: Some(after) }
     }
 
+    /// Adds a member; `false` if it is there already, and then nothing changes.
+    pub fn insert_new(&mut self, member: &[u8], score: f64) -> bool {
+        let hash = self.hasher.hash(member);
+        let is_new = self.table.find(hash, member).is_none();
+        if is_new {
+            self.insert(hash, member, score);
+        }
+        is_new
+    }
+
     fn insert(&mut self, hash: u64, member: &[u8], score: f64) {
         let position = self.table.insert(hash, Member::new(member, score), &self.hasher);
         let view = self.table.view(position);

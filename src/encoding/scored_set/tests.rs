@@ -118,3 +118,15 @@ proptest! {
         check(&set, &expected);
     }
 }
+
+#[test]
+fn a_member_that_is_there_is_not_added_again() {
+    let mut set = set_of(200, f64::from);
+    assert!(!set.insert_new(&member(7), 500.0));
+    assert!(set.insert_new(b"new", 500.0));
+    assert_eq!(
+        (set.len(), set.score(&member(7)), set.score(b"new")),
+        (201, Some(7.0), Some(500.0))
+    );
+    assert_eq!(set.rank(b"new"), Some((200, 500.0)));
+}
