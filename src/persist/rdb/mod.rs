@@ -21,6 +21,12 @@ pub mod kind;
 pub mod payload;
 pub mod save;
 pub mod write;
+pub mod decode;
+pub mod error;
+pub mod feed;
+pub mod read;
+pub mod ziplist;
+pub mod zipmap;
 
 /// A version that files are written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
