@@ -185,6 +185,8 @@ impl Event {
     pub const MOVE_TO: Self = Self::generic("move_to");
     /// A key was copied to this one.
     pub const COPY_TO: Self = Self::generic("copy_to");
+    /// A key was made of a payload.
+    pub const RESTORE: Self = Self::generic("restore");
     /// A key was read that was not there.
     pub const MISS: Self = Self { class: EventClass::Miss, name: "keymiss" };
     /// A key was made.

@@ -45,6 +45,20 @@ impl AccessPolicy {
         if self.lfu { lfu_minutes(now_ms) << 8 | LFU_START } else { lru_clock(now_ms) }
     }
 
+    /// The access bits of an entry that was last used that many seconds ago, or so often; what the
+    /// policy does not keep is of no account.
+    pub fn recalled(self, idle_seconds: Option<u64>, frequency: Option<u8>, now_ms: i64) -> u32 {
+        match (self.lfu, idle_seconds, frequency) {
+            (true, _, Some(frequency)) => lfu_minutes(now_ms) << 8 | u32::from(frequency),
+            (false, Some(seconds), _) => {
+                // More than the clock can tell is the most that it can.
+                let seconds = i64::try_from(seconds).unwrap_or(LRU_MASK).min(LRU_MASK);
+                lru_clock(now_ms - seconds * 1000)
+            }
+            _ => self.fresh(now_ms),
+        }
+    }
+
     /// The access bits after an access now.
     #[inline]
     pub fn touched(self, bits: u32, now_ms: i64, random: &mut Random) -> u32 {
@@ -112,6 +126,18 @@ mod tests {
         let risen = policy.frequency(bits, 0);
         assert!((10..60).contains(&risen), "{risen}");
         assert_eq!(policy.frequency(bits, 3 * MINUTE_MS), risen - 3);
+    }
+
+    #[test]
+    fn what_is_recalled_is_as_it_was() {
+        let lru = AccessPolicy::default();
+        let now_ms = 1_700_000_000_000;
+        let idle = |seconds| lru.idle_ms(lru.recalled(Some(seconds), None, now_ms), now_ms) / 1000;
+        assert_eq!((idle(0), idle(1000), idle(u64::MAX)), (0, 1000, LRU_MASK));
+        assert_eq!(lru.recalled(None, Some(9), now_ms), lru.fresh(now_ms));
+        let lfu = AccessPolicy { lfu: true, ..lru };
+        assert_eq!(lfu.frequency(lfu.recalled(None, Some(99), now_ms), now_ms), 99);
+        assert_eq!(lfu.recalled(Some(9), None, now_ms), lfu.fresh(now_ms));
     }
 
     #[test]

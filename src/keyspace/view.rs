@@ -418,6 +418,15 @@ impl<'a> DbView<'a> {
         Ok(Some(StrMut { table, position, written }))
     }
 
+    /// Sets the access bits of `key`, if it is there.
+    pub fn set_access(&mut self, key: Key<'_>, access: u32) {
+        if let Some(position) = self.find(key) {
+            let db = self.db;
+            let table = self.access.shard(self.keyspace.shard_of(key.hash)).db_mut(db);
+            table.update(position, |entry| entry.set_access(access));
+        }
+    }
+
     /// Changes the deadline of `key`, which must be there.
     pub fn set_deadline<'s>(&'s mut self, key: Key<'s>, at_ms: Option<i64>) -> Option<Written<'s>> {
         let position = self.find(key)?;

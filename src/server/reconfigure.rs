@@ -11,6 +11,7 @@ use crate::base::limits::BUFFER_MAX;
 use crate::config::{Config, Effect, SetError};
 use crate::keyspace::{AccessPolicy, EventClass, EventClasses};
 use crate::observe::log::{Format, Level, LogSettings, Timestamp};
+use crate::persist::rdb::Formats;
 
 impl Server {
     /// Takes all settings over from the configuration.
@@ -35,6 +36,7 @@ impl Server {
         settings.maxmemory.store(size("maxmemory") as u64, Relaxed);
         settings.latency_tracking.store(config.flag("latency-tracking"), Relaxed);
         settings.set_password(config.text("requirepass"));
+        settings.set_formats(Formats::of(&config));
         let [normal, _, subscriber] = config.output_limits().map(|limit| OutputBound {
             hard: usize::try_from(limit.hard_bytes).unwrap_or(usize::MAX),
             soft: usize::try_from(limit.soft_bytes).unwrap_or(usize::MAX),

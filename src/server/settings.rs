@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize
 use parking_lot::RwLock;
 
 use crate::keyspace::EventClasses;
+use crate::persist::rdb::Formats;
 
 /// Bounds of one class of clients' output, in bytes and seconds; 0 is none.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,6 +35,9 @@ pub struct Settings {
     pub maxmemory: AtomicU64,
     /// `latency-tracking`.
     pub latency_tracking: AtomicBool,
+    /// `debug set-skip-checksum-validation`: whether checksums of payloads are not looked at.
+    pub skip_checksums: AtomicBool,
+    formats: RwLock<Formats>,
     busy_ms: AtomicU64,
     events: AtomicU32,
     /// Of normal clients, and of those that listen to channels.
@@ -49,6 +53,15 @@ impl Settings {
 
     pub(super) fn set_output(&self, normal: OutputBound, subscriber: OutputBound) {
         *self.output.write() = [normal, subscriber];
+    }
+
+    /// The formats in which values leave the server.
+    pub fn formats(&self) -> Formats {
+        *self.formats.read()
+    }
+
+    pub(super) fn set_formats(&self, formats: Formats) {
+        *self.formats.write() = formats;
     }
 
     /// `busy-reply-threshold`, in milliseconds; 0 is never.

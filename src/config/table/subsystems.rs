@@ -38,7 +38,13 @@ pub(super) const SNAPSHOTS: &[Directive] = &[
         .later(PERSISTENCE),
     text("dbfilename", "dump.rdb", Rule::BaseName, E::Rdb, "Name of the snapshot file.")
         .flag(Flags::PROTECTED).later(PERSISTENCE),
-    bool("rdbcompression", "yes", E::Rdb, "Compress strings in snapshots.").later(PERSISTENCE),
+    bool("rdbcompression", "yes", E::Rdb, "Compress strings in snapshots and payloads."),
+    words("rdb-version", "10", RDB_WRITTEN, E::Rdb,
+        "Version of snapshots and of DUMP: 10 (Redis 7.0), 11 (7.2), 12 (7.4) or 80 (Valkey 9).")
+        .unlisted(),
+    words("rdb-field-deadline-version", "12", RDB_DEADLINES, E::Rdb,
+        "Version where hash fields have times to live, if rdb-version has none: 12, 80 or refuse.")
+        .unlisted(),
     bool("rdbchecksum", "yes", E::Rdb, "Write and check a checksum of snapshots.")
         .fixed().later(PERSISTENCE),
     bool("rdb-save-incremental-fsync", "yes", E::Rdb,

@@ -46,6 +46,8 @@ pub(super) const POLICY: Words = &[
 ];
 pub(super) const FSYNC: Words = &[("everysec", 0), ("always", 1), ("no", 2)];
 pub(super) const RDB_VERSION: Words = &[("strict", 0), ("relaxed", 1)];
+pub(super) const RDB_WRITTEN: Words = &[("10", 10), ("11", 11), ("12", 12), ("80", 80)];
+pub(super) const RDB_DEADLINES: Words = &[("12", 12), ("80", 80), ("refuse", 0)];
 pub(super) const DISKLESS_LOAD: Words =
     &[("disabled", 0), ("on-empty-db", 1), ("swapdb", 2), ("flush-before-load", 3)];
 pub(super) const PROPAGATION: Words = &[("ignore", 0), ("panic", 1), ("panic-on-replicas", 2)];

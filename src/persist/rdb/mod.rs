@@ -28,6 +28,8 @@ pub mod read;
 pub mod ziplist;
 pub mod zipmap;
 
+use crate::config::Config;
+
 /// A version that files are written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
@@ -77,6 +79,59 @@ pub struct Format {
     pub compress: bool,
 }
 
+/// The formats that the configuration asks for: `rdb-version`, `rdb-field-deadline-version`,
+/// `rdbcompression`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Formats {
+    /// That of everything it can express.
+    pub usual: Format,
+    /// That of hashes with fields that have deadlines, where the usual one has none; `None` where
+    /// they are rather not written.
+    pub deadlines: Option<Format>,
+}
+
+impl Formats {
+    /// What `config` asks for.
+    pub fn of(config: &Config) -> Self {
+        let compress = config.flag("rdbcompression");
+        let format = |name| {
+            let version = match config.text(name) {
+                "10" => Version::V10,
+                "11" => Version::V11,
+                "12" => Version::V12,
+                "80" => Version::V80,
+                _ => return None,
+            };
+            Some(Format { version, compress })
+        };
+        let usual = format("rdb-version").unwrap_or(Format { version: Version::V10, compress });
+        let deadlines = match usual.version.has_field_deadlines() {
+            true => Some(usual),
+            false => format("rdb-field-deadline-version"),
+        };
+        Self { usual, deadlines }
+    }
+
+    /// The format of what has deadlines of fields in it, or has none.
+    ///
+    /// # Errors
+    ///
+    /// When it has and is not to be written then.
+    pub fn for_deadlines(&self, there_are: bool) -> Result<Format, Inexpressible> {
+        if !there_are {
+            return Ok(self.usual);
+        }
+        self.deadlines.ok_or(Inexpressible(self.usual.version))
+    }
+}
+
+impl Default for Formats {
+    fn default() -> Self {
+        let usual = Format { version: Version::V10, compress: true };
+        Self { usual, deadlines: Some(Format { version: Version::V12, compress: true }) }
+    }
+}
+
 /// A value has something that the version it was to be written in cannot express: deadlines of the
 /// fields of a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,4 +145,31 @@ pub struct Usage {
     pub idle_seconds: Option<u64>,
     /// The access counter, if the policy is LFU.
     pub frequency: Option<u8>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Caller;
+
+    #[test]
+    fn deadlines_of_fields_raise_the_version_as_configured() {
+        let formats = |directives: &[(&str, &str)]| {
+            let mut config = Config::new();
+            for (name, value) in directives {
+                let pair = [(name.to_string(), value.to_string())];
+                config.set(&pair, Caller::default()).expect("the value is valid");
+            }
+            let formats = Formats::of(&config);
+            let version = |there_are| formats.for_deadlines(there_are).map(|f| f.version.number());
+            (version(false), version(true))
+        };
+        assert_eq!(Formats::of(&Config::new()), Formats::default());
+        assert_eq!(formats(&[]), (Ok(10), Ok(12)));
+        assert_eq!(formats(&[("rdb-version", "80")]), (Ok(80), Ok(80)));
+        let valkey = [("rdb-version", "11"), ("rdb-field-deadline-version", "80")];
+        assert_eq!(formats(&valkey), (Ok(11), Ok(80)));
+        let refused = Err(Inexpressible(Version::V10));
+        assert_eq!(formats(&[("rdb-field-deadline-version", "refuse")]), (Ok(10), refused));
+    }
 }

@@ -1,12 +1,28 @@
 //! What is around a value, or around libraries, that leaves the server on its own: the footer of
 //! DUMP and of FUNCTION DUMP.
 
-use super::Version;
 use super::crc::Crc;
+use super::{Formats, Inexpressible, Version, save};
+use crate::value::ValueView;
 
 /// Bytes of a version and a checksum.
 const FOOTER_LEN: usize = 10;
 const VERSION_LEN: usize = 2;
+
+/// The payload of a value, as DUMP replies it.
+///
+/// # Errors
+///
+/// When fields have deadlines and the formats do not allow for them.
+pub fn of(value: ValueView<'_>, formats: &Formats) -> Result<Vec<u8>, Inexpressible> {
+    let mut out = Vec::new();
+    let version = match save::payload_value(&mut out, value, formats.usual) {
+        Ok(version) => version,
+        Err(_) => save::payload_value(&mut out, value, formats.for_deadlines(true)?)?,
+    };
+    seal(&mut out, version);
+    Ok(out)
+}
 
 /// Adds version and checksum to a payload.
 pub fn seal(out: &mut Vec<u8>, version: Version) {
