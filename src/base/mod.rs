@@ -12,5 +12,6 @@ pub mod hash;
 pub mod idle;
 pub mod limits;
 pub mod number;
+pub mod os_error;
 pub mod quote;
 pub mod random;

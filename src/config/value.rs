@@ -8,6 +8,7 @@
 use std::path::Path;
 
 use super::directive::{Directive, Flags, Kind, Rule, Unit, Words};
+pub(super) use crate::base::os_error::text as os_text;
 use crate::base::quote::split_args;
 
 /// Most addresses of `bind` (Redis: CONFIG_BINDADDR_MAX).
@@ -225,15 +226,6 @@ pub(super) fn memory_text(bytes: u64) -> String {
 pub(super) fn split_value(value: &str) -> Result<Vec<String>, ValueError> {
     let args = split_args(value.as_bytes()).map_err(|_| ValueError::UnbalancedQuotes)?;
     args.into_iter().map(|arg| String::from_utf8(arg).map_err(|_| ValueError::NotText)).collect()
-}
-
-/// What the operating system says about `error`, without Rust's number.
-pub(super) fn os_text(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    match text.find(" (os error") {
-        Some(end) => text[..end].to_owned(),
-        None => text,
-    }
 }
 
 fn listed(words: Words) -> String {

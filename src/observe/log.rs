@@ -30,6 +30,7 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::base::clock;
+use crate::base::os_error;
 use crate::config::Config;
 
 /// The least level that is logged, `loglevel`.
@@ -167,17 +168,11 @@ pub enum Role {
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The log file cannot be appended to; worded as Redis words it.
-    #[error("Can't open the log file: {}", reason(.0))]
+    #[error("Can't open the log file: {}", os_error::text(.0))]
     Open(#[source] io::Error),
     /// The process has another receiver of events already.
     #[error("the log is set up already")]
     Installed,
-}
-
-/// What the operating system says of `error`, without the number that Rust adds.
-fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 /// Sends all events of the process to a log; fails if its file cannot be opened or there is one.

@@ -14,6 +14,7 @@
 //! SELECT stands only where the database differs from the one the log spoke of last; after a cut it
 //! stands always, because what follows goes to a file of its own.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -45,6 +46,8 @@ struct State {
     db: Option<usize>,
     /// The last time that was noted, in Unix seconds; zero if none was.
     noted_at_s: i64,
+    /// Where the taker is to begin new files, as far as it did not yet, in order.
+    divisions: VecDeque<u64>,
 }
 
 impl State {
@@ -60,6 +63,12 @@ impl State {
             self.waiting.extend_from_slice(b"\r\n");
         }
     }
+
+    fn cut(&mut self) -> u64 {
+        self.db = None;
+        self.noted_at_s = 0;
+        self.end()
+    }
 }
 
 impl Default for WriteLog {
@@ -71,7 +80,13 @@ impl Default for WriteLog {
 impl WriteLog {
     /// An empty log whose first byte has the offset `start`.
     pub fn starting_at(start: u64) -> Self {
-        let state = State { waiting: Vec::new(), start, db: None, noted_at_s: 0 };
+        let state = State {
+            waiting: Vec::new(),
+            start,
+            db: None,
+            noted_at_s: 0,
+            divisions: VecDeque::new(),
+        };
         Self {
             state: Lock::new(state),
             end: AtomicU64::new(start),
@@ -122,23 +137,45 @@ impl WriteLog {
     }
 
     /// Exchanges what was not taken yet for `into`, which has to be empty and is filled next; returns
-    /// the offsets of what was taken. There is one taker.
+    /// the offsets of what was taken, which end at a division at the latest. There is one taker.
     pub fn take(&self, into: &mut Vec<u8>) -> Range<u64> {
         assert!(into.is_empty(), "a buffer that is still in use would be lost");
         let mut state = self.state.lock();
-        std::mem::swap(&mut state.waiting, into);
         let start = state.start;
+        std::mem::swap(&mut state.waiting, into);
+        if let Some(&at) = state.divisions.front() {
+            // Not taken before it was passed, so it is not before `start`.
+            state.waiting.extend_from_slice(&into[(at - start) as usize..]);
+            into.truncate((at - start) as usize);
+        }
         state.start += into.len() as u64;
         start..state.start
     }
 
-    /// Divides the log where it ends: what follows makes sense on its own. All shards are locked, if
-    /// the place is to mean a state of the keyspace.
+    /// Makes what follows readable on its own; returns the offset. All shards are locked, if the
+    /// place is to mean a state of the keyspace.
     pub fn cut(&self) -> u64 {
+        self.state.lock().cut()
+    }
+
+    /// A cut at which the taker begins a new file: it is given nothing from beyond until it says
+    /// that it did.
+    pub fn divide(&self) -> u64 {
         let mut state = self.state.lock();
-        state.db = None;
-        state.noted_at_s = 0;
-        state.end()
+        let at = state.cut();
+        state.divisions.push_back(at);
+        at
+    }
+
+    /// Says that the taker, which has taken everything before `at`, begins a new file if the log is
+    /// divided there; otherwise it must not.
+    pub fn pass_division(&self, at: u64) -> bool {
+        let mut state = self.state.lock();
+        let passed = state.divisions.front() == Some(&at);
+        if passed {
+            state.divisions.pop_front();
+        }
+        passed
     }
 }
 
@@ -242,6 +279,22 @@ mod tests {
         assert_eq!(log.take(&mut second), end..next);
         assert_eq!(second.capacity(), 1000, "the taker's buffer was filled");
         assert_eq!(log.take(&mut Vec::new()), next..next);
+    }
+
+    #[test]
+    fn a_division_is_not_taken_across() {
+        let log = WriteLog::default();
+        log.append(&unit(&[(0, "A")]));
+        let at = log.divide();
+        let end = log.append(&unit(&[(0, "B")]));
+        let mut bytes = Vec::new();
+        assert!(!log.pass_division(0));
+        assert_eq!(log.take(&mut bytes), 0..at);
+        assert_eq!(bytes.len() as u64, at);
+        assert_eq!(log.take(&mut Vec::new()), at..at);
+        assert!(log.pass_division(at) && !log.pass_division(at));
+        assert_eq!(words(&log).join(" "), "SELECT 0 B ");
+        assert_eq!(log.end(), end);
     }
 
     #[test]

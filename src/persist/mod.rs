@@ -7,6 +7,7 @@
 //! a torn tail is cut, a corrupt middle refuses to load; whatever bytes a file holds, reading it ends
 //! with values or an error and takes memory in proportion to the file.
 
+pub mod aof;
 pub mod file;
 pub mod log;
 pub mod rdb;
