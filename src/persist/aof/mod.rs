@@ -14,3 +14,6 @@
 
 pub mod directory;
 pub mod manifest;
+pub mod policy;
+pub mod storage;
+pub mod writer;

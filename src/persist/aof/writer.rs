@@ -1,0 +1,455 @@
+//! Appends the log of writes to the current increment, and says when a reply may go out.
+//!
+//! ```text
+//! offsets of the log   0 ......... durable ......... written ......... end
+//!                      on disk       in the file       in memory
+//! ```
+//!
+//! Event loops call [`Writer::commit`] before they send replies. Under `always` it returns when
+//! everything up to the offset is on disk: whoever gets the lock writes and syncs for all who wait.
+//! Under `everysec` and `no` it returns when the bytes are in the file, where they survive the end of
+//! the process, or when the write is put off because a sync is running ([`Options::postpone_max`]).
+//! A thread of its own syncs under `everysec`, retries after errors, and syncs files that were
+//! replaced by the next.
+//!
+//! The file ends with a whole unit at all times but during a write: what was written of a part is cut
+//! off again, and the bytes are kept for the next attempt. If even the cutting fails, the next
+//! attempt goes on where this one stopped.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::policy::{Figures, Options, Policy};
+use super::storage::Storage;
+use crate::base::os_error;
+use crate::persist::log::WriteLog;
+
+pub use sync::Syncer;
+
+mod sync;
+#[cfg(test)]
+mod tests;
+
+/// From this many bytes in memory on a write is not put off, so that whoever made them waits.
+const WAITING_MAX: u64 = 64 * 1024 * 1024;
+/// Memory of a buffer that is kept for the next bytes.
+const KEPT_MAX: usize = 4 * 1024 * 1024;
+/// Between two lines about the same trouble.
+const ERROR_LINES_EVERY: Duration = Duration::from_secs(30);
+
+/// The writer.
+pub struct Writer {
+    log: Arc<WriteLog>,
+    /// Up to where a commit has nothing to wait for.
+    settled: AtomicU64,
+    written: AtomicU64,
+    durable: AtomicU64,
+    is_failing: AtomicBool,
+    current_size: AtomicU64,
+    base_size: AtomicU64,
+    delayed_syncs: AtomicU64,
+    flush_delay_us: AtomicU64,
+    options: Options,
+    inner: Mutex<Inner>,
+    /// Wakes the thread that syncs.
+    wake: Condvar,
+}
+
+/// Files and what is between the log and them; who holds it writes.
+struct Inner {
+    policy: Policy,
+    /// Whether a rewrite wants the disk for itself (`no-appendfsync-on-rewrite`).
+    sync_is_suspended: bool,
+    file: Arc<dyn Storage>,
+    /// The length of `file`.
+    len: u64,
+    /// The files that follow at the next divisions of the log.
+    next: VecDeque<Arc<dyn Storage>>,
+    /// Files that were followed by others and not synced since, and the offsets behind them.
+    retired: Vec<(Arc<dyn Storage>, u64)>,
+    /// Taken from the log and not written; begins at `written`.
+    pending: Vec<u8>,
+    /// Whether the thread syncs `file` or what came before it at this moment.
+    sync_is_running: bool,
+    /// Since when writes are put off because of that.
+    postponed_since: Option<Instant>,
+    write_error: Option<WriteError>,
+    sync_error: Option<String>,
+    last_error_line: Option<Instant>,
+    is_stopped: bool,
+}
+
+struct WriteError {
+    text: String,
+    at: Instant,
+}
+
+impl Inner {
+    fn effective(&self) -> Policy {
+        if self.sync_is_suspended { Policy::No } else { self.policy }
+    }
+
+    /// Whether a write would run into a sync, or overtake what has to be on disk before it.
+    fn is_syncing(&self) -> bool {
+        self.sync_is_running || !self.retired.is_empty()
+    }
+}
+
+impl Writer {
+    /// A writer that appends to `file`, which is `len` bytes long, from the end of the log on.
+    pub fn new(log: Arc<WriteLog>, file: Arc<dyn Storage>, len: u64, options: Options) -> Self {
+        let start = log.end();
+        let inner = Inner {
+            policy: options.policy,
+            sync_is_suspended: false,
+            file,
+            len,
+            next: VecDeque::new(),
+            retired: Vec::new(),
+            pending: Vec::new(),
+            sync_is_running: false,
+            postponed_since: None,
+            write_error: None,
+            sync_error: None,
+            last_error_line: None,
+            is_stopped: false,
+        };
+        Self {
+            log,
+            settled: AtomicU64::new(start),
+            written: AtomicU64::new(start),
+            durable: AtomicU64::new(start),
+            is_failing: AtomicBool::new(false),
+            current_size: AtomicU64::new(len),
+            base_size: AtomicU64::new(0),
+            delayed_syncs: AtomicU64::new(0),
+            flush_delay_us: AtomicU64::new(0),
+            options,
+            inner: Mutex::new(inner),
+            wake: Condvar::new(),
+        }
+    }
+
+    /// Waits until everything in the log before `target` is as safe as the policy promises.
+    #[inline]
+    pub fn commit(&self, target: u64) {
+        if self.settled.load(Ordering::Acquire) < target {
+            self.commit_slowly(target);
+        }
+    }
+
+    #[cold]
+    fn commit_slowly(&self, target: u64) {
+        let mut inner = self.inner.lock();
+        if self.settled.load(Ordering::Relaxed) < target && self.may_write(&mut inner) {
+            self.advance(&mut inner, target);
+        }
+    }
+
+    /// Writes what is in the log now, and syncs it under `always`.
+    pub fn flush(&self) {
+        let mut inner = self.inner.lock();
+        if self.may_write(&mut inner) {
+            self.advance(&mut inner, self.log.end());
+        }
+    }
+
+    /// Writes and syncs everything, whatever the policy is: for the end, or a change to `no`.
+    pub fn finish(&self) -> io::Result<()> {
+        let mut inner = self.inner.lock();
+        let target = self.log.end();
+        loop {
+            self.sync_retired(&mut inner)?;
+            self.advance(&mut inner, target);
+            if let Some(error) = &inner.write_error {
+                return Err(io::Error::other(error.text.clone()));
+            }
+            if self.written() >= target {
+                return self.sync_in_place(&mut inner);
+            }
+        }
+    }
+
+    /// Has the log go on in `file`, which is empty, from the next [`WriteLog::divide`] on.
+    pub fn prepare_next(&self, file: Arc<dyn Storage>) {
+        self.inner.lock().next.push_back(file);
+    }
+
+    /// Changes the policy.
+    pub fn set_policy(&self, policy: Policy) {
+        let mut inner = self.inner.lock();
+        inner.policy = policy;
+        if policy == Policy::No {
+            // Nothing would show that it is over.
+            inner.sync_error = None;
+            self.note_failing(&inner);
+        }
+        self.settle(&inner);
+    }
+
+    /// Stops syncing, or begins again (`no-appendfsync-on-rewrite`, while a rewrite is running).
+    pub fn suspend_sync(&self, suspended: bool) {
+        let mut inner = self.inner.lock();
+        inner.sync_is_suspended = suspended;
+        self.settle(&inner);
+    }
+
+    /// Has every write wait first, in microseconds (`DEBUG AOF-FLUSH-SLEEP`).
+    pub fn set_flush_delay(&self, us: u64) {
+        self.flush_delay_us.store(us, Ordering::Relaxed);
+    }
+
+    /// Says how long all files together are, and how long they were after the last rewrite.
+    pub fn set_sizes(&self, current: u64, base: u64) {
+        self.current_size.store(current, Ordering::Relaxed);
+        self.base_size.store(base, Ordering::Relaxed);
+    }
+
+    /// Ends a rewrite: a base of `len` bytes took the place of all files but the current one.
+    pub fn rewritten(&self, len: u64) {
+        let inner = self.inner.lock();
+        self.set_sizes(len + inner.len, len + inner.len);
+    }
+
+    /// Up to where the log is in files.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Acquire)
+    }
+
+    /// Up to where the log is on disk.
+    pub fn durable(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    /// Whether writes of clients are to be refused, because they cannot be kept.
+    #[inline]
+    pub fn is_failing(&self) -> bool {
+        self.is_failing.load(Ordering::Relaxed)
+    }
+
+    /// What the operating system says of it, for `MISCONF Errors writing to the AOF file: ...`.
+    pub fn last_error(&self) -> Option<String> {
+        let inner = self.inner.lock();
+        let write_error = inner.write_error.as_ref().map(|error| error.text.clone());
+        write_error.or_else(|| inner.sync_error.clone())
+    }
+
+    /// What INFO says.
+    pub fn figures(&self) -> Figures {
+        let inner = self.inner.lock();
+        Figures {
+            current_size: self.current_size.load(Ordering::Relaxed),
+            base_size: self.base_size.load(Ordering::Relaxed),
+            waiting: self.log.end() - self.written(),
+            pending_syncs: inner.retired.len().max(usize::from(inner.sync_is_running)) as u64,
+            delayed_syncs: self.delayed_syncs.load(Ordering::Relaxed),
+            is_ok: inner.write_error.is_none() && inner.sync_error.is_none(),
+        }
+    }
+
+    /// Whether a write may be tried now; notes the time if it is put off.
+    fn may_write(&self, inner: &mut Inner) -> bool {
+        if inner.effective() == Policy::Always {
+            return true;
+        }
+        if let Some(error) = &inner.write_error
+            && error.at.elapsed() < self.options.period
+        {
+            return false;
+        }
+        if !inner.is_syncing() || self.log.end() - self.written() >= WAITING_MAX {
+            return true;
+        }
+        let since = *inner.postponed_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < self.options.postpone_max {
+            return false;
+        }
+        self.delayed_syncs.fetch_add(1, Ordering::Relaxed);
+        tracing::info!(
+            "Asynchronous AOF fsync is taking too long (disk is busy?). Writing the AOF buffer \
+             without waiting for fsync to complete, this may slow down Redis."
+        );
+        true
+    }
+
+    /// Writes the log up to `target` or further, unless that fails or has to wait for a file that
+    /// comes before the next; syncs it under `always`.
+    fn advance(&self, inner: &mut Inner, target: u64) {
+        inner.postponed_since = None;
+        loop {
+            if !inner.pending.is_empty() && !self.write_pending(inner) {
+                return;
+            }
+            if self.begin_next(inner) {
+                if inner.effective() == Policy::Always {
+                    self.sync_or_exit(inner);
+                } else if !self.may_write(inner) {
+                    break;
+                }
+            }
+            if self.written() >= target {
+                break;
+            }
+            let taken = self.log.take(&mut inner.pending);
+            assert_eq!(taken.start, self.written(), "the log has one taker");
+            assert!(!taken.is_empty(), "what is to be committed was appended");
+        }
+        if inner.effective() == Policy::Always {
+            self.sync_or_exit(inner);
+        }
+        self.settle(inner);
+    }
+
+    /// Goes on in the next file, if the log is divided here; says whether it did.
+    fn begin_next(&self, inner: &mut Inner) -> bool {
+        let mut has_begun = false;
+        while self.log.pass_division(self.written()) {
+            let Some(next) = inner.next.pop_front() else { continue };
+            let before = std::mem::replace(&mut inner.file, next);
+            inner.retired.push((before, self.written()));
+            inner.len = 0;
+            has_begun = true;
+        }
+        if has_begun {
+            self.wake.notify_one();
+        }
+        has_begun
+    }
+
+    /// Writes all pending bytes or none; says whether it went well.
+    fn write_pending(&self, inner: &mut Inner) -> bool {
+        self.delay_flush();
+        let mut done = 0;
+        while done < inner.pending.len() {
+            match inner.file.append(&inner.pending[done..]) {
+                Ok(0) => {
+                    self.give_up(inner, done, &io::ErrorKind::WriteZero.into());
+                    return false;
+                }
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.give_up(inner, done, &error);
+                    return false;
+                }
+            }
+        }
+        inner.pending.clear();
+        if inner.pending.capacity() > KEPT_MAX {
+            inner.pending.shrink_to(KEPT_MAX);
+        }
+        self.count_written(inner, done);
+        if inner.write_error.take().is_some() {
+            tracing::info!("AOF write error looks solved, Redis can write again.");
+            self.note_failing(inner);
+        }
+        true
+    }
+
+    /// Handles an error after `done` of the pending bytes were written.
+    #[cold]
+    fn give_up(&self, inner: &mut Inner, done: usize, error: &io::Error) {
+        let now = Instant::now();
+        let speak = inner.last_error_line.is_none_or(|at| now - at >= ERROR_LINES_EVERY);
+        if speak {
+            inner.last_error_line = Some(now);
+        }
+        let text = os_error::text(error);
+        if speak && done == 0 {
+            tracing::warn!("Error writing to the AOF file: {text}");
+        } else if speak {
+            tracing::warn!(
+                "Short write while writing to the AOF file: (nwritten={done}, expected={}): {text}",
+                inner.pending.len()
+            );
+        }
+        if done > 0
+            && let Err(error) = inner.file.truncate(inner.len)
+        {
+            if speak {
+                tracing::warn!(
+                    "Could not remove short write from the append-only file.  Redis may refuse to \
+                     load the AOF the next time it starts.  ftruncate: {}",
+                    os_error::text(&error)
+                );
+            }
+            inner.pending.drain(..done);
+            self.count_written(inner, done);
+        }
+        if inner.effective() == Policy::Always {
+            tracing::warn!(
+                "Can't recover from AOF write error when the AOF fsync policy is 'always'. \
+                 Exiting..."
+            );
+            (self.options.exit)();
+        }
+        inner.write_error = Some(WriteError { text, at: now });
+        self.note_failing(inner);
+    }
+
+    fn count_written(&self, inner: &mut Inner, count: usize) {
+        inner.len += count as u64;
+        self.current_size.fetch_add(count as u64, Ordering::Relaxed);
+        self.written.fetch_add(count as u64, Ordering::Release);
+    }
+
+    fn note_failing(&self, inner: &Inner) {
+        let failing = inner.write_error.is_some() || inner.sync_error.is_some();
+        self.is_failing.store(failing, Ordering::Relaxed);
+    }
+
+    /// Says up to where commits have nothing to wait for under the present policy.
+    fn settle(&self, inner: &Inner) {
+        let reached = match inner.effective() {
+            Policy::Always => &self.durable,
+            Policy::EverySecond | Policy::No => &self.written,
+        };
+        self.settled.store(reached.load(Ordering::Relaxed), Ordering::Release);
+    }
+
+    /// Syncs all files while nobody can write.
+    fn sync_in_place(&self, inner: &mut Inner) -> io::Result<()> {
+        self.sync_retired(inner)?;
+        if self.durable() < self.written() {
+            inner.file.sync()?;
+            self.durable.fetch_max(self.written(), Ordering::Release);
+        }
+        inner.sync_error = None;
+        self.note_failing(inner);
+        Ok(())
+    }
+
+    fn sync_retired(&self, inner: &mut Inner) -> io::Result<()> {
+        while let Some((file, upto)) = inner.retired.first() {
+            file.sync()?;
+            self.durable.fetch_max(*upto, Ordering::Release);
+            inner.retired.remove(0);
+        }
+        Ok(())
+    }
+
+    fn sync_or_exit(&self, inner: &mut Inner) {
+        if let Err(error) = self.sync_in_place(inner) {
+            tracing::warn!(
+                "Can't persist AOF for fsync error when the AOF fsync policy is 'always': {}. \
+                 Exiting...",
+                os_error::text(&error)
+            );
+            (self.options.exit)();
+        }
+    }
+
+    fn delay_flush(&self) {
+        let us = self.flush_delay_us.load(Ordering::Relaxed);
+        if us > 0 {
+            #[expect(clippy::disallowed_methods, reason = "the disk is to look slow")]
+            thread::sleep(Duration::from_micros(us));
+        }
+    }
+}
