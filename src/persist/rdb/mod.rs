@@ -17,14 +17,14 @@
 //! configuration names another version.
 
 pub mod crc;
-pub mod kind;
-pub mod payload;
-pub mod save;
-pub mod write;
 pub mod decode;
 pub mod error;
 pub mod feed;
+pub mod kind;
+pub mod payload;
 pub mod read;
+pub mod save;
+pub mod write;
 pub mod ziplist;
 pub mod zipmap;
 
