@@ -4,14 +4,12 @@
 //! deadlines become absolute, and results of floating-point arithmetic or chance become plain values,
 //! so that every reader of the stream ends up with the same data.
 
-use crate::server::{Propagated, gate};
+use crate::persist::unit::Unit;
+use crate::server::gate;
 
 /// In [`Effects::audience`]: somebody reads the stream.
 pub const STREAM: u32 = 1 << 31;
 const _: () = assert!(gate::AUDIENCE & STREAM == 0);
-
-/// A command as a list of its arguments.
-pub(super) type OwnedArgv = Vec<Vec<u8>>;
 
 /// What a command propagates.
 #[derive(Default)]
@@ -21,9 +19,9 @@ pub struct Effects {
     /// Whether the script that runs wants its writes kept out of the stream.
     pub muted: bool,
     replaced: bool,
-    commands: Vec<OwnedArgv>,
+    commands: Unit,
     /// What the whole request propagates so far.
-    pub unit: Vec<Propagated>,
+    pub unit: Unit,
 }
 
 impl Effects {
@@ -37,7 +35,7 @@ impl Effects {
     pub fn propagate_as(&mut self, argv: &[&[u8]]) {
         if self.wanted() {
             self.replaced = true;
-            self.commands.push(argv.iter().map(|arg| arg.to_vec()).collect());
+            self.commands.push(0, argv.iter().copied());
         }
     }
 
@@ -47,9 +45,21 @@ impl Effects {
         self.commands.clear();
     }
 
-    /// Ends the collection: the commands that replace the original, or `None` for the original.
-    pub fn take(&mut self) -> Option<Vec<OwnedArgv>> {
-        let commands = std::mem::take(&mut self.commands);
-        std::mem::take(&mut self.replaced).then_some(commands)
+    /// Ends the collection. If the command changed anything, what it propagates goes into the unit:
+    /// what its handler said, or the command as it came.
+    pub fn close<'a>(
+        &mut self,
+        changed: bool,
+        db: usize,
+        argv: impl IntoIterator<Item = &'a [u8], IntoIter: ExactSizeIterator>,
+    ) {
+        let replaced = std::mem::take(&mut self.replaced);
+        if changed && !self.muted {
+            match replaced {
+                true => self.unit.append(db, &self.commands),
+                false => self.unit.push(db, argv),
+            }
+        }
+        self.commands.clear();
     }
 }

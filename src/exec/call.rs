@@ -522,7 +522,8 @@ pub(super) fn context<'a>(
     now_ms: i64,
 ) -> Ctx<'a> {
     let (wanted, gates) = (server.propagation.is_wanted(), server.gates.load(Relaxed));
-    changes.observed = wanted || gates & gate::OBSERVED != 0;
+    changes.observed = gates & gate::OBSERVED != 0;
+    changes.streamed = wanted;
     changes.attentive = gates & gate::ATTENTIVE != 0;
     effects.audience = gates & gate::AUDIENCE | if wanted { STREAM | gate::OBSERVED } else { 0 };
     let mut db = DbView::new(&server.keyspace, access, changes, client.db, now_ms);

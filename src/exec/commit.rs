@@ -8,8 +8,9 @@ use super::block::{Deferred, serve_touched};
 use super::track::{end_caching, remember_reads};
 use crate::command::{Ctx, Effects, Locks, Registered, is_shown, show_to_monitors};
 use crate::keyspace::{Changes, Event, EventClasses, Expired, ExpiredFields, KeyHash};
+use crate::persist::unit::Unit;
 use crate::resp::Argv;
-use crate::server::{Propagated, Server, gate};
+use crate::server::{Server, gate};
 
 /// Ends one command of a client: those learn of it who want to.
 #[inline]
@@ -43,13 +44,13 @@ fn tell(ctx: &mut Ctx<'_>, registered: &Registered, db: usize, argv: Argv<'_>, k
 /// Applies what one command did: its writes go to the request's unit, its events to subscribers.
 #[inline]
 pub(super) fn commit(ctx: &mut Ctx<'_>, db: usize, argv: Argv<'_>) {
-    if ctx.db.changes().observed {
-        commit_observed(ctx, db, argv);
+    if ctx.db.changes().is_followed() {
+        commit_followed(ctx, db, argv);
     }
 }
 
 #[cold]
-fn commit_observed(ctx: &mut Ctx<'_>, db: usize, argv: Argv<'_>) {
+fn commit_followed(ctx: &mut Ctx<'_>, db: usize, argv: Argv<'_>) {
     let (server, changes) = (ctx.server, ctx.db.changes());
     if ctx.effects.wanted() {
         add_to_unit(changes, ctx.effects, db, argv);
@@ -83,16 +84,12 @@ pub(super) fn announce(
 /// Expired keys come first, then the command itself.
 fn add_to_unit(changes: &mut Changes, effects: &mut Effects, db: usize, argv: Argv<'_>) {
     for expired in changes.expired.drain(..) {
-        effects.unit.push(match expired {
-            Expired::Key(db, key) => Propagated { db, argv: vec![b"DEL".to_vec(), key.into()] },
-            Expired::Fields(fields) => deletion_of(fields),
-        });
+        match expired {
+            Expired::Key(db, key) => effects.unit.push(db, [&b"DEL"[..], &key]),
+            Expired::Fields(fields) => push_deletion(&mut effects.unit, &fields),
+        }
     }
-    let replaced = effects.take();
-    if changes.dirty > 0 && !effects.muted {
-        let own = replaced.unwrap_or_else(|| vec![argv.iter().map(<[u8]>::to_vec).collect()]);
-        effects.unit.extend(own.into_iter().map(|argv| Propagated { db, argv }));
-    }
+    effects.close(changes.dirty > 0, db, argv.iter());
 }
 
 /// Ends a request: looks after those who mind changes of its keys, then appends its unit to the
@@ -110,7 +107,8 @@ pub(super) fn conclude(ctx: &mut Ctx<'_>) -> Vec<Deferred> {
 #[cold]
 fn close(server: &Server, effects: &mut Effects, deferred: &mut Vec<Deferred>) {
     if !effects.unit.is_empty() {
-        server.propagation.append_unit(std::mem::take(&mut effects.unit));
+        server.propagation.append(&effects.unit);
+        effects.unit.clear();
     }
     if effects.audience & gate::TRACKING != 0 && server.tracking.is_over_limit() {
         deferred.push(Deferred::Trim);
@@ -124,9 +122,10 @@ pub(super) fn conclude_without_command(ctx: &mut Ctx<'_>) -> Vec<Deferred> {
     conclude(ctx)
 }
 
-/// The command that removes fields because their deadlines have passed.
-pub(super) fn deletion_of(expired: ExpiredFields) -> Propagated {
-    let mut argv = vec![b"HDEL".to_vec(), expired.key.into()];
-    argv.extend(expired.fields.into_iter().map(Vec::from));
-    Propagated { db: expired.db, argv }
+/// Adds the command that removes fields because their deadlines have passed.
+pub(super) fn push_deletion(unit: &mut Unit, expired: &ExpiredFields) {
+    unit.begin(expired.db, expired.fields.len() + 2);
+    unit.arg(b"HDEL");
+    unit.arg(&expired.key);
+    expired.fields.iter().for_each(|field| unit.arg(field));
 }

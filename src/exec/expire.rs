@@ -7,11 +7,12 @@
 use std::time::Instant;
 
 use super::call::Executor;
-use super::commit::{announce, deletion_of};
+use super::commit::{announce, push_deletion};
 use super::track::invalidate_removed;
 use crate::base::limits::BACKGROUND_SLICE;
 use crate::keyspace::{Event, Presence, Removed, Trash};
-use crate::server::{Propagated, Server};
+use crate::persist::unit::Unit;
+use crate::server::Server;
 
 /// A segment is visited this long after its first item expired, so that one visit serves several.
 const BATCHING_MS: i64 = 200;
@@ -61,13 +62,7 @@ impl Executor {
                 }
                 announce_removed(&server, &removed);
                 if wanted {
-                    for (db, entry) in &removed.keys {
-                        let argv = vec![b"DEL".to_vec(), entry.view().key().to_vec()];
-                        server.propagation.append_unit(vec![Propagated { db: *db, argv }]);
-                    }
-                    for fields in removed.fields.drain(..) {
-                        server.propagation.append_unit(vec![deletion_of(fields)]);
-                    }
+                    propagate_removed(&server, &mut self.effects.unit, &removed);
                 }
                 more
             };
@@ -86,6 +81,20 @@ impl Executor {
         }
         cursor.restart();
         false
+    }
+}
+
+/// Each removal is a unit of its own.
+fn propagate_removed(server: &Server, unit: &mut Unit, removed: &Removed) {
+    for (db, entry) in &removed.keys {
+        unit.push(*db, [&b"DEL"[..], entry.view().key()]);
+        server.propagation.append(unit);
+        unit.clear();
+    }
+    for fields in &removed.fields {
+        push_deletion(unit, fields);
+        server.propagation.append(unit);
+        unit.clear();
     }
 }
 

@@ -63,11 +63,13 @@ pub struct Changes {
     pub dirty: u64,
     /// Whether somebody wants to know which keys changed; otherwise they are only counted.
     pub observed: bool,
+    /// Whether somebody wants to know what expired, so as to do the same.
+    pub streamed: bool,
     /// Whether somebody wants to know of reads of missing keys and of keys that are made.
     pub attentive: bool,
     /// The changes in order, if `observed`.
     pub log: Vec<Change>,
-    /// What lookups found expired and removed, if `observed`.
+    /// What lookups found expired and removed, if `streamed`.
     pub expired: Vec<Expired>,
     /// Memory to be freed when the locks are released.
     pub trash: Vec<Trash>,
@@ -93,6 +95,12 @@ pub enum Trash {
 }
 
 impl Changes {
+    /// Whether there is more to do about a change than to count it.
+    #[inline]
+    pub fn is_followed(&self) -> bool {
+        self.observed || self.streamed
+    }
+
     /// Notes a change; `minded` says whether clients mind changes of the key.
     #[inline]
     pub(super) fn note(&mut self, (db, key, minded): (usize, Key<'_>, bool), event: Event) {

@@ -124,7 +124,7 @@ impl<'a, K: Collection> Guard<'a, K> {
         }
         self.changed = true;
         self.stats.expired_fields += fields.len() as u64;
-        if self.changes.observed {
+        if self.changes.is_followed() {
             let fields = ExpiredFields { db: self.what.0, key: self.what.1.bytes.into(), fields };
             self.changes.expired.push(Expired::Fields(fields));
             self.also(Event::HEXPIRED);

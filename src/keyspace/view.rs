@@ -152,7 +152,7 @@ impl<'a> DbView<'a> {
         let entry = table.remove(key.hash, position, hasher);
         stats.expired += 1;
         self.changes.discard(entry);
-        if self.changes.observed {
+        if self.changes.streamed {
             self.changes.expired.push(Expired::Key(db, key.bytes.into()));
         }
         self.changes.note_also((db, key, minded), Event::EXPIRED);

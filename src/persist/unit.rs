@@ -57,6 +57,21 @@ impl Unit {
         write_arg(&mut self.body, arg);
     }
 
+    /// Adds commands of database `db` that were collected in `others` without one.
+    pub fn append(&mut self, db: usize, others: &Self) {
+        if others.is_empty() {
+            return;
+        }
+        if self.count == 0 {
+            self.first = db;
+        } else if self.last != db {
+            write_select(&mut self.body, db);
+        }
+        self.last = db;
+        self.count += others.count;
+        self.body.extend_from_slice(&others.body);
+    }
+
     /// Forgets all commands.
     pub fn clear(&mut self) {
         self.count = 0;

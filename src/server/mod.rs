@@ -36,7 +36,7 @@ pub use info::InfoContext;
 pub use lazyfree::LazyFree;
 pub use monitors::Monitors;
 pub use pause::{Pause, PauseKind};
-pub use propagate::{Propagated, Propagation};
+pub use propagate::Propagation;
 pub use reconfigure::log_settings;
 pub use saving::{Purpose, SaveFailure, Saving, SavingFigures};
 pub use settings::{OutputBound, Settings};

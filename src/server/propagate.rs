@@ -4,24 +4,23 @@
 //! an order in which the keyspace really changed. As long as nobody reads the stream, the cost is one
 //! relaxed load per command.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::RwLock;
 
-/// One command of the stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Propagated {
-    /// The database it applies to.
-    pub db: usize,
-    /// Its arguments.
-    pub argv: Vec<Vec<u8>>,
-}
+use crate::persist::aof::writer::Writer;
+use crate::persist::log::{self, Logged, WriteLog};
+use crate::persist::unit::Unit;
 
 /// The stream.
 #[derive(Default)]
 pub struct Propagation {
     wanted: AtomicBool,
-    captured: Mutex<Vec<Propagated>>,
+    log: Arc<WriteLog>,
+    writer: RwLock<Option<Arc<Writer>>>,
+    /// Up to where nobody has to wait for the writer.
+    committed: AtomicU64,
 }
 
 impl Propagation {
@@ -31,28 +30,57 @@ impl Propagation {
         self.wanted.load(Ordering::Relaxed)
     }
 
-    /// Starts collecting the stream in memory.
+    /// The log that the stream is.
+    pub fn log(&self) -> &Arc<WriteLog> {
+        &self.log
+    }
+
+    /// Appends what a request did, whose shards are still locked.
+    pub fn append(&self, unit: &Unit) {
+        self.log.append(unit);
+    }
+
+    /// Lets `writer` read the stream from now on, or nobody; every shard is locked.
+    pub fn set_writer(&self, writer: Option<Arc<Writer>>) {
+        self.wanted.store(writer.is_some(), Ordering::Relaxed);
+        *self.writer.write() = writer;
+    }
+
+    /// Who writes the stream to files.
+    pub fn writer(&self) -> Option<Arc<Writer>> {
+        self.writer.read().clone()
+    }
+
+    /// Waits until all that was appended is as safe as `appendfsync` promises; before any reply goes
+    /// out. Returns the writer if there was something to wait for.
+    #[inline]
+    pub fn commit(&self) -> Option<Arc<Writer>> {
+        let end = self.log.end();
+        if self.committed.load(Ordering::Relaxed) >= end { None } else { self.commit_to(end) }
+    }
+
+    #[cold]
+    fn commit_to(&self, end: u64) -> Option<Arc<Writer>> {
+        let writer = self.writer()?;
+        writer.commit(end);
+        self.committed.fetch_max(end, Ordering::Relaxed);
+        Some(writer)
+    }
+
+    /// Starts collecting the stream in memory, for tests.
     pub fn capture(&self) {
         self.wanted.store(true, Ordering::Relaxed);
     }
 
-    /// Appends commands that belong together: several are a transaction to who reads the stream.
-    pub fn append_unit(&self, unit: Vec<Propagated>) {
-        let mut captured = self.captured.lock();
-        let frame = |word: &[u8]| Propagated { db: unit[0].db, argv: vec![word.to_vec()] };
-        match unit.len() {
-            0 | 1 => captured.extend(unit),
-            _ => {
-                let (head, end) = (frame(b"MULTI"), frame(b"EXEC"));
-                captured.push(head);
-                captured.extend(unit);
-                captured.push(end);
-            }
-        }
-    }
-
-    /// Takes what was collected.
-    pub fn take(&self) -> Vec<Propagated> {
-        std::mem::take(&mut self.captured.lock())
+    /// Takes what was collected, for tests.
+    ///
+    /// # Panics
+    ///
+    /// If the stream makes no sense.
+    pub fn take(&self) -> Vec<Logged> {
+        let mut bytes = Vec::new();
+        self.log.take(&mut bytes);
+        self.log.cut();
+        log::parse(&bytes).expect("a log is a row of commands")
     }
 }

@@ -150,15 +150,14 @@ pub struct Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Caller;
 
     #[test]
     fn deadlines_of_fields_raise_the_version_as_configured() {
         let formats = |directives: &[(&str, &str)]| {
             let mut config = Config::new();
             for (name, value) in directives {
-                let pair = [(name.to_string(), value.to_string())];
-                config.set(&pair, Caller::default()).expect("the value is valid");
+                let pair = [(name.as_bytes(), value.as_bytes())];
+                config.set(&pair).expect("the value is valid");
             }
             let formats = Formats::of(&config);
             let version = |there_are| formats.for_deadlines(there_are).map(|f| f.version.number());
