@@ -146,6 +146,7 @@ fn serve(
         return Err(anyhow!("an event loop panicked"));
     }
     server.save_rest();
+    server.finish_appending();
     let mode = server.shutdown.requested().unwrap_or(ShutdownMode::Graceful);
     if mode == ShutdownMode::Graceful {
         tracing::warn!("Redis is now ready to exit, bye bye...");
@@ -201,7 +202,9 @@ async fn cron(server: Arc<Server>) {
             continue;
         }
         let now_ms = server.now_ms();
+        server.update_disk_gate();
         server.save_if_due();
+        server.rewrite_if_due();
         server.stats.sample(clock::now_ms());
         server.note_memory(allocator::figures().allocated);
         let idle_seconds = server.settings.idle_seconds.load(Ordering::Relaxed);

@@ -16,6 +16,9 @@ pub(super) static COMMANDS: &[Command] = &[
     Command::new("bgsave", -1, bgsave)
         .group(Group::Server)
         .flags(SAVES.with(Flags::NO_ASYNC_LOADING)),
+    Command::new("bgrewriteaof", 1, bgrewriteaof)
+        .group(Group::Server)
+        .flags(SAVES.with(Flags::NO_ASYNC_LOADING)),
     Command::new("lastsave", 1, lastsave)
         .fast()
         .group(Group::Server)
@@ -79,6 +82,16 @@ fn cancel(ctx: &mut Ctx<'_>) -> Result<Flow, CmdError> {
     }
     let what = if running { "cancelled" } else { "schedule cancelled" };
     ctx.out.simple(&format!("Background saving {what}"));
+    Ok(Flow::Done)
+}
+
+fn bgrewriteaof(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
+    match ctx.server.arc().rewrite_in_background() {
+        Ok(true) => ctx.out.simple("Background append only file rewriting started"),
+        Ok(false) => ctx.out.simple("Background append only file rewriting scheduled"),
+        Err(SaveFailure::Busy(_)) => return Err(CmdError::RewriteInProgress),
+        Err(_) => return Err(CmdError::RewriteFailed),
+    }
     Ok(Flow::Done)
 }
 

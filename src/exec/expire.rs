@@ -48,7 +48,6 @@ impl Executor {
         if server.pause.is_active(now_ms) {
             return false;
         }
-        let wanted = server.propagation.is_wanted();
         let mut removed = Removed::default();
         while cursor.shard < server.keyspace.shard_count() {
             let due_ms = now_ms - BATCHING_MS;
@@ -61,7 +60,7 @@ impl Executor {
                     invalidate_removed(&server, cursor.shard, &mut shard, &removed);
                 }
                 announce_removed(&server, &removed);
-                if wanted {
+                if server.propagation.is_wanted() {
                     propagate_removed(&server, &mut self.effects.unit, &removed);
                 }
                 more

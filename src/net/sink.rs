@@ -104,8 +104,9 @@ impl Sink {
         self.handle.mailbox.output_len.store(len, Ordering::Relaxed);
     }
 
-    /// Writes as much as the socket takes.
+    /// Writes as much as the socket takes, once what it tells is safe.
     pub(super) fn flush(&self, reactor: &Reactor) -> Flushed {
+        reactor.server().commit();
         let mut out = self.out.borrow_mut();
         let before = self.written.get();
         let result = self.write(&out);

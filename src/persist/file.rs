@@ -39,6 +39,14 @@ impl NewFile {
         self.written == 0
     }
 
+    /// Forces everything to disk and leaves the file under its temporary name.
+    pub fn keep(mut self) -> io::Result<()> {
+        self.file.flush()?;
+        self.file.sync_all()?;
+        self.kept = true;
+        Ok(())
+    }
+
     /// Forces everything to disk and gives the file its name, replacing what had it.
     pub fn finish(mut self, name: &Path) -> io::Result<File> {
         self.file.flush()?;

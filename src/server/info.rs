@@ -250,11 +250,26 @@ fn persistence(server: &Server, _: &InfoContext<'_>, out: &mut String) {
     field(out, "rdb_last_cow_size", saving.held_peak);
     field(out, "rdb_last_load_keys_expired", 0);
     field(out, "rdb_last_load_keys_loaded", 0);
-    field(out, "aof_enabled", 0);
-    field(out, "aof_rewrite_in_progress", 0);
-    field(out, "aof_rewrite_scheduled", 0);
-    field(out, "aof_last_bgrewrite_status", "ok");
-    field(out, "aof_last_write_status", "ok");
+    let aof = server.appending_figures();
+    field(out, "aof_enabled", u8::from(aof.enabled));
+    field(out, "aof_rewrite_in_progress", u8::from(saving.rewriting));
+    field(out, "aof_rewrite_scheduled", u8::from(aof.scheduled));
+    field(out, "aof_last_rewrite_time_sec", seconds(aof.last_seconds));
+    field(out, "aof_current_rewrite_time_sec", current(saving.rewriting));
+    field(out, "aof_last_bgrewrite_status", if aof.failures == 0 { "ok" } else { "err" });
+    field(out, "aof_rewrites", aof.rewrites);
+    field(out, "aof_rewrites_consecutive_failures", aof.failures);
+    let ok = aof.file.is_none_or(|file| file.is_ok);
+    field(out, "aof_last_write_status", if ok { "ok" } else { "err" });
+    field(out, "aof_last_cow_size", 0);
+    if let Some(file) = aof.file {
+        field(out, "aof_current_size", file.current_size);
+        field(out, "aof_base_size", file.base_size);
+        field(out, "aof_pending_rewrite", 0);
+        field(out, "aof_buffer_length", file.waiting);
+        field(out, "aof_pending_bio_fsync", file.pending_syncs);
+        field(out, "aof_delayed_fsync", file.delayed_syncs);
+    }
 }
 
 fn stats(server: &Server, context: &InfoContext<'_>, out: &mut String) {

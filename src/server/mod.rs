@@ -4,6 +4,7 @@
 //! INFO's sections. Must not know commands or sockets. Keeps: `propagate` is the only door to the
 //! append-only file and replicas; whatever the hot path reads of the configuration is one atomic load.
 
+mod appending;
 mod blocked;
 mod client;
 mod clients;
@@ -28,6 +29,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
 
+pub use appending::{AppendError, Appending, AppendingFigures};
 pub use blocked::{Blocked, Wait, WaitEnd, Waiter};
 pub use client::{Client, ClientFlags, ClientHandle, Identity, Peer, meanwhile};
 pub use clients::Clients;
@@ -110,6 +112,8 @@ pub struct Server {
     pub scripts: Scripts,
     /// The stream of writes.
     pub propagation: Propagation,
+    /// The append-only file.
+    pub appending: Appending,
     /// Snapshots to files.
     pub saving: Saving,
     /// Frees what is costly to free.
@@ -164,6 +168,7 @@ impl Server {
             pubsub: PubSub::default(),
             scripts: Scripts::new(REDIS_VERSION),
             propagation: Propagation::default(),
+            appending: Appending::default(),
             saving: Saving::new(clock::now_ms()),
             lazyfree: LazyFree::start(),
             log,

@@ -79,6 +79,7 @@ impl Server {
         };
         drop(before);
         self.reconfigure_all();
+        self.reconfigure_appending();
         Ok(())
     }
 
@@ -89,9 +90,10 @@ impl Server {
         effects: &[Effect],
     ) -> Result<(), SetError> {
         let has = |effect| effects.contains(&effect);
-        if has(Effect::Aof) && config.flag("appendonly") {
-            let reason = "the append only file is not supported yet";
-            return Err(SetError::refused("appendonly", reason));
+        if has(Effect::Aof) && config.flag("appendonly") && !before.flag("appendonly") {
+            self.arc()
+                .switch_appending_on(config)
+                .map_err(|error| SetError::refused("appendonly", error.to_string()))?;
         }
         if has(Effect::MaxClients) {
             let wanted = usize::try_from(config.int("maxclients")).unwrap_or(usize::MAX);
@@ -112,6 +114,9 @@ impl Server {
             self.listen_anew(config, before)?;
         }
         // What cannot fail comes last, so that nothing has to be taken back.
+        if has(Effect::Aof) && !config.flag("appendonly") && before.flag("appendonly") {
+            self.switch_appending_off();
+        }
         if let Some(log) = &self.log
             && [Effect::LogLevel, Effect::LogFormat, Effect::LogFile].into_iter().any(has)
         {

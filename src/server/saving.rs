@@ -12,10 +12,10 @@ use parking_lot::{Condvar, Mutex};
 
 use super::{Server, gate};
 use crate::base::clock;
-use crate::config::{Config, REDIS_VERSION};
+use crate::config::REDIS_VERSION;
 use crate::observe::allocator;
 use crate::persist::file::NewFile;
-use crate::persist::rdb::Format;
+use crate::persist::rdb::Formats;
 use crate::persist::snapshot::{self, Accesses, Options, Progress, SaveError};
 
 /// After a failure, save points wait this long (Redis: CONFIG_BGSAVE_RETRY_DELAY).
@@ -65,6 +65,8 @@ struct State {
     /// Changes that the last save contains.
     saved_changes: u64,
     held_peak: usize,
+    /// Whether fields of hashes have deadlines, as far as is known.
+    field_deadlines: bool,
 }
 
 struct Running {
@@ -163,6 +165,11 @@ impl Saving {
         self.state.lock().saved_changes = changes;
     }
 
+    /// Notes that fields of hashes have deadlines; `false` if that was known.
+    pub(super) fn note_field_deadlines(&self) -> bool {
+        !std::mem::replace(&mut self.state.lock().field_deadlines, true)
+    }
+
     /// Takes the place of the one who writes.
     pub(super) fn begin(&self, purpose: Purpose) -> Result<Arc<Progress>, SaveFailure> {
         let mut state = self.state.lock();
@@ -241,7 +248,13 @@ impl Server {
     }
 
     fn save_to_file(&self, progress: &Arc<Progress>) -> Result<(), SaveFailure> {
-        let result = self.write_snapshot_file(progress);
+        let result = match self.write_snapshot_file(progress) {
+            // Another version is needed than was thought.
+            Err(SaveError::Inexpressible(_)) if self.saving.note_field_deadlines() => {
+                self.write_snapshot_file(progress)
+            }
+            result => result,
+        };
         let failure = match result {
             Ok(changes) => {
                 let mut state = self.saving.state.lock();
@@ -277,7 +290,7 @@ impl Server {
         };
         let mut file = NewFile::create(&temporary, incremental)
             .map_err(|error| named(error, &temporary, "Failed opening the temp RDB file"))?;
-        let (begun, libraries, changes) = self.begin_snapshot(progress, || ());
+        let (begun, libraries, changes) = self.begin_snapshot(progress, || ())?;
         let facts = self.facts(false);
         begun.write(&self.keyspace, &facts, &libraries, &mut file).inspect_err(|error| {
             if !matches!(error, SaveError::Cancelled) {
@@ -297,8 +310,8 @@ impl Server {
         &self,
         progress: &Arc<Progress>,
         cut: impl FnOnce(),
-    ) -> (snapshot::Begun, Vec<Vec<u8>>, u64) {
-        let options = self.snapshot_options();
+    ) -> Result<(snapshot::Begun, Vec<Vec<u8>>, u64), SaveError> {
+        let options = self.snapshot_options()?;
         // Functions come before shards in the order of locks.
         let engine = self.scripts.engine.lock();
         let (begun, changes) =
@@ -307,10 +320,10 @@ impl Server {
                 self.stats.sum(|counters| &counters.dirty)
             });
         let libraries = engine.libraries().map(|library| library.source().to_vec()).collect();
-        (begun, libraries, changes)
+        Ok((begun, libraries, changes))
     }
 
-    fn snapshot_options(&self) -> Options {
+    fn snapshot_options(&self) -> Result<Options, SaveError> {
         let config = self.config.read();
         let accesses = match config.text("maxmemory-policy") {
             policy if policy.ends_with("-lru") => Accesses::Recency,
@@ -318,8 +331,9 @@ impl Server {
             _ => Accesses::Unused,
         };
         let delay_us = u64::try_from(config.int("rdb-key-save-delay")).unwrap_or(0);
-        Options {
-            format: format_of(&config),
+        let deadlines = self.saving.state.lock().field_deadlines;
+        Ok(Options {
+            format: Formats::of(&config).for_deadlines(deadlines)?,
             checksum: config.flag("rdbchecksum"),
             accesses,
             policy: self.keyspace.policy(),
@@ -327,7 +341,7 @@ impl Server {
             threads: self.threads(),
             held_max: HELD_MIN.max(allocator::figures().allocated / HELD_SHARE),
             key_delay: Duration::from_micros(delay_us),
-        }
+        })
     }
 
     /// What a file says about itself.
@@ -369,13 +383,32 @@ impl Server {
 
     /// Lets writes be refused, or not, by whether the last save failed.
     pub fn update_disk_gate(&self) {
+        let saving = self.stops_on_save_error() && self.saving.error().is_some();
+        let appending = self.propagation.writer().is_some_and(|writer| writer.is_failing());
+        self.set_gate(gate::DISK, saving || appending);
+    }
+
+    fn stops_on_save_error(&self) -> bool {
         let config = self.config.read();
-        let wanted = config.flag("stop-writes-on-bgsave-error") && !config.save_points().is_empty();
-        self.set_gate(gate::DISK, wanted && self.saving.error().is_some());
+        config.flag("stop-writes-on-bgsave-error") && !config.save_points().is_empty()
+    }
+
+    /// Waits until all that was done is as safe as is promised, before any reply goes out.
+    #[inline]
+    pub fn commit(&self) {
+        if let Some(writer) = self.propagation.commit()
+            && writer.is_failing() != (self.gates.load(Relaxed) & gate::DISK != 0)
+        {
+            self.update_disk_gate();
+        }
     }
 
     /// Why writes are refused for the sake of the disk, as clients are told.
     pub fn disk_trouble(&self) -> Option<String> {
+        if !self.stops_on_save_error() || self.saving.error().is_none() {
+            let reason = self.propagation.writer()?.last_error()?;
+            return Some(format!("MISCONF Errors writing to the AOF file: {reason}"));
+        }
         let reason = self.saving.error()?;
         Some(format!(
             "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist \
@@ -390,10 +423,4 @@ impl Server {
     pub fn snapshot_path(&self) -> PathBuf {
         PathBuf::from(self.config.read().text("dbfilename"))
     }
-}
-
-/// How values are written.
-fn format_of(config: &Config) -> Format {
-    let version = crate::persist::rdb::Version::V10;
-    Format { version, compress: config.flag("rdbcompression") }
 }

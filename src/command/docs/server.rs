@@ -147,6 +147,7 @@ pub static DOCS: &[Docs] = &[
         )
         .optional()
         .since("3.2.2")]),
+    server("bgrewriteaof", "1.0.0", "O(1)", "Begins to rewrite the append-only file, shorter."),
     server("lastsave", "1.0.0", "O(1)", "Tells when the last save succeeded, in Unix seconds."),
     server(
         "shutdown",

@@ -1,0 +1,496 @@
+//! The append-only file: switched on and off, and rewritten.
+//!
+//! ```text
+//! off --CONFIG SET appendonly yes--> waiting: a base is written, the log goes to a temporary file
+//! waiting --the base is whole--> on: base and increment are named by the manifest
+//! on --BGREWRITEAOF--> the log goes on in the next increment, from the instant of the new base on;
+//!                      when that is whole, what it contains becomes history and is deleted
+//! ```
+//!
+//! The manifest names whole files only, so that whenever the process ends the data is there.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::{Purpose, SaveFailure, Server};
+use crate::config::Config;
+use crate::keyspace::{Access, LockSet};
+use crate::persist::aof::directory::{Directory, DirectoryError};
+use crate::persist::aof::manifest::Manifest;
+use crate::persist::aof::policy::{Figures, Options, Policy};
+use crate::persist::aof::storage::{self, Storage};
+use crate::persist::aof::writer::{Syncer, Writer};
+use crate::persist::file::{self, NewFile};
+use crate::persist::snapshot::{Progress, SaveError};
+
+/// After a failed rewrite the next automatic one waits this long, twice as long after the next.
+const RETRY_MIN: Duration = Duration::from_secs(60);
+/// ... and never longer than this.
+const RETRY_MAX: Duration = Duration::from_secs(3600);
+
+/// The append-only file.
+#[derive(Default)]
+pub struct Appending {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    phase: Phase,
+    directory: Option<Directory>,
+    manifest: Manifest,
+    syncer: Option<Syncer>,
+    /// Whether a rewrite waits for a save to end.
+    scheduled: bool,
+    rewrites: u64,
+    /// Rewrites that failed since the last one that did not.
+    failures: u32,
+    last_seconds: Option<u64>,
+    last_try: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Off,
+    Waiting,
+    On,
+}
+
+/// What INFO says of the append-only file.
+#[derive(Clone, Copy, Debug)]
+pub struct AppendingFigures {
+    /// Whether it is switched on.
+    pub enabled: bool,
+    /// Whether a rewrite waits for a save to end.
+    pub scheduled: bool,
+    /// How many rewrites succeeded.
+    pub rewrites: u64,
+    /// Rewrites that failed since the last one that did not.
+    pub failures: u32,
+    /// How long the last rewrite took, in seconds.
+    pub last_seconds: Option<u64>,
+    /// Of the file, if it is switched on.
+    pub file: Option<Figures>,
+}
+
+/// Why the append-only file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Its directory or manifest.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// One of its files.
+    #[error("{what} {}: {source}", path.display())]
+    File {
+        /// What was tried.
+        what: &'static str,
+        /// Of which file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Its base.
+    #[error("{0}")]
+    Base(String),
+}
+
+fn at<T>(what: &'static str, path: &Path, result: std::io::Result<T>) -> Result<T, AppendError> {
+    result.map_err(|source| AppendError::File { what, path: path.to_owned(), source })
+}
+
+impl State {
+    fn directory(&self) -> &Directory {
+        self.directory.as_ref().expect("it is set before anything is switched on")
+    }
+}
+
+impl Server {
+    /// Where the append-only file is, as the configuration says.
+    pub fn append_directory(&self) -> std::io::Result<Directory> {
+        let config = self.config.read();
+        let root = std::env::current_dir()?;
+        Ok(Directory::new(&root, config.text("appenddirname"), config.text("appendfilename")))
+    }
+
+    /// Switches the append-only file on at the start, when its pieces were loaded, or there were none:
+    /// then the data that there is becomes its base.
+    ///
+    /// # Errors
+    ///
+    /// When its files cannot be made or opened.
+    pub fn begin_appending(
+        &self,
+        directory: Directory,
+        manifest: Manifest,
+    ) -> Result<(), AppendError> {
+        let mut state = self.appending.state.lock();
+        directory.create()?;
+        let mut next = manifest;
+        if next.is_empty() {
+            self.write_first_base(&directory, &mut next)?;
+        }
+        let name = match next.increments().last() {
+            Some(piece) => piece.name.clone(),
+            None => next.begin_increment(directory.filename()),
+        };
+        let path = directory.path(&name);
+        let (file, len) = at("Can't open the append-only file", &path, storage::open(&path))?;
+        directory.store(&next)?;
+        let (base, total) = sizes(&directory, &next);
+        let started = self.new_writer(Arc::new(file), len);
+        let (writer, syncer) = at("Can't sync", &path, started)?;
+        writer.set_sizes(total, base);
+        directory.delete_history(&mut next)?;
+        (state.directory, state.manifest, state.phase) = (Some(directory), next, Phase::On);
+        state.syncer = Some(syncer);
+        self.propagation.set_writer(Some(writer));
+        Ok(())
+    }
+
+    fn write_first_base(
+        &self,
+        directory: &Directory,
+        manifest: &mut Manifest,
+    ) -> Result<(), AppendError> {
+        let progress = Arc::new(Progress::default());
+        let (base, _) = self
+            .write_base(directory, &progress, || ())
+            .map_err(|error| AppendError::Base(error.to_string()))?;
+        let name = manifest.begin_base(directory.filename(), base.is_rdb);
+        let path = directory.path(&name);
+        at("Can't name", &path, fs::rename(&base.temporary, &path))?;
+        at("Can't sync", &path, file::sync_directory(&path))
+    }
+
+    fn new_writer(
+        &self,
+        file: Arc<dyn Storage>,
+        len: u64,
+    ) -> std::io::Result<(Arc<Writer>, Syncer)> {
+        let config = self.config.read();
+        self.propagation.log().set_timestamps(config.flag("aof-timestamp-enabled"));
+        let options = Options { policy: policy_of(&config), ..Options::default() };
+        let writer = Arc::new(Writer::new(Arc::clone(self.propagation.log()), file, len, options));
+        let syncer = Syncer::start(&writer)?;
+        Ok((writer, syncer))
+    }
+
+    /// Switches the append-only file on while the server runs.
+    ///
+    /// # Errors
+    ///
+    /// When its files cannot be made. If only something else is being written at the moment, that is
+    /// waited for.
+    pub fn switch_appending_on(self: &Arc<Self>, config: &Config) -> Result<(), AppendError> {
+        let mut state = self.appending.state.lock();
+        if state.phase != Phase::Off {
+            return Ok(());
+        }
+        let root = std::env::current_dir();
+        let root = at("Can't find", Path::new("."), root)?;
+        let (dirname, filename) = (config.text("appenddirname"), config.text("appendfilename"));
+        let directory = Directory::new(&root, dirname, filename);
+        directory.create()?;
+        state.manifest = directory.load()?;
+        let path = directory.temporary_increment();
+        at("Can't make", &path, fs::File::create(&path))?;
+        state.directory = Some(directory);
+        state.phase = Phase::Waiting;
+        drop(state);
+        // What is being written at the moment is waited for.
+        if self.rewrite_in_background().is_err() {
+            self.appending.state.lock().scheduled = true;
+        }
+        Ok(())
+    }
+
+    /// Switches the append-only file off; what is in the log goes to disk.
+    pub fn switch_appending_off(&self) {
+        self.saving.cancel(Purpose::Rewrite);
+        let mut state = self.appending.state.lock();
+        let before = state.phase;
+        state.phase = Phase::Off;
+        state.scheduled = false;
+        let syncer = state.syncer.take();
+        // Who holds shards may ask for the state.
+        drop(state);
+        let access = Access::take(&self.keyspace, LockSet::All);
+        let writer = self.propagation.writer();
+        self.propagation.set_writer(None);
+        drop(access);
+        if let Some(writer) = writer {
+            if let Err(error) = writer.finish() {
+                tracing::warn!("The last of the append-only file was not written: {error}");
+            }
+            self.propagation.log().cut();
+        }
+        drop(syncer);
+        if before == Phase::Waiting {
+            let _ = fs::remove_file(self.appending.state.lock().directory().temporary_increment());
+        }
+    }
+
+    /// Writes the last of the log to disk, at the end.
+    pub fn finish_appending(&self) {
+        if let Some(writer) = self.propagation.writer() {
+            tracing::info!("Calling fsync() on the AOF file.");
+            if let Err(error) = writer.finish() {
+                tracing::warn!("Fail to fsync the AOF file: {error}");
+            }
+        }
+    }
+
+    /// Takes over what the configuration says of writing.
+    pub fn reconfigure_appending(&self) {
+        let config = self.config.read();
+        self.propagation.log().set_timestamps(config.flag("aof-timestamp-enabled"));
+        if let Some(writer) = self.propagation.writer() {
+            writer.set_policy(policy_of(&config));
+        }
+    }
+
+    /// Begins a rewrite; `Ok(false)` when it begins as soon as a save has ended.
+    ///
+    /// # Errors
+    ///
+    /// When one is under way, or it cannot begin.
+    pub fn rewrite_in_background(self: &Arc<Self>) -> Result<bool, SaveFailure> {
+        let progress = match self.saving.begin(Purpose::Rewrite) {
+            Ok(progress) => progress,
+            Err(SaveFailure::Busy(Purpose::Save)) => {
+                self.appending.state.lock().scheduled = true;
+                return Ok(false);
+            }
+            Err(failure) => return Err(failure),
+        };
+        self.appending.state.lock().scheduled = false;
+        let server = Arc::clone(self);
+        let work = move || {
+            let started = Instant::now();
+            let result = match server.rewrite(&progress) {
+                Err(SaveError::Inexpressible(_)) if server.saving.note_field_deadlines() => {
+                    server.rewrite(&progress)
+                }
+                result => result,
+            };
+            let mut state = server.appending.state.lock();
+            state.last_seconds = Some(started.elapsed().as_secs());
+            state.last_try = Some(Instant::now());
+            match result {
+                Ok(()) => {
+                    (state.rewrites, state.failures) = (state.rewrites + 1, 0);
+                    tracing::info!("Background AOF rewrite finished successfully");
+                }
+                Err(error) => {
+                    state.failures += 1;
+                    tracing::warn!("Background AOF rewrite terminated with error: {error}");
+                    // An append-only file that has no base yet gets another chance.
+                    state.scheduled = state.phase == Phase::Waiting;
+                }
+            }
+            drop(state);
+            if let Some(writer) = server.propagation.writer() {
+                writer.suspend_sync(false);
+            }
+            server.saving.end();
+        };
+        let spawned = std::thread::Builder::new().name("rewrite".to_owned()).spawn(work);
+        spawned.map(|_| true).map_err(|error| {
+            self.saving.end();
+            SaveFailure::Failed(error.to_string())
+        })
+    }
+
+    /// Begins a rewrite that is scheduled, or due because the files have grown.
+    pub fn rewrite_if_due(self: &Arc<Self>) {
+        if self.saving.running().is_some() {
+            return;
+        }
+        let (scheduled, on, retry_at) = {
+            let state = self.appending.state.lock();
+            let wait = RETRY_MIN * 2u32.saturating_pow(state.failures.saturating_sub(1).min(6));
+            let retry_at = state.last_try.filter(|_| state.failures > 0);
+            let retry_at = retry_at.map(|at| at + wait.min(RETRY_MAX));
+            (state.scheduled, state.phase == Phase::On, retry_at)
+        };
+        let waits = retry_at.is_some_and(|at| Instant::now() < at);
+        if scheduled && !waits || on && !waits && self.has_outgrown() {
+            let _ = self.rewrite_in_background();
+        }
+    }
+
+    fn has_outgrown(&self) -> bool {
+        let config = self.config.read();
+        let percent = u64::try_from(config.int("auto-aof-rewrite-percentage")).unwrap_or(0);
+        let min = u64::try_from(config.int("auto-aof-rewrite-min-size")).unwrap_or(0);
+        drop(config);
+        let Some(writer) = self.propagation.writer().filter(|_| percent > 0) else { return false };
+        let figures = writer.figures();
+        let base = figures.base_size.max(1);
+        let growth = (figures.current_size * 100 / base).saturating_sub(100);
+        let outgrown = figures.current_size > min && growth >= percent;
+        if outgrown {
+            tracing::info!("Starting automatic rewriting of AOF on {growth}% growth");
+        }
+        outgrown
+    }
+
+    fn rewrite(&self, progress: &Arc<Progress>) -> Result<(), SaveError> {
+        let phase = self.appending.state.lock().phase;
+        if self.config.read().flag("no-appendfsync-on-rewrite")
+            && let Some(writer) = self.propagation.writer()
+        {
+            writer.suspend_sync(true);
+        }
+        match phase {
+            Phase::Off => self.rewrite_when_off(progress),
+            Phase::Waiting => self.rewrite_first(progress),
+            Phase::On => self.rewrite_when_on(progress),
+        }
+    }
+
+    fn rewrite_when_on(&self, progress: &Arc<Progress>) -> Result<(), SaveError> {
+        let directory = {
+            let mut state = self.appending.state.lock();
+            let mut next = state.manifest.clone();
+            let directory = state.directory().clone();
+            let path = directory.path(&next.begin_increment(directory.filename()));
+            let (file, _) = storage::open(&path)?;
+            directory.store(&next).map_err(std::io::Error::other)?;
+            let Some(writer) = self.propagation.writer() else { return Err(SaveError::Cancelled) };
+            writer.prepare_next(Arc::new(file));
+            state.manifest = next;
+            directory
+        };
+        let log = Arc::clone(self.propagation.log());
+        let (base, _) = self.write_base(&directory, progress, move || {
+            log.divide();
+        })?;
+        self.adopt(&directory, base, None)
+    }
+
+    /// The rewrite that switches the file on.
+    fn rewrite_first(&self, progress: &Arc<Progress>) -> Result<(), SaveError> {
+        let directory = self.appending.state.lock().directory().clone();
+        let path = directory.temporary_increment();
+        let file = fs::OpenOptions::new().append(true).create(true).open(&path)?;
+        file.set_len(0)?;
+        let (writer, syncer) = self.new_writer(Arc::new(file), 0)?;
+        let on = Arc::clone(&writer);
+        let result = self.write_base(&directory, progress, || {
+            self.propagation.log().cut();
+            self.propagation.set_writer(Some(on));
+        });
+        let (base, _) = match result {
+            Ok(base) => base,
+            Err(error) => {
+                let access = Access::take(&self.keyspace, LockSet::All);
+                self.propagation.set_writer(None);
+                drop(access);
+                let _ = writer.finish();
+                return Err(error);
+            }
+        };
+        self.appending.state.lock().syncer = Some(syncer);
+        self.adopt(&directory, base, Some(&path))
+    }
+
+    fn rewrite_when_off(&self, progress: &Arc<Progress>) -> Result<(), SaveError> {
+        let directory = self.append_directory()?;
+        directory.create().map_err(std::io::Error::other)?;
+        self.appending.state.lock().manifest = directory.load().map_err(std::io::Error::other)?;
+        let (base, _) = self.write_base(&directory, progress, || ())?;
+        self.adopt(&directory, base, None)
+    }
+
+    /// Makes a new base part of the manifest; what it contains becomes history.
+    fn adopt(
+        &self,
+        directory: &Directory,
+        base: Base,
+        first_increment: Option<&Path>,
+    ) -> Result<(), SaveError> {
+        let mut state = self.appending.state.lock();
+        let (mut next, phase) = (state.manifest.clone(), state.phase);
+        let path = directory.path(&next.begin_base(directory.filename(), base.is_rdb));
+        fs::rename(&base.temporary, &path)?;
+        match first_increment {
+            Some(temporary) => {
+                next.retire_increments(0);
+                let path = directory.path(&next.begin_increment(directory.filename()));
+                fs::rename(temporary, path)?;
+            }
+            None => next.retire_increments(usize::from(phase == Phase::On)),
+        }
+        file::sync_directory(&path)?;
+        directory.store(&next).map_err(std::io::Error::other)?;
+        state.manifest = next.clone();
+        if phase == Phase::Waiting {
+            state.phase = Phase::On;
+        }
+        if let Some(writer) = self.propagation.writer() {
+            writer.rewritten(base.len);
+        }
+        drop(state);
+        if !self.config.read().flag("aof-disable-auto-gc") {
+            directory.delete_history(&mut next).map_err(std::io::Error::other)?;
+            self.appending.state.lock().manifest.forget_history();
+        }
+        Ok(())
+    }
+
+    /// Writes all data to a temporary file; `cut` is called at the instant that it shows.
+    fn write_base(
+        &self,
+        directory: &Directory,
+        progress: &Arc<Progress>,
+        cut: impl FnOnce(),
+    ) -> Result<(Base, u64), SaveError> {
+        let incremental = self.config.read().flag("aof-rewrite-incremental-fsync");
+        let name = OsString::from(format!("temp-rewriteaof-bg-{}.aof", std::process::id()));
+        let temporary = directory.path(&name);
+        let mut file = NewFile::create(&temporary, incremental)?;
+        let (begun, libraries, changes) = self.begin_snapshot(progress, cut)?;
+        let facts = self.facts(true);
+        let len = begun.write(&self.keyspace, &facts, &libraries, &mut file)?;
+        file.keep()?;
+        Ok((Base { temporary, len, is_rdb: true }, changes))
+    }
+
+    /// What INFO says of the append-only file.
+    pub fn appending_figures(&self) -> AppendingFigures {
+        let state = self.appending.state.lock();
+        AppendingFigures {
+            enabled: state.phase != Phase::Off,
+            scheduled: state.scheduled,
+            rewrites: state.rewrites,
+            failures: state.failures,
+            last_seconds: state.last_seconds,
+            file: self.propagation.writer().map(|writer| writer.figures()),
+        }
+    }
+}
+
+/// A base that has no name yet.
+struct Base {
+    temporary: PathBuf,
+    len: u64,
+    is_rdb: bool,
+}
+
+fn policy_of(config: &Config) -> Policy {
+    Policy::parse(config.text("appendfsync")).unwrap_or(Policy::EverySecond)
+}
+
+/// The length of the base, and of all pieces.
+fn sizes(directory: &Directory, manifest: &Manifest) -> (u64, u64) {
+    let len = |name: &OsString| fs::metadata(directory.path(name)).map_or(0, |file| file.len());
+    let base = manifest.base().map_or(0, |piece| len(&piece.name));
+    (base, base + manifest.increments().iter().map(|piece| len(&piece.name)).sum::<u64>())
+}
