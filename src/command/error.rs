@@ -35,6 +35,8 @@ pub enum CmdError {
     NoSave,
     #[error("{0}")]
     Misconf(String),
+    #[error("LOADING Redis is loading the dataset in memory")]
+    Loading,
     #[error("WRONGTYPE Operation against a key holding the wrong kind of value")]
     WrongType,
     #[error("ERR value is not an integer or out of range")]

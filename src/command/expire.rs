@@ -33,13 +33,13 @@ pub(super) static COMMANDS: &[Command] = &[
 ];
 
 fn expire(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
-    let now_ms = ctx.now_ms;
-    set_deadline(ctx, args, true, Some(now_ms))
+    let clock_ms = ctx.db.clock_ms();
+    set_deadline(ctx, args, true, Some(clock_ms))
 }
 
 fn pexpire(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
-    let now_ms = ctx.now_ms;
-    set_deadline(ctx, args, false, Some(now_ms))
+    let clock_ms = ctx.db.clock_ms();
+    set_deadline(ctx, args, false, Some(clock_ms))
 }
 
 fn expireat(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {

@@ -53,7 +53,7 @@ fn hgetex(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let (key, now_ms) = (args.key(1), ctx.now_ms);
     ctx.db.peek::<Hash>(key)?;
     let (change, fields_at) = match time_of(args.get(2)) {
-        Some(time) => (Change::At(time.parse(args, 3, now_ms, "hgetex")?), 4),
+        Some(time) => (Change::At(time.parse(args, 3, ctx.db.clock_ms(), "hgetex")?), 4),
         None if args.is(2, "persist") => (Change::Persist, 3),
         None => (Change::Nothing, 2),
     };
@@ -177,7 +177,7 @@ fn fields_of_hsetex(args: &Args<'_>, at: usize) -> Result<usize, CmdError> {
 
 fn hsetex(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let (key, now_ms) = (args.key(1), ctx.now_ms);
-    let options = HsetexOptions::parse(args, now_ms)?;
+    let options = HsetexOptions::parse(args, ctx.db.clock_ms())?;
     let names = || args.rest(options.first).step_by(2);
     let found = ctx.db.peek::<Hash>(key)?;
     let is_there = |name: &[u8]| found.is_some_and(|hash| live(hash, name, now_ms).is_some());

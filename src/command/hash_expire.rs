@@ -151,7 +151,7 @@ fn reply_no_fields(ctx: &mut Ctx<'_>, count: usize) -> Flow {
 fn set_deadlines(ctx: &mut Ctx<'_>, args: &Args<'_>, time: Time) -> Result<Flow, CmdError> {
     let (key, now_ms) = (args.key(1), ctx.now_ms);
     ctx.db.peek::<Hash>(key)?;
-    let at_ms = time.parse(args, 2, now_ms, ctx.command.name)?;
+    let at_ms = time.parse(args, 2, ctx.db.clock_ms(), ctx.command.name)?;
     let when = When::parse(args.get(3));
     let first = first_field(args, 3 + usize::from(when.is_some()), CmdError::HexpireFields)?;
     let Some(mut hash) = ctx.db.write::<Hash>(key)? else {

@@ -149,7 +149,7 @@ fn set(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     }
     let key = args.key(1);
     let options = SetOptions::parse(args)?;
-    let expiry = options.expiry.resolve(args, "set", ctx.now_ms)?;
+    let expiry = options.expiry.resolve(args, "set", ctx.db.clock_ms())?;
     if options.get {
         reply_value(ctx, key)?;
     }
@@ -240,7 +240,7 @@ fn set_for(
     command: &'static str,
 ) -> Result<Flow, CmdError> {
     let span = args.integer(2)?;
-    let at_ms = super::options::deadline(span, seconds, Some(ctx.now_ms))
+    let at_ms = super::options::deadline(span, seconds, Some(ctx.db.clock_ms()))
         .filter(|_| span > 0)
         .ok_or(CmdError::InvalidExpire(command))?;
     store(ctx, args, 3, args.key(1), Expiry::At(at_ms));
@@ -277,7 +277,7 @@ fn getex(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     if !reply_value(ctx, key)? {
         return Ok(Flow::Done);
     }
-    match expiry.resolve(args, "getex", ctx.now_ms)? {
+    match expiry.resolve(args, "getex", ctx.db.clock_ms())? {
         Expiry::At(at_ms) if at_ms <= ctx.now_ms => delete_as_expired(ctx, key),
         Expiry::At(at_ms) => {
             if let Some(written) = ctx.db.set_deadline(key, Some(at_ms)) {
@@ -370,7 +370,7 @@ fn msetex(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         }
         condition = Some(present);
     }
-    let expiry = expiry.resolve(args, "msetex", ctx.now_ms)?;
+    let expiry = expiry.resolve(args, "msetex", ctx.db.clock_ms())?;
     let keys = pairs.clone().step_by(2);
     if let Some(present) = condition
         && keys.clone().any(|at| ctx.db.contains(args.key(at)) != present)

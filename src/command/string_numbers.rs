@@ -171,7 +171,7 @@ fn increx_integer(
     if lower > upper {
         return Err(CmdError::IncrexBounds);
     }
-    let expiry = options.expiry.resolve(args, "increx", ctx.now_ms)?;
+    let expiry = options.expiry.resolve(args, "increx", ctx.db.clock_ms())?;
     let current = integer_at(ctx, key)?;
     // In 128 bits no sum of two 64-bit numbers overflows, so one comparison finds all that is out.
     let sum = i128::from(current) + i128::from(delta);
@@ -212,7 +212,7 @@ fn increx_float(
     if lower > upper {
         return Err(CmdError::IncrexBounds);
     }
-    let expiry = options.expiry.resolve(args, "increx", ctx.now_ms)?;
+    let expiry = options.expiry.resolve(args, "increx", ctx.db.clock_ms())?;
     let current = float_at(ctx, key)?;
     let sum = current + delta;
     let inside = !sum.is_nan() && !sum.is_infinite() && sum >= lower && sum <= upper;

@@ -36,6 +36,7 @@ const CHECKS: &[Check] = &[
     allowed_after_multi,
     disk_works,
     fits_subscriber,
+    loaded,
     not_busy,
     fits_monitor,
     not_paused,
@@ -90,6 +91,15 @@ fn fits_subscriber(request: &Request<'_>) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal::Error(CmdError::SubscriberContext(request.name.to_owned())))
+}
+
+/// While the data is being loaded, only what does without is heard.
+fn loaded(request: &Request<'_>) -> Result<(), Refusal> {
+    let gates = request.server.gates.load(std::sync::atomic::Ordering::Relaxed);
+    if gates & gate::LOADING == 0 || request.command.flags.has(Flags::LOADING) {
+        return Ok(());
+    }
+    Err(Refusal::Error(CmdError::Loading))
 }
 
 /// While a script runs for too long, only what ends it is heard.

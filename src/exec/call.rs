@@ -29,6 +29,9 @@ const KEPT_KEYS_MAX: usize = 16 * 1024;
 /// After commands that took this long together, the time is read anew, in microseconds.
 const CLOCK_STALE_US: u64 = 500;
 
+/// The time at which commands of a file are run again: see [`DbView::set_clock`].
+pub(super) const LONG_AGO: i64 = 0;
+
 /// Why a connection cannot go on with its requests right away.
 #[derive(Debug)]
 pub enum Stop {
@@ -528,6 +531,9 @@ pub(super) fn context<'a>(
     effects.audience = gates & gate::AUDIENCE | if wanted { STREAM | gate::OBSERVED } else { 0 };
     let mut db = DbView::new(&server.keyspace, access, changes, client.db, now_ms);
     db.set_touching(!client.flags.has(ClientFlags::NO_TOUCH));
+    if now_ms == LONG_AGO {
+        db.set_clock(server.now_ms());
+    }
     if gates & gate::PAUSED != 0 && server.pause.is_active(now_ms) {
         db.no_expire();
     }

@@ -60,7 +60,10 @@ pub struct DbView<'a> {
     access: Access<'a>,
     changes: &'a mut Changes,
     db: usize,
+    /// What deadlines are compared with.
     now_ms: i64,
+    /// What accesses are remembered with.
+    clock_ms: i64,
     policy: AccessPolicy,
     /// Whether reads remember their access (CLIENT NO-TOUCH).
     touches: bool,
@@ -79,7 +82,28 @@ impl<'a> DbView<'a> {
         now_ms: i64,
     ) -> Self {
         let policy = keyspace.policy();
-        Self { keyspace, access, changes, db, now_ms, policy, touches: true, expires: true }
+        Self {
+            keyspace,
+            access,
+            changes,
+            db,
+            now_ms,
+            clock_ms: now_ms,
+            policy,
+            touches: true,
+            expires: true,
+        }
+    }
+
+    /// Says what time it is where the view's own is long ago, so that nothing has expired: what was
+    /// not expired when a command first ran is not when it is run again.
+    pub fn set_clock(&mut self, clock_ms: i64) {
+        self.clock_ms = clock_ms;
+    }
+
+    /// What time it is, in Unix milliseconds: relative deadlines count from it.
+    pub fn clock_ms(&self) -> i64 {
+        self.clock_ms
     }
 
     /// Leaves expired keys where they are, unseen.
@@ -162,7 +186,7 @@ impl<'a> DbView<'a> {
     #[inline]
     pub fn lookup(&mut self, key: Key<'_>, lookup: Lookup) -> Option<EntryView<'_>> {
         let found = self.find(key);
-        let (db, policy, now_ms) = (self.db, self.policy, self.now_ms);
+        let (db, policy, clock_ms) = (self.db, self.policy, self.clock_ms);
         let touches = match lookup {
             Lookup::Touch => true,
             Lookup::Read | Lookup::Write => self.touches,
@@ -182,7 +206,7 @@ impl<'a> DbView<'a> {
         };
         if touches {
             let before = table.view(position).access();
-            let after = policy.touched(before, now_ms, random);
+            let after = policy.touched(before, clock_ms, random);
             if after != before {
                 table.update(position, |entry| entry.set_access(after));
             }
@@ -299,13 +323,13 @@ impl<'a> DbView<'a> {
         access: Option<u32>,
     ) -> bool {
         let found = self.find(key);
-        let (db, now_ms, policy) = (self.db, self.now_ms, self.policy);
+        let (db, clock_ms, policy) = (self.db, self.clock_ms, self.policy);
         let hasher = self.keyspace.hasher();
         let shard = self.access.shard(self.keyspace.shard_of(key.hash));
         let (table, _, random) = shard.parts(db);
         if let Some(position) = found {
             let touched = access
-                .unwrap_or_else(|| policy.touched(table.view(position).access(), now_ms, random));
+                .unwrap_or_else(|| policy.touched(table.view(position).access(), clock_ms, random));
             let old = table.update(position, |entry| {
                 let old = entry.take_boxed();
                 entry.set_value(value);
@@ -320,7 +344,7 @@ impl<'a> DbView<'a> {
             self.changes.trash.extend(old.map(Trash::Value));
         } else {
             let deadline = if let Deadline::At(at_ms) = deadline { Some(at_ms) } else { None };
-            let access = access.unwrap_or_else(|| policy.fresh(now_ms));
+            let access = access.unwrap_or_else(|| policy.fresh(clock_ms));
             table.insert(key.hash, Entry::new(key.bytes, value, deadline, access), hasher);
             if self.changes.attentive {
                 self.changes.note_event(db, key, Event::NEW);

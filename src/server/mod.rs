@@ -71,9 +71,11 @@ pub mod gate {
     pub const MONITORS: u32 = 1 << 5;
     /// The disk does not take what is written, so nothing is to be written.
     pub const DISK: u32 = 1 << 6;
+    /// The data is being loaded.
+    pub const LOADING: u32 = 1 << 7;
 
     /// Those by which a command may be refused or held back.
-    pub const ADMISSION: u32 = PAUSED | BUSY | DISK;
+    pub const ADMISSION: u32 = PAUSED | BUSY | DISK | LOADING;
     /// Those that concern who is to learn of a command.
     pub const AUDIENCE: u32 = OBSERVED | TRACKING | MONITORS;
 }
