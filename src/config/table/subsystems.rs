@@ -83,6 +83,8 @@ pub(super) const APPEND_ONLY: &[Directive] = &[
         "Size below which it is not rewritten.").later(PERSISTENCE),
     bool("aof-load-truncated", "yes", E::Aof, "Start even if its end is cut off.")
         .later(PERSISTENCE),
+    memory("aof-load-corrupt-tail-max-size", "0", LONG, E::Aof,
+        "Cut off a bad end of up to so many bytes as well; 0 never.").later(PERSISTENCE),
     bool("aof-use-rdb-preamble", "yes", E::Aof, "Rewrite it as a snapshot.").later(PERSISTENCE),
     bool("aof-timestamp-enabled", "no", E::Aof, "Note times in it, to go back to one.")
         .later(PERSISTENCE),

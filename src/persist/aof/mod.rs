@@ -13,7 +13,9 @@
 //! the files it names are the whole data. Names, manifest and contents are those of Redis 7.
 
 pub mod directory;
+pub mod load;
 pub mod manifest;
 pub mod policy;
+pub mod reader;
 pub mod storage;
 pub mod writer;
