@@ -1,5 +1,10 @@
 //! What a handler has at hand, and what it asks the executor to do next.
 
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+use tokio::sync::Notify;
+
 use super::background::Background;
 use super::effects::Effects;
 use super::error::CmdError;
@@ -37,11 +42,19 @@ pub struct Ctx<'a> {
 /// Its client's next request waits until it is done. A step takes its locks anew, so what it knows
 /// of the keyspace may be out of date.
 pub trait Job: Send + std::fmt::Debug {
-    /// The key whose shard a step needs; `None` where a step visits shards one after the other.
-    fn key(&self) -> Option<&[u8]>;
+    /// The keys whose shards a step needs; none where a step visits shards one after the other.
+    fn keys(&self) -> SmallVec<[&[u8]; 1]>;
+
+    /// What has to happen before the next step has anything to do.
+    fn awaits(&self) -> Option<Arc<Notify>> {
+        None
+    }
 
     /// Goes on for about [`crate::base::limits::BACKGROUND_SLICE`]; `true` when all is replied.
     fn step(&mut self, ctx: &mut Ctx<'_>) -> Result<bool, CmdError>;
+
+    /// Leaves everything as it is, because the client is gone; with the locks of a step.
+    fn abandon(&mut self, _ctx: &mut Ctx<'_>) {}
 }
 
 /// What is to happen after a handler returned.

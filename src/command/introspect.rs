@@ -112,7 +112,10 @@ fn legacy_range(command: &Command) -> (i64, i64, i64) {
     let ranges = command.keys.iter().filter_map(|spec| match spec.find {
         FindKeys::Range { first, last, step } => Some((first as i64, i64::from(last), step as i64)),
         FindKeys::Channels { first, last } => Some((first as i64, i64::from(last), 1)),
-        FindKeys::Count { .. } | FindKeys::After { .. } | FindKeys::Unknown => None,
+        FindKeys::Count { .. }
+        | FindKeys::After { .. }
+        | FindKeys::Rest { .. }
+        | FindKeys::Unknown => None,
     });
     ranges.reduce(|(first, _, step), (_, last, _)| (first, last, step)).unwrap_or((0, 0, 0))
 }
@@ -126,33 +129,38 @@ fn reply_key_spec(out: &mut ReplyBuf, spec: &KeySpec) {
     let mut words = vec![spec.access];
     words.extend(spec.uses);
     words.extend(spec.variable.then_some("variable_flags"));
+    words.extend(spec.incomplete.then_some("incomplete"));
     out.text("flags");
     reply_words(out, &words);
     let one = [("lastkey", 0), ("keystep", 1), ("limit", 0)];
     let range = |first: usize, last: i32, step: usize| {
         let last = if last < 0 { i64::from(last) } else { i64::from(last) - first as i64 };
-        (first, "range", [("lastkey", last), ("keystep", step as i64), ("limit", 0)])
+        (first as i64, "range", [("lastkey", last), ("keystep", step as i64), ("limit", 0)])
     };
     let (begin, kind, fields) = match spec.find {
         FindKeys::Range { first, last, step } => range(first, last, step),
         FindKeys::Channels { first, last } => range(first, last, 1),
-        FindKeys::Count { count_at, step } => {
-            (count_at, "keynum", [("keynumidx", 0), ("firstkey", 1), ("keystep", step as i64)])
-        }
-        FindKeys::After { from, .. } => (from, "range", one),
+        FindKeys::Count { count_at, step } => (
+            count_at as i64,
+            "keynum",
+            [("keynumidx", 0), ("firstkey", 1), ("keystep", step as i64)],
+        ),
+        FindKeys::After { from, .. } => (from as i64, "range", one),
+        // From the last argument but one back to where the word stands.
+        FindKeys::Rest { .. } => (-2, "range", [("lastkey", -1), ("keystep", 1), ("limit", 0)]),
         FindKeys::Unknown => (0, "unknown", one),
     };
     out.text("begin_search");
     match spec.find {
-        FindKeys::After { word, .. } => {
+        FindKeys::After { word, .. } | FindKeys::Rest { word, .. } => {
             reply_search_head(out, "keyword", 2);
             out.text("keyword");
             out.text(word);
             out.text("startfrom");
-            out.integer(begin as i64);
+            out.integer(begin);
         }
         FindKeys::Unknown => reply_search(out, kind, &[]),
-        _ => reply_search(out, "index", &[("index", begin as i64)]),
+        _ => reply_search(out, "index", &[("index", begin)]),
     }
     out.text("find_keys");
     reply_search(out, kind, if spec.find == FindKeys::Unknown { &[] } else { &fields });

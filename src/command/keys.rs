@@ -3,7 +3,7 @@
 use super::args::Args;
 use super::error::CmdError;
 use super::spec::{Command, FindKeys, KeySpec};
-use crate::base::number;
+use crate::base::{bytes, number};
 use crate::resp::Argv;
 
 /// A key of a request and what the command does with it.
@@ -54,8 +54,32 @@ fn indexes(find: FindKeys, argv: Argv<'_>, out: &mut Vec<usize>) -> Result<(), C
             out.extend((from..argv.len() - 1).filter(stands_at).map(|at| at + 1));
             Ok(())
         }
+        FindKeys::Rest { word, from, taking } => {
+            out.extend(begin_of_rest(argv, word, from, taking).unwrap_or(argv.len())..argv.len());
+            Ok(())
+        }
         FindKeys::Channels { .. } | FindKeys::Unknown => Ok(()),
     }
+}
+
+/// Where what follows `word` begins; see [`FindKeys::Rest`].
+pub(super) fn begin_of_rest(
+    argv: Argv<'_>,
+    word: &str,
+    from: usize,
+    taking: &[(&str, usize)],
+) -> Option<usize> {
+    let mut at = from;
+    while at < argv.len() {
+        let option = argv.arg(at);
+        at += 1;
+        if option.eq_ignore_ascii_case(word.as_bytes()) {
+            return Some(at);
+        }
+        let taken = taking.iter().find(|(name, _)| bytes::is_word(option, name));
+        at += taken.map_or(0, |(_, count)| *count);
+    }
+    None
 }
 
 /// The keys of a request with what the command does with each.

@@ -1,5 +1,7 @@
 //! List commands on one key.
 
+use smallvec::SmallVec;
+
 use std::ops::Range;
 use std::time::Instant;
 
@@ -195,8 +197,8 @@ struct ReplyRange {
 }
 
 impl Job for ReplyRange {
-    fn key(&self) -> Option<&[u8]> {
-        None
+    fn keys(&self) -> SmallVec<[&[u8]; 1]> {
+        SmallVec::new()
     }
 
     fn step(&mut self, ctx: &mut Ctx<'_>) -> Result<bool, CmdError> {

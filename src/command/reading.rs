@@ -7,6 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 use super::context::{Ctx, Flow, Job};
 use super::error::CmdError;
 use crate::base::limits::BACKGROUND_SLICE;
@@ -62,8 +64,8 @@ impl ReplyAll {
 }
 
 impl Job for ReplyAll {
-    fn key(&self) -> Option<&[u8]> {
-        Some(&self.key)
+    fn keys(&self) -> SmallVec<[&[u8]; 1]> {
+        SmallVec::from([&self.key[..]])
     }
 
     fn step(&mut self, ctx: &mut Ctx<'_>) -> Result<bool, CmdError> {

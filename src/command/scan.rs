@@ -1,5 +1,7 @@
 //! Commands that walk the keyspace.
 
+use smallvec::SmallVec;
+
 use std::sync::Arc;
 
 use super::args::{Args, Options};
@@ -118,8 +120,8 @@ impl std::fmt::Debug for KeysWalk {
 }
 
 impl Job for KeysWalk {
-    fn key(&self) -> Option<&[u8]> {
-        None
+    fn keys(&self) -> SmallVec<[&[u8]; 1]> {
+        SmallVec::new()
     }
 
     fn step(&mut self, ctx: &mut Ctx<'_>) -> Result<bool, CmdError> {

@@ -67,6 +67,8 @@ impl Flags {
     pub const CONNECTION: Self = Self(1 << 20);
     /// May wait for a key.
     pub const BLOCKING: Self = Self(1 << 21);
+    /// Also on keys that are just being moved here from another node.
+    pub const ASKING: Self = Self(1 << 28);
     /// Takes keys, but may do without.
     pub const NO_MANDATORY_KEYS: Self = Self(1 << 27);
     /// Belongs to the classes of sets, sorted sets and lists, whatever its group.
@@ -115,6 +117,7 @@ pub(super) const WIRE_FLAGS: &[(Flags, &str)] = &[
     (Flags::STALE, "stale"),
     (Flags::SKIP_MONITOR, "skip_monitor"),
     (Flags::SKIP_SLOWLOG, "skip_slowlog"),
+    (Flags::ASKING, "asking"),
     (Flags::FAST, "fast"),
     (Flags::NO_AUTH, "no_auth"),
     (Flags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
@@ -188,6 +191,8 @@ pub struct KeySpec {
     pub uses: &'static [&'static str],
     /// Whether the words depend on the arguments.
     pub variable: bool,
+    /// Whether a reader of the spec finds keys where there are none, or not all.
+    pub incomplete: bool,
     /// Which arguments are keys.
     pub find: FindKeys,
     /// Remark shown with the spec.
@@ -220,6 +225,16 @@ pub enum FindKeys {
         /// Where the options begin.
         from: usize,
     },
+    /// All that follows the word, which stands among the options from `from` on, each of which may
+    /// take some of the arguments behind it.
+    Rest {
+        /// The word, upper-case.
+        word: &'static str,
+        /// Where the options begin.
+        from: usize,
+        /// The options that take arguments, lower-case, and how many.
+        taking: &'static [(&'static str, usize)],
+    },
     /// None: the arguments from `first` to `last` are shard channels, which a cluster places as if
     /// they were keys.
     Channels {
@@ -234,7 +249,7 @@ pub enum FindKeys {
 
 impl KeySpec {
     const fn new(access: &'static str, uses: &'static [&'static str], find: FindKeys) -> Self {
-        Self { access, uses, variable: false, find, notes: None }
+        Self { access, uses, variable: false, incomplete: false, find, notes: None }
     }
 
     /// The key at argument `at`.
@@ -292,6 +307,16 @@ impl KeySpec {
         Self::new(access, uses, FindKeys::After { word, from })
     }
 
+    /// The arguments after `word`, which is among the options from `from` on.
+    pub const fn rest(
+        (word, from): (&'static str, usize),
+        taking: &'static [(&'static str, usize)],
+        access: &'static str,
+        uses: &'static [&'static str],
+    ) -> Self {
+        Self::new(access, uses, FindKeys::Rest { word, from, taking })
+    }
+
     /// Shard channels: the arguments from the first to `last`.
     pub const fn channels(last: i32) -> Self {
         Self::new("not_key", &[], FindKeys::Channels { first: 1, last })
@@ -305,6 +330,12 @@ impl KeySpec {
     /// Its access words depend on the arguments.
     pub const fn variable(mut self) -> Self {
         self.variable = true;
+        self
+    }
+
+    /// Who goes by it may not find all keys.
+    pub const fn incomplete(mut self) -> Self {
+        self.incomplete = true;
         self
     }
 

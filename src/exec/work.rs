@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::call::{Executor, after_reply, context};
 use super::commit::conclude_without_command;
 use crate::command::{Command, Flow, Job, Pending};
 use crate::keyspace::{Access, LockSet};
 use crate::resp::ReplyBuf;
-use crate::server::{Client, ClientFlags};
+use crate::server::{Client, ClientFlags, Server};
 
 /// The row of a context in which no command runs.
 pub(super) static NOTHING: Command = Command::new("", 0, |_, _| Ok(Flow::Done));
@@ -32,11 +34,7 @@ impl Executor {
     pub fn work(&mut self, job: &mut dyn Job, client: &mut Client, out: &mut ReplyBuf) -> bool {
         let (server, commands) = (Arc::clone(&self.server), Arc::clone(&self.commands));
         let (mark, now_ms) = (out.mark(), server.now_ms());
-        let locks = match job.key() {
-            Some(key) => LockSet::One(server.keyspace.hash(key)),
-            None => LockSet::Each,
-        };
-        let access = Access::take(&server.keyspace, locks);
+        let access = lock(&server, job);
         let state = (&mut self.changes, &mut self.effects);
         let mut ctx = context(&server, &commands, state, access, client, out, now_ms);
         let result = job.step(&mut ctx);
@@ -59,4 +57,21 @@ impl Executor {
         }
         done
     }
+
+    /// Ends `job`, whose client is gone.
+    pub fn abandon(&mut self, job: &mut dyn Job, client: &mut Client) {
+        let (server, commands) = (Arc::clone(&self.server), Arc::clone(&self.commands));
+        let (state, mut out) = ((&mut self.changes, &mut self.effects), ReplyBuf::default());
+        let access = lock(&server, job);
+        let now_ms = server.now_ms();
+        job.abandon(&mut context(&server, &commands, state, access, client, &mut out, now_ms));
+    }
+}
+
+/// Takes the locks that a step of `job` needs.
+fn lock<'k>(server: &'k Server, job: &dyn Job) -> Access<'k> {
+    let keys = job.keys();
+    let hashes: SmallVec<[u64; 1]> = keys.iter().map(|key| server.keyspace.hash(key)).collect();
+    let set = if hashes.is_empty() { LockSet::Each } else { LockSet::Hashes(&hashes) };
+    Access::take(&server.keyspace, set)
 }

@@ -112,9 +112,13 @@ impl Connection {
                 }
                 Turn::Sleep(time) => Box::pin(self.wait(tokio::time::sleep(time))).await,
                 Turn::Blocked(waiter) => Box::pin(self.wait_for(&waiter)).await,
-                Turn::Work(job) => {
+                Turn::Work(mut job) => {
                     self.sink.unfinished.set(true);
-                    let end = Box::pin(self.carry_out(job)).await;
+                    let end = Box::pin(self.carry_out(&mut *job)).await;
+                    if end.is_some() {
+                        let mut executor = self.reactor.executor.borrow_mut();
+                        executor.abandon(&mut *job, &mut self.client);
+                    }
                     self.sink.unfinished.set(false);
                     end
                 }
@@ -173,10 +177,15 @@ impl Connection {
     }
 
     /// Carries a request out in steps, no faster than its client reads the reply.
-    async fn carry_out(&mut self, mut job: Box<dyn Job>) -> Option<Turn> {
+    async fn carry_out(&mut self, job: &mut dyn Job) -> Option<Turn> {
         loop {
+            if let Some(event) = job.awaits()
+                && let Some(turn) = self.wait(event.notified()).await
+            {
+                return Some(turn);
+            }
             let done = self.reactor.executor.borrow_mut().work(
-                &mut *job,
+                job,
                 &mut self.client,
                 &mut self.sink.out.borrow_mut(),
             );

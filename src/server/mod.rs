@@ -1,13 +1,14 @@
 //! The process: what all event loops and commands share.
 //!
 //! Owns the [`Server`] with its settings, clients, pause and shutdown state, the write stream and
-//! INFO's sections. Must not know commands or sockets. Keeps: `propagate` is the only door to the
+//! INFO's sections. Must not know commands or the sockets of clients. Keeps: `propagate` is the only door to the
 //! append-only file and replicas; whatever the hot path reads of the configuration is one atomic load.
 
 mod appending;
 mod blocked;
 mod client;
 mod clients;
+mod courier;
 mod fieldsets;
 mod info;
 mod invalidation;
@@ -33,6 +34,7 @@ pub use appending::{AppendError, Appending, AppendingFigures};
 pub use blocked::{Blocked, Wait, WaitEnd, Waiter};
 pub use client::{Client, ClientFlags, ClientHandle, Identity, Peer, meanwhile};
 pub use clients::Clients;
+pub use courier::{Answer, Broken, Couriers, Delivery, Parcel, Receipt, Request};
 pub use fieldsets::{Fieldset, Fieldsets};
 pub use info::InfoContext;
 pub use lazyfree::LazyFree;
@@ -118,6 +120,8 @@ pub struct Server {
     pub appending: Appending,
     /// Snapshots to files.
     pub saving: Saving,
+    /// Carries what is to go to other servers.
+    pub couriers: Couriers,
     /// Frees what is costly to free.
     pub lazyfree: LazyFree,
     /// The log's settings.
@@ -172,6 +176,7 @@ impl Server {
             propagation: Propagation::default(),
             appending: Appending::default(),
             saving: Saving::new(clock::now_ms()),
+            couriers: Couriers::default(),
             lazyfree: LazyFree::start(),
             log,
             run_id: random::hex(40),

@@ -1,0 +1,339 @@
+//! Couriers: threads that carry requests to other servers and bring the replies, for MIGRATE.
+//!
+//! Whoever sends something gets a [`Delivery`] and is told when it is there, so that no event loop
+//! waits for a network. There are as many couriers as are busy at a time, within bounds; they go when
+//! nothing was to be done for a while. Connections are kept as long, for the next who sends something
+//! to the same place.
+
+use std::collections::VecDeque;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::Notify;
+
+#[cfg(test)]
+mod tests;
+
+/// Most couriers; more parcels wait for one.
+const COURIERS_MAX: usize = 16;
+/// Most connections that are kept (Redis: MIGRATE_SOCKET_CACHE_ITEMS).
+const KEPT_MAX: usize = 64;
+/// How long a connection is kept, and an idle courier stays (Redis: MIGRATE_SOCKET_CACHE_TTL).
+const KEPT_FOR: Duration = Duration::from_secs(10);
+/// Longest reply: one line, in bytes.
+const REPLY_LEN_MAX: u64 = 64 * 1024;
+
+/// Requests for another server, each of which is answered by one line.
+pub struct Parcel {
+    /// Its host.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The request that authenticates, if one is wanted.
+    pub auth: Option<Vec<u8>>,
+    /// The number of the database.
+    pub db: i64,
+    /// Longest time without any progress.
+    pub timeout: Duration,
+    /// The requests.
+    pub requests: Vec<Request>,
+}
+
+/// A request in pieces, so that what is long is not copied.
+pub struct Request {
+    /// What comes first.
+    pub head: Vec<u8>,
+    /// What is long.
+    pub body: Arc<Vec<u8>>,
+    /// What comes last.
+    pub tail: Vec<u8>,
+}
+
+/// What the other server said to a request: an error line without its mark, or something else.
+pub type Answer = Result<(), String>;
+
+/// Where a delivery broke off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// No connection came about.
+    Connecting,
+    /// Not all could be sent.
+    Writing,
+    /// Not all was answered.
+    Reading,
+}
+
+/// What became of a parcel.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// The answers to the first of the requests, or to all.
+    pub answers: Vec<Answer>,
+    /// Why there are no more of them.
+    pub broken: Option<Broken>,
+}
+
+/// A parcel on its way.
+#[derive(Default)]
+pub struct Delivery {
+    receipt: Mutex<Option<Receipt>>,
+    arrived: Arc<Notify>,
+}
+
+impl Delivery {
+    /// The receipt, once, when it is there.
+    pub fn receipt(&self) -> Option<Receipt> {
+        self.receipt.lock().take()
+    }
+
+    /// Notified when the receipt is there.
+    pub fn arrival(&self) -> Arc<Notify> {
+        Arc::clone(&self.arrived)
+    }
+
+    fn arrive(&self, receipt: Receipt) {
+        *self.receipt.lock() = Some(receipt);
+        self.arrived.notify_one();
+    }
+}
+
+/// The couriers.
+#[derive(Default)]
+pub struct Couriers(Arc<Office>);
+
+/// What couriers share.
+#[derive(Default)]
+struct Office {
+    desk: Mutex<Desk>,
+    posted: Condvar,
+}
+
+#[derive(Default)]
+struct Desk {
+    waiting: VecDeque<(Parcel, Arc<Delivery>)>,
+    couriers: usize,
+    idle: usize,
+    kept: Vec<Line>,
+}
+
+impl Couriers {
+    /// Sends `parcel`.
+    pub fn send(&self, parcel: Parcel) -> Arc<Delivery> {
+        let delivery = Arc::new(Delivery::default());
+        let mut desk = self.0.desk.lock();
+        desk.waiting.push_back((parcel, Arc::clone(&delivery)));
+        if desk.waiting.len() > desk.idle && desk.couriers < COURIERS_MAX {
+            let office = Arc::clone(&self.0);
+            let courier = std::thread::Builder::new().name("courier".to_owned());
+            match courier.spawn(move || office.work()) {
+                Ok(_) => desk.couriers += 1,
+                // Those there are will see to it.
+                Err(_) if desk.couriers > 0 => {}
+                Err(_) => {
+                    desk.waiting.pop_back();
+                    let broken = Some(Broken::Connecting);
+                    delivery.arrive(Receipt { answers: Vec::new(), broken });
+                }
+            }
+        }
+        self.0.posted.notify_one();
+        delivery
+    }
+}
+
+impl Office {
+    /// Carries parcels until there have been none for a while.
+    fn work(&self) {
+        loop {
+            let Some((parcel, delivery)) = self.next() else { return };
+            delivery.arrive(self.carry(&parcel));
+        }
+    }
+
+    fn next(&self) -> Option<(Parcel, Arc<Delivery>)> {
+        let mut desk = self.desk.lock();
+        let until = Instant::now() + KEPT_FOR;
+        loop {
+            if let Some(next) = desk.waiting.pop_front() {
+                return Some(next);
+            }
+            desk.idle += 1;
+            let timed_out = self.posted.wait_until(&mut desk, until).timed_out();
+            desk.idle -= 1;
+            desk.forget_old();
+            if timed_out && desk.waiting.is_empty() {
+                desk.couriers -= 1;
+                return None;
+            }
+        }
+    }
+
+    /// Delivers a parcel. A kept connection may have been closed meanwhile: where nothing was
+    /// answered, and not for lack of time, it is tried once more on a new one.
+    fn carry(&self, parcel: &Parcel) -> Receipt {
+        let kept = self.desk.lock().take_line(parcel);
+        let again = kept.is_some();
+        let first = match kept {
+            Some(line) => self.carry_on(line, parcel),
+            None => self.carry_anew(parcel),
+        };
+        match first {
+            Ok(receipt) => receipt,
+            Err(failed) if again && failed.may_retry() => {
+                self.carry_anew(parcel).unwrap_or_else(Failed::into_receipt)
+            }
+            Err(failed) => failed.into_receipt(),
+        }
+    }
+
+    fn carry_anew(&self, parcel: &Parcel) -> Result<Receipt, Failed> {
+        let line = Line::open(parcel).map_err(|error| match error.kind() {
+            // Redis finds out when it writes.
+            ErrorKind::ConnectionRefused => Failed::at(Broken::Writing, &error),
+            _ => Failed::at(Broken::Connecting, &error),
+        })?;
+        self.carry_on(line, parcel)
+    }
+
+    fn carry_on(&self, mut line: Line, parcel: &Parcel) -> Result<Receipt, Failed> {
+        let receipt = line.exchange(parcel)?;
+        // After an error nobody knows what the next one finds.
+        if receipt.answers.iter().all(Result::is_ok) {
+            self.desk.lock().keep(line);
+        }
+        Ok(receipt)
+    }
+}
+
+impl Desk {
+    fn take_line(&mut self, parcel: &Parcel) -> Option<Line> {
+        self.forget_old();
+        let at = self.kept.iter().position(|line| line.leads_to(parcel))?;
+        Some(self.kept.swap_remove(at))
+    }
+
+    fn keep(&mut self, mut line: Line) {
+        line.used = Instant::now();
+        if self.kept.len() == KEPT_MAX {
+            self.kept.remove(0);
+        }
+        self.kept.push(line);
+    }
+
+    fn forget_old(&mut self) {
+        self.kept.retain(|line| line.used.elapsed() <= KEPT_FOR);
+    }
+}
+
+/// A delivery that broke off.
+struct Failed {
+    receipt: Receipt,
+    timed_out: bool,
+}
+
+impl Failed {
+    fn at(broken: Broken, error: &io::Error) -> Self {
+        let receipt = Receipt { answers: Vec::new(), broken: Some(broken) };
+        let timed_out = matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock);
+        Self { receipt, timed_out }
+    }
+
+    fn may_retry(&self) -> bool {
+        self.receipt.answers.is_empty() && !self.timed_out
+    }
+
+    fn into_receipt(self) -> Receipt {
+        self.receipt
+    }
+}
+
+/// A connection to another server.
+struct Line {
+    host: String,
+    port: u16,
+    stream: BufReader<TcpStream>,
+    /// The database it is in.
+    db: i64,
+    used: Instant,
+}
+
+impl Line {
+    fn open(parcel: &Parcel) -> io::Result<Self> {
+        let mut last = io::Error::from(ErrorKind::AddrNotAvailable);
+        for addr in (parcel.host.as_str(), parcel.port).to_socket_addrs()? {
+            match TcpStream::connect_timeout(&addr, parcel.timeout) {
+                Ok(stream) => {
+                    stream.set_nodelay(true)?;
+                    let (host, port) = (parcel.host.clone(), parcel.port);
+                    let stream = BufReader::new(stream);
+                    // A new connection is in database 0, but is asked all the same, as by Redis.
+                    return Ok(Self { host, port, stream, db: -1, used: Instant::now() });
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    fn leads_to(&self, parcel: &Parcel) -> bool {
+        (&self.host, self.port) == (&parcel.host, parcel.port)
+    }
+
+    /// Sends the requests and reads the answers; none is sent before the connection is in the right
+    /// database.
+    fn exchange(&mut self, parcel: &Parcel) -> Result<Receipt, Failed> {
+        let failed = |broken| move |error: io::Error| Failed::at(broken, &error);
+        let stream = self.stream.get_ref();
+        let limited = stream
+            .set_read_timeout(Some(parcel.timeout))
+            .and_then(|()| stream.set_write_timeout(Some(parcel.timeout)));
+        limited.map_err(failed(Broken::Writing))?;
+        let db = (self.db != parcel.db).then(|| select(parcel.db));
+        for request in parcel.auth.iter().chain(&db) {
+            self.write(request).map_err(failed(Broken::Writing))?;
+            if let Err(text) = self.answer().map_err(failed(Broken::Reading))? {
+                let answers = parcel.requests.iter().map(|_| Err(text.clone())).collect();
+                return Ok(Receipt { answers, broken: None });
+            }
+        }
+        self.db = parcel.db;
+        for Request { head, body, tail } in &parcel.requests {
+            for piece in [head, &**body, tail] {
+                self.write(piece).map_err(failed(Broken::Writing))?;
+            }
+        }
+        let mut receipt = Receipt::default();
+        for _ in &parcel.requests {
+            match self.answer() {
+                Ok(answer) => receipt.answers.push(answer),
+                Err(error) => {
+                    let failed = Failed::at(Broken::Reading, &error);
+                    receipt.broken = Some(Broken::Reading);
+                    return Err(Failed { receipt, ..failed });
+                }
+            }
+        }
+        Ok(receipt)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.get_mut().write_all(bytes)
+    }
+
+    fn answer(&mut self) -> io::Result<Answer> {
+        let mut line = Vec::new();
+        (&mut self.stream).take(REPLY_LEN_MAX).read_until(b'\n', &mut line)?;
+        let text = line.strip_suffix(b"\r\n").ok_or(ErrorKind::UnexpectedEof)?;
+        Ok(match text.strip_prefix(b"-") {
+            Some(error) => Err(String::from_utf8_lossy(error).into_owned()),
+            None => Ok(()),
+        })
+    }
+}
+
+fn select(db: i64) -> Vec<u8> {
+    let db = db.to_string();
+    format!("*2\r\n$6\r\nSELECT\r\n${}\r\n{db}\r\n", db.len()).into_bytes()
+}
