@@ -43,6 +43,8 @@ const HELP: &[&str] = &[
     "    Give elements of <size> and more nodes of their own in long lists. 0 is the default.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Switch the background removal of expired keys off or on.",
+    "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
+    "    Take payloads whatever their checksum says, or refuse damaged ones.",
     "SLEEP <seconds>",
     "    Let this client wait. Decimals are allowed.",
     "STRINGMATCH-LEN <length> <pattern>",
@@ -68,6 +70,10 @@ fn debug(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         }
         "set-disable-deny-scripts" if len == 3 => {
             ctx.server.scripts_may_all.store(args.get(2) != b"0", Relaxed);
+            ctx.out.ok();
+        }
+        "set-skip-checksum-validation" if len == 3 => {
+            ctx.server.settings.skip_checksums.store(args.get(2) != b"0", Relaxed);
             ctx.out.ok();
         }
         "pause-cron" if len == 3 => {

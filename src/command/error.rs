@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::config::{RewriteError, SetError};
+use crate::persist::rdb::Inexpressible;
 use crate::script::ScriptError;
 use crate::value::WrongType;
 
@@ -103,6 +104,30 @@ pub enum CmdError {
     RankZero,
     #[error("ERR no such key")]
     NoSuchKey,
+    #[error("ERR {0}")]
+    Inexpressible(#[from] Inexpressible),
+    #[error("BUSYKEY Target key name already exists.")]
+    BusyKey,
+    #[error("ERR Invalid TTL value, must be >= 0")]
+    RestoreTtl,
+    #[error("ERR Invalid IDLETIME value, must be >= 0")]
+    RestoreIdleTime,
+    #[error("ERR Invalid FREQ value, must be >= 0 and <= 255")]
+    RestoreFrequency,
+    #[error("ERR DUMP payload version or checksum are wrong")]
+    Payload,
+    #[error("ERR Bad data format")]
+    BadData,
+    #[error("ERR When using MIGRATE KEYS option, the key argument must be set to the empty string")]
+    MigrateKeyAndKeys,
+    #[error("ERR MIGRATE is not allowed in transactions and scripts")]
+    MigrateInside,
+    #[error("IOERR error or timeout {0}")]
+    MigrateBroken(&'static str),
+    #[error("IOERR keys may be on both instances: {0} while they are sent")]
+    MigrateLeft(&'static str),
+    #[error("ERR Target instance replied with error: {0}")]
+    MigrateTarget(String),
     #[error("ERR invalid expire time in '{0}' command")]
     InvalidExpire(&'static str),
     #[error("ERR increment or decrement would overflow")]

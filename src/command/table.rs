@@ -3,10 +3,10 @@
 use super::error::CmdError;
 use super::spec::Command;
 use super::{
-    bitmap, client, config, connection, debug, expire, function, geo, geo_search, hash, hash_ex,
-    hash_expire, hash_import, hash_walk, hyperloglog, introspect, key, list, list_blocking,
-    list_move, memory, monitor, persistence, pubsub, scan, scripting, server, set, set_algebra,
-    sort, string, string_numbers, string_ranges, transaction, zset,
+    bitmap, client, config, connection, debug, dump, expire, function, geo, geo_search, hash,
+    hash_ex, hash_expire, hash_import, hash_walk, hyperloglog, introspect, key, list,
+    list_blocking, list_move, memory, migrate, monitor, persistence, pubsub, scan, scripting,
+    server, set, set_algebra, sort, string, string_numbers, string_ranges, transaction, zset,
 };
 use crate::base::bytes;
 use crate::base::limits::ERROR_PREVIEW_MAX;
@@ -38,6 +38,8 @@ static FAMILIES: &[&[Command]] = &[
     geo::COMMANDS,
     geo_search::COMMANDS,
     key::COMMANDS,
+    dump::COMMANDS,
+    migrate::COMMANDS,
     sort::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,
@@ -326,9 +328,10 @@ mod tests {
                     // A range up to the end may be empty, as PFMERGE's sources.
                     FindKeys::Range { first, last, .. } => first - usize::from(last < 0),
                     FindKeys::Count { count_at, .. } => count_at,
-                    FindKeys::Channels { .. } | FindKeys::After { .. } | FindKeys::Unknown => {
-                        continue;
-                    }
+                    FindKeys::Channels { .. }
+                    | FindKeys::After { .. }
+                    | FindKeys::Rest { .. }
+                    | FindKeys::Unknown => continue,
                 };
                 assert!(command.arity.unsigned_abs() as usize > first, "{name}");
             }

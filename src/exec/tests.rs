@@ -128,6 +128,24 @@ fn conditions_and_results_propagate_as_plain_writes() {
 }
 
 #[test]
+fn restored_keys_propagate_with_deadlines() {
+    let mut bench = Bench::new();
+    let payload = r#""\x00\x05hello\x0a\x00cr\xdfve4 \x0a""#;
+    let verbatim = bench.propagated(&format!("RESTORE k 0 {payload}\nDUMP k\n"));
+    assert!(verbatim.len() == 1 && verbatim[0].starts_with("0: RESTORE k 0 "), "{verbatim:?}");
+    let before = bench.server.now_ms();
+    let relative = bench.propagated(&format!("RESTORE k 100000 {payload} REPLACE\n"));
+    let at_ms: i64 = relative[0].split(' ').nth(3).and_then(|ms| ms.parse().ok()).expect("a time");
+    assert!((100_000..110_000).contains(&(at_ms - before)));
+    assert!(relative[0].ends_with(" REPLACE ABSTTL"), "{relative:?}");
+    let absolute = bench.propagated(&format!("RESTORE k {at_ms} {payload} ABSTTL REPLACE\n"));
+    assert!(absolute[0].ends_with(" ABSTTL REPLACE"), "{absolute:?}");
+    let late = format!("RESTORE k 1 {payload} ABSTTL REPLACE\n");
+    assert_eq!(bench.propagated(&late), ["0: DEL k"]);
+    assert_eq!(bench.propagated(&late), [""; 0]);
+}
+
+#[test]
 fn popped_members_propagate_as_removals() {
     let mut bench = Bench::new();
     assert_eq!(

@@ -5,7 +5,7 @@
 //! and push), which client libraries fold together. Nothing sleeps for a fixed time: a wait names
 //! its condition and a deadline.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Error, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+/// The server of Redis, for tests with both.
+const REDIS: &str = "redis-server";
 /// How long a server may take from its start to its first answer.
 const START_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a server may take to exit after SIGTERM.
@@ -66,9 +68,21 @@ impl Server {
     /// Starts the program on a free loopback port, without persistence, with `args` appended.
     /// Returns once it answers PING; panics with its log when it does not.
     pub(crate) fn start(args: &[&str]) -> Server {
+        Server::start_program(&server_program(), args)
+    }
+
+    /// Starts a real `redis-server`, for tests of what passes between servers.
+    pub(crate) fn start_redis(args: &[&str]) -> Server {
+        let found = Command::new(REDIS).arg("--version").output().is_ok();
+        assert!(found, "no {REDIS}; `apt-get install redis-server` installs it");
+        Server::start_program(OsStr::new(REDIS), args)
+    }
+
+    fn start_program(program: &OsStr, args: &[&str]) -> Server {
         let mut log = String::new();
         for _ in 0..START_ATTEMPTS_MAX {
-            let mut server = Server::spawn(args).expect("the server program can be started");
+            let mut server =
+                Server::spawn(program, args).expect("the server program can be started");
             if wait_for(START_DEADLINE, || server.has_exited() || server.answers())
                 && !server.has_exited()
             {
@@ -76,7 +90,7 @@ impl Server {
             }
             log = server.log();
         }
-        panic!("{:?} {args:?} does not answer PING; its log:\n{log}", server_program());
+        panic!("{program:?} {args:?} does not answer PING; its log:\n{log}");
     }
 
     /// Starts it with so many event loops, an option that only our own server knows.
@@ -122,11 +136,11 @@ impl Server {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    fn spawn(args: &[&str]) -> io::Result<Server> {
+    fn spawn(program: &OsStr, args: &[&str]) -> io::Result<Server> {
         let dir = scratch_dir()?;
         let addr = free_addr()?;
         let log = File::create(dir.join(LOG_NAME))?;
-        let child = Command::new(server_program())
+        let child = Command::new(program)
             .args(["--port", &addr.port().to_string(), "--bind", &addr.ip().to_string()])
             .args(["--save", "", "--appendonly", "no"])
             .args(args)

@@ -17,6 +17,7 @@ mod expiry;
 mod harness;
 mod limits;
 mod listening;
+mod migrate;
 mod notation;
 mod pauses;
 mod protocol;

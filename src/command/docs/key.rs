@@ -16,6 +16,23 @@ const EXPIRE_HISTORY: &[(&str, &str)] =
     &[("7.0.0", "`NX`, `XX`, `GT` and `LT` make it depend on the present time to live.")];
 const TTL_HISTORY: &[(&str, &str)] = &[("2.8.0", "An absent key is answered by -2.")];
 
+const TO_RESTORE: &[Arg] = &[
+    KEY,
+    Arg::integer("ttl"),
+    Arg::string("serialized-value"),
+    Arg::flag("replace", "REPLACE").since("3.0.0").optional(),
+    Arg::flag("absttl", "ABSTTL").since("5.0.0").optional(),
+    Arg::integer("seconds").token("IDLETIME").since("5.0.0").optional(),
+    Arg::integer("frequency").token("FREQ").since("5.0.0").optional(),
+];
+const RESTORE_HISTORY: &[(&str, &str)] = &[
+    ("3.0.0", "`REPLACE` overwrites a key that is there."),
+    ("5.0.0", "`ABSTTL` takes a deadline in place of a time to live."),
+    ("5.0.0", "`IDLETIME` and `FREQ` say how the key was used."),
+];
+const PER_PAYLOAD: &str =
+    "O(N*M), N being the number of elements and M their size; O(N*M*log(N)) for a sorted set.";
+
 const SORT_BY: Arg =
     Arg::pattern("by-pattern").token("BY").display("pattern").key_spec(1).optional();
 const SORT_LIMIT: Arg =
@@ -54,6 +71,13 @@ pub static DOCS: &[Docs] = &[
     )
     .args(KEYS),
     key(
+        "dump",
+        "2.6.0",
+        "O(N*M), N being the number of elements and M their size.",
+        "Puts a value into bytes that RESTORE makes a key of.",
+    )
+    .args(&[KEY]),
+    key(
         "exists",
         "1.0.0",
         "O(N), N being the number of keys asked for.",
@@ -75,6 +99,38 @@ pub static DOCS: &[Docs] = &[
         "Lists the keys that match a glob pattern.",
     )
     .args(&[Arg::pattern("pattern")]),
+    key(
+        "migrate",
+        "2.6.0",
+        "That of DUMP and DEL here and of RESTORE there, and O(N) for N bytes on their way.",
+        "Moves keys to another server, each of them at one instant.",
+    )
+    .history(&[
+        ("3.0.0", "`COPY` leaves the keys here, `REPLACE` overwrites those there."),
+        ("3.0.6", "`KEYS` moves several keys."),
+        ("4.0.7", "`AUTH` gives the password of the other server."),
+        ("6.0.0", "`AUTH2` gives a user's name and password."),
+    ])
+    .args(&[
+        Arg::string("host"),
+        Arg::integer("port"),
+        Arg::one_of("key-selector", &[Arg::key("key", 0), Arg::flag("empty-string", "")]),
+        Arg::integer("destination-db"),
+        Arg::integer("timeout"),
+        Arg::flag("copy", "COPY").since("3.0.0").optional(),
+        Arg::flag("replace", "REPLACE").since("3.0.0").optional(),
+        Arg::one_of(
+            "authentication",
+            &[
+                Arg::string("auth").token("AUTH").display("password").since("4.0.7"),
+                Arg::block("auth2", &[Arg::string("username"), Arg::string("password")])
+                    .token("AUTH2")
+                    .since("6.0.0"),
+            ],
+        )
+        .optional(),
+        Arg::key("keys", 1).token("KEYS").display("key").since("3.0.6").optional().multiple(),
+    ]),
     key("move", "1.0.0", "O(1)", "Takes a key out of this database and puts it into another.")
         .args(&[KEY, Arg::integer("db")]),
     key(
@@ -120,6 +176,19 @@ pub static DOCS: &[Docs] = &[
     key("renamenx", "1.0.0", "O(1)", "Moves a value to another key unless that key is taken.")
         .history(&[("3.2.0", "Renaming a key to itself is no error any more.")])
         .args(&[KEY, NEWKEY]),
+    key("restore", "2.6.0", PER_PAYLOAD, "Makes a key of what DUMP replied.")
+        .history(RESTORE_HISTORY)
+        .args(TO_RESTORE),
+    Docs::new(
+        "restore-asking",
+        "server",
+        "3.0.0",
+        PER_PAYLOAD,
+        "RESTORE for keys that move from node to node of a cluster.",
+    )
+    .history(RESTORE_HISTORY)
+    .args(TO_RESTORE)
+    .syscmd(),
     key(
         "scan",
         "2.8.0",
