@@ -213,6 +213,19 @@ impl Keyspace {
         }
     }
 
+    /// Adds an entry that a file brings, whose key has this hash. One that is there already is replaced
+    /// if `replaces` says so; if not, the answer is `false` and nothing changes.
+    pub fn load_entry(&self, db: usize, hash: u64, entry: Entry, replaces: bool) -> bool {
+        let mut shard = self.lock(self.shard_of(hash));
+        let table = shard.db_mut(db);
+        match table.find(hash, entry.view().key()) {
+            Some(position) if replaces => drop(table.replace(position, entry)),
+            Some(_) => return false,
+            None => drop(table.insert(hash, entry, &self.hasher)),
+        }
+        true
+    }
+
     /// How accesses are remembered.
     #[inline]
     pub fn policy(&self) -> AccessPolicy {

@@ -25,6 +25,9 @@ pub mod payload;
 pub mod read;
 pub mod save;
 pub mod write;
+pub mod load;
+pub mod mark;
+pub mod skim;
 pub mod ziplist;
 pub mod zipmap;
 

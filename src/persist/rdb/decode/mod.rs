@@ -9,7 +9,7 @@ mod hash;
 mod list;
 mod set;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod zset;
 
 use std::borrow::Cow;

@@ -31,7 +31,7 @@ fn decode(kind: u8, body: &[u8]) -> Result<String, RdbError> {
 }
 
 /// All elements, with those that have no order sorted.
-fn show(value: ValueView<'_>) -> String {
+pub(in crate::persist::rdb) fn show(value: ValueView<'_>) -> String {
     let text = |bytes: &[u8]| match bytes {
         long if long.len() > 30 => format!("<{}>", long.len()),
         short => short.escape_ascii().to_string(),
@@ -78,26 +78,26 @@ fn show(value: ValueView<'_>) -> String {
 }
 
 /// A text as it is, with its length before it.
-fn plain(text: &[u8]) -> Vec<u8> {
+pub(in crate::persist::rdb) fn plain(text: &[u8]) -> Vec<u8> {
     let len = text.len() as u32;
     [&[0x80], &len.to_be_bytes()[..], text].concat()
 }
 
-fn texts(texts: &[&[u8]]) -> Vec<u8> {
+pub(in crate::persist::rdb) fn texts(texts: &[&[u8]]) -> Vec<u8> {
     texts.iter().flat_map(|text| plain(text)).collect()
 }
 
 /// `texts` with their number before them.
-fn counted(count: u8, texts_: &[&[u8]]) -> Vec<u8> {
+pub(in crate::persist::rdb) fn counted(count: u8, texts_: &[&[u8]]) -> Vec<u8> {
     [vec![count], texts(texts_)].concat()
 }
 
-fn whole_listpack(items: &[&[u8]]) -> Vec<u8> {
+pub(in crate::persist::rdb) fn whole_listpack(items: &[&[u8]]) -> Vec<u8> {
     let body = list::body_of(items);
     [&listpack::header(&body, items.len())[..], &body, &[listpack::END]].concat()
 }
 
-fn ziplist_of(items: &[&[u8]]) -> Vec<u8> {
+pub(in crate::persist::rdb) fn ziplist_of(items: &[&[u8]]) -> Vec<u8> {
     let entries: Vec<Vec<u8>> = items.iter().map(|item| build::text(item)).collect();
     build::ziplist(&entries.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
