@@ -14,6 +14,7 @@ use tokio::task::LocalSet;
 use crate::base::clock;
 use crate::command::CommandTable;
 use crate::config::{Config, REDIS_VERSION};
+use crate::exec;
 use crate::net::{self, Acceptor, Listeners, Reactor};
 use crate::observe::{allocator, log};
 use crate::server::{Server, ShutdownMode, ShutdownOptions, log_settings};
@@ -54,6 +55,8 @@ pub fn run(config: Config) -> anyhow::Result<ExitCode> {
     clock::ticks_per_us();
     let server = Server::new(config, threads, commands.ids(), Some(log));
     *server.addresses.write() = listeners.addresses();
+    server.loading.set_runner(exec::RUNNER);
+    server.begin_loading();
     tracing::info!("Server initialized");
     let mode = serve(&server, Arc::new(commands), listeners)?;
     Ok(if mode == ShutdownMode::Graceful { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -118,6 +121,9 @@ fn serve(
         tokio::task::spawn_local(watch_signals(Arc::clone(server)));
         tokio::task::spawn_local(cron(Arc::clone(server)));
         server.startup_memory.store(allocator::figures().allocated, Ordering::Relaxed);
+        if !load(server).await {
+            return anyhow::Ok(());
+        }
         if tcp {
             tracing::info!("Ready to accept connections tcp");
         }
@@ -152,6 +158,37 @@ fn serve(
         tracing::warn!("Redis is now ready to exit, bye bye...");
     }
     Ok(mode)
+}
+
+/// Loads the data on a thread of its own; `false` if the server stops instead.
+async fn load(server: &Arc<Server>) -> bool {
+    let (sender, loaded) = tokio::sync::oneshot::channel();
+    let on = Arc::clone(server);
+    let work = move || {
+        // Nobody listens any more if the server stops.
+        let _ = sender.send(on.load_data());
+    };
+    if let Err(error) = std::thread::Builder::new().name("load".to_owned()).spawn(work) {
+        tracing::warn!("Can't begin to load: {error}");
+        server.shutdown.request(ShutdownMode::Insisted);
+        return false;
+    }
+    tokio::select! {
+        _ = server.shutdown.wait() => false,
+        loaded = loaded => match loaded {
+            Ok(Ok(())) => {
+                server.end_loading();
+                true
+            }
+            Ok(Err(reason)) => {
+                tracing::warn!("{reason}");
+                server.shutdown.request(ShutdownMode::Insisted);
+                false
+            }
+            // A panic has ended the process already.
+            Err(_) => false,
+        },
+    }
 }
 
 fn runtime() -> std::io::Result<Runtime> {

@@ -98,6 +98,15 @@ impl Executor {
     /// An executor for the event loop number `thread`.
     pub fn new(server: Arc<Server>, commands: Arc<CommandTable>, thread: usize) -> Self {
         let counters = server.stats.event_loop(thread);
+        Self::with_counters(server, commands, counters)
+    }
+
+    /// An executor that counts into `counters`.
+    pub(super) fn with_counters(
+        server: Arc<Server>,
+        commands: Arc<CommandTable>,
+        counters: Arc<LoopCounters>,
+    ) -> Self {
         Self {
             server,
             commands,
@@ -301,7 +310,7 @@ impl Executor {
 
     /// Runs one handler with its shards locked, and applies what it did before they are released.
     #[inline]
-    fn call(
+    pub(super) fn call(
         &mut self,
         registered: &Registered,
         argv: Argv<'_>,
@@ -524,7 +533,10 @@ pub(super) fn context<'a>(
     out: &'a mut ReplyBuf,
     now_ms: i64,
 ) -> Ctx<'a> {
-    let (wanted, gates) = (server.propagation.is_wanted(), server.gates.load(Relaxed));
+    let (mut wanted, mut gates) = (server.propagation.is_wanted(), server.gates.load(Relaxed));
+    if now_ms == LONG_AGO {
+        (wanted, gates) = (false, 0);
+    }
     changes.observed = gates & gate::OBSERVED != 0;
     changes.streamed = wanted;
     changes.attentive = gates & gate::ATTENTIVE != 0;

@@ -41,7 +41,8 @@ impl Executor {
     pub fn expire_slice(&mut self, cursor: &mut ExpireCursor) -> bool {
         self.forget_tracked(cursor.thread, cursor.threads);
         let server = std::sync::Arc::clone(self.server());
-        if !server.active_expire.load(std::sync::atomic::Ordering::Relaxed) {
+        let wanted = server.active_expire.load(std::sync::atomic::Ordering::Relaxed);
+        if !wanted || server.loading.is_active() {
             return false;
         }
         let (start, now_ms) = (Instant::now(), server.now_ms());

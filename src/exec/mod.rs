@@ -14,6 +14,7 @@ mod eval;
 mod expire;
 mod inner;
 mod multi;
+mod replay;
 #[cfg(test)]
 mod tests;
 mod track;
@@ -23,3 +24,4 @@ pub use batch::Batch;
 pub use busy::answer;
 pub use call::{Executor, Progress, Stop};
 pub use expire::ExpireCursor;
+pub use replay::RUNNER;

@@ -69,19 +69,6 @@ impl AccessPolicy {
         lfu_minutes(now_ms) << 8 | counter
     }
 
-    /// The access bits of an entry that a file or payload brings, which may say how long it was idle,
-    /// in seconds, or how often it was used.
-    pub fn restored(self, idle_seconds: Option<u64>, frequency: Option<u8>, now_ms: i64) -> u32 {
-        match (self.lfu, frequency, idle_seconds) {
-            (true, Some(counter), _) => lfu_minutes(now_ms) << 8 | u32::from(counter),
-            (false, _, Some(seconds)) => {
-                let seconds = (seconds & LRU_MASK as u64) as u32;
-                lru_clock(now_ms).wrapping_sub(seconds) & LRU_MASK as u32
-            }
-            _ => self.fresh(now_ms),
-        }
-    }
-
     /// Milliseconds since the last access, to the second.
     pub fn idle_ms(self, bits: u32, now_ms: i64) -> i64 {
         (i64::from(lru_clock(now_ms)) - i64::from(bits)).rem_euclid(LRU_MASK + 1) * 1000
@@ -151,13 +138,6 @@ mod tests {
         let lfu = AccessPolicy { lfu: true, ..lru };
         assert_eq!(lfu.frequency(lfu.recalled(None, Some(99), now_ms), now_ms), 99);
         assert_eq!(lfu.recalled(Some(9), None, now_ms), lfu.fresh(now_ms));
-    fn what_a_file_says_of_accesses_is_kept() {
-        let (lru, now_ms) = (AccessPolicy::default(), 1_000_000);
-        let bits = lru.restored(Some(2000), Some(9), now_ms);
-        assert_eq!(lru.idle_ms(bits, now_ms), 2_000_000);
-        assert_eq!(lru.restored(None, Some(9), now_ms), lru.fresh(now_ms));
-        assert_eq!(lfu.frequency(lfu.restored(Some(2000), Some(9), now_ms), now_ms), 9);
-        assert_eq!(lfu.restored(Some(2000), None, now_ms), lfu.fresh(now_ms));
     }
 
     #[test]

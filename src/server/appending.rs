@@ -309,7 +309,7 @@ impl Server {
 
     /// Begins a rewrite that is scheduled, or due because the files have grown.
     pub fn rewrite_if_due(self: &Arc<Self>) {
-        if self.saving.running().is_some() {
+        if self.saving.running().is_some() || self.loading.is_active() {
             return;
         }
         let (scheduled, on, retry_at) = {

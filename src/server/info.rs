@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::Server;
+use super::{LoadingFigures, Server};
 use crate::base::bytes::human_size;
 use crate::base::{bytes, clock};
 use crate::config::REDIS_VERSION;
@@ -232,7 +232,8 @@ fn persistence(server: &Server, _: &InfoContext<'_>, out: &mut String) {
     let current = |wanted: bool| seconds(saving.current_seconds.filter(|_| wanted));
     let (written, keys) = saving.keys;
     let percent = if keys == 0 { 0.0 } else { written as f64 * 100.0 / keys as f64 };
-    field(out, "loading", 0);
+    let loading = server.loading.figures();
+    field(out, "loading", u8::from(loading.is_some()));
     field(out, "async_loading", 0);
     field(out, "current_cow_peak", 0);
     field(out, "current_cow_size", 0);
@@ -248,8 +249,9 @@ fn persistence(server: &Server, _: &InfoContext<'_>, out: &mut String) {
     field(out, "rdb_current_bgsave_time_sec", current(saving.saving));
     field(out, "rdb_saves", saving.saves);
     field(out, "rdb_last_cow_size", saving.held_peak);
-    field(out, "rdb_last_load_keys_expired", 0);
-    field(out, "rdb_last_load_keys_loaded", 0);
+    let loaded = server.loading.last();
+    field(out, "rdb_last_load_keys_expired", loaded.expired);
+    field(out, "rdb_last_load_keys_loaded", loaded.keys);
     let aof = server.appending_figures();
     field(out, "aof_enabled", u8::from(aof.enabled));
     field(out, "aof_rewrite_in_progress", u8::from(saving.rewriting));
@@ -269,6 +271,17 @@ fn persistence(server: &Server, _: &InfoContext<'_>, out: &mut String) {
         field(out, "aof_buffer_length", file.waiting);
         field(out, "aof_pending_bio_fsync", file.pending_syncs);
         field(out, "aof_delayed_fsync", file.delayed_syncs);
+    }
+    if let Some(LoadingFigures { started_s, total, loaded, elapsed_ms }) = loading {
+        let percent = if total == 0 { 0.0 } else { loaded as f64 * 100.0 / total as f64 };
+        let left = total.saturating_sub(loaded) as f64;
+        let eta = if loaded == 0 { 1.0 } else { left * elapsed_ms as f64 / loaded as f64 / 1000.0 };
+        field(out, "loading_start_time", started_s);
+        field(out, "loading_total_bytes", total);
+        field(out, "loading_rdb_used_mem", server.loading.last().used_mem);
+        field(out, "loading_loaded_bytes", loaded);
+        field(out, "loading_loaded_perc", format!("{percent:.2}"));
+        field(out, "loading_eta_seconds", eta as u64);
     }
 }
 

@@ -13,6 +13,7 @@ mod fieldsets;
 mod info;
 mod invalidation;
 mod lazyfree;
+mod loading;
 mod monitors;
 mod pause;
 mod propagate;
@@ -38,6 +39,7 @@ pub use courier::{Answer, Broken, Couriers, Delivery, Parcel, Receipt, Request};
 pub use fieldsets::{Fieldset, Fieldsets};
 pub use info::InfoContext;
 pub use lazyfree::LazyFree;
+pub use loading::{LoadedFigures, Loading, LoadingFigures, MakeRunner, RunAgain, SnapshotLoad};
 pub use monitors::Monitors;
 pub use pause::{Pause, PauseKind};
 pub use propagate::Propagation;
@@ -118,6 +120,8 @@ pub struct Server {
     pub propagation: Propagation,
     /// The append-only file.
     pub appending: Appending,
+    /// How the data came.
+    pub loading: Loading,
     /// Snapshots to files.
     pub saving: Saving,
     /// Carries what is to go to other servers.
@@ -175,6 +179,7 @@ impl Server {
             scripts: Scripts::new(REDIS_VERSION),
             propagation: Propagation::default(),
             appending: Appending::default(),
+            loading: Loading::default(),
             saving: Saving::new(clock::now_ms()),
             couriers: Couriers::default(),
             lazyfree: LazyFree::start(),

@@ -357,6 +357,9 @@ impl Server {
 
     /// Begins a save where a save point says so, or one is scheduled.
     pub fn save_if_due(self: &Arc<Self>) {
+        if self.loading.is_active() {
+            return;
+        }
         let (last_save_ms, last_try_ms, scheduled, failed) = {
             let state = self.saving.state.lock();
             if state.running.is_some() {

@@ -106,7 +106,8 @@ impl Server {
     /// Whether everything is ready for the end.
     fn prepare_shutdown(&self, options: ShutdownOptions) -> bool {
         let configured = !self.config.read().save_points().is_empty();
-        let save = options.save.unwrap_or(configured);
+        // What is half loaded must not take the place of the file.
+        let save = options.save.unwrap_or(configured) && !self.loading.is_active();
         self.pause.begin_closing();
         self.set_gate(gate::PAUSED, true);
         for purpose in [Purpose::Save, Purpose::Rewrite] {

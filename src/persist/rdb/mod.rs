@@ -21,13 +21,13 @@ pub mod decode;
 pub mod error;
 pub mod feed;
 pub mod kind;
+pub mod load;
+pub mod mark;
 pub mod payload;
 pub mod read;
 pub mod save;
-pub mod write;
-pub mod load;
-pub mod mark;
 pub mod skim;
+pub mod write;
 pub mod ziplist;
 pub mod zipmap;
 

@@ -104,7 +104,7 @@ impl<'a> Shared<'a> {
         };
         let Usage { idle_seconds, frequency } = pending.usage;
         let policy = self.keyspace.policy();
-        let access = policy.restored(idle_seconds, frequency, self.options.now_ms);
+        let access = policy.recalled(idle_seconds, frequency, self.options.now_ms);
         let entry = Entry::new(key, value.as_new_value(), pending.deadline, access);
         let db = pending.db as usize;
         if !self.keyspace.load_entry(db, hash, entry, self.options.replaces) {
