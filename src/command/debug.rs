@@ -1,8 +1,10 @@
 //! DEBUG: what test suites need to look inside.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::args::Args;
+use super::background::{Answer, Background};
 use super::client::reply_help;
 use super::config::{is_local, rewritten};
 use super::context::{Ctx, Flow};
@@ -12,6 +14,7 @@ use crate::base::limits::{ERROR_PREVIEW_MAX, STRING_LEN_MAX};
 use crate::base::{bytes, number};
 use crate::keyspace::{Deadline, Lookup};
 use crate::resp::Protocol;
+use crate::server::Server;
 use crate::value::{NewStr, StrView, ValueView};
 
 /// Longest DEBUG SLEEP, in seconds.
@@ -41,6 +44,10 @@ const HELP: &[&str] = &[
     "    Answer with a value of that type of the protocol.",
     "QUICKLIST-PACKED-THRESHOLD <size>",
     "    Give elements of <size> and more nodes of their own in long lists. 0 is the default.",
+    "LOADAOF",
+    "    Forget all data and load the append-only file.",
+    "RELOAD [MERGE] [NOFLUSH] [NOSAVE]",
+    "    Save, forget all data and load it again; or leave one of that out.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Switch the background removal of expired keys off or on.",
     "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
@@ -64,6 +71,8 @@ fn debug(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     match bytes::lower(args.get(1)).as_str() {
         "help" if len == 2 => reply_help(ctx.out, "DEBUG", HELP),
         "sleep" if len == 3 => return sleep(ctx, args),
+        "reload" => return reload(args),
+        "loadaof" if len == 2 => return Ok(Flow::Background(Background::new(load_append_only))),
         "set-active-expire" if len == 3 => {
             ctx.server.active_expire.store(args.get(2) != b"0", Relaxed);
             ctx.out.ok();
@@ -107,6 +116,47 @@ fn debug(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         }
     }
     Ok(Flow::Done)
+}
+
+fn reload(args: &Args<'_>) -> Result<Flow, CmdError> {
+    let (mut save, mut forget, mut replaces) = (true, true, false);
+    for word in args.rest(2) {
+        match () {
+            () if bytes::is_word(word, "nosave") => save = false,
+            () if bytes::is_word(word, "noflush") => forget = false,
+            () if bytes::is_word(word, "merge") => replaces = true,
+            () => return Err(CmdError::DebugReload),
+        }
+    }
+    Ok(Flow::Background(Background::new(move |server, answer| {
+        apart(server, answer, move |server| {
+            server
+                .reload(save, forget, replaces)
+                .inspect(|()| tracing::warn!("DB reloaded by DEBUG RELOAD"))
+        });
+    })))
+}
+
+fn load_append_only(server: &Arc<Server>, answer: Answer) {
+    apart(server, answer, |server| {
+        server
+            .reload_append_only()
+            .inspect(|()| tracing::warn!("Append Only File loaded by DEBUG LOADAOF"))
+    });
+}
+
+/// Does `work` on a thread of its own; without one the answer is dropped, which is an error reply.
+fn apart(
+    server: &Arc<Server>,
+    answer: Answer,
+    work: impl FnOnce(&Arc<Server>) -> Result<(), String> + Send + 'static,
+) {
+    let server = Arc::clone(server);
+    let run = move || {
+        let result = work(&server).inspect_err(|reason| tracing::warn!("{reason}"));
+        answer.ok_or(result.map_err(|_| CmdError::LoadFailed));
+    };
+    drop(std::thread::Builder::new().name("reload".to_owned()).spawn(run));
 }
 
 fn sleep(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {

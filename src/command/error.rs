@@ -34,6 +34,10 @@ pub enum CmdError {
     SaveFailed(String),
     #[error("ERR There is no background save in progress or scheduled")]
     NoSave,
+    #[error("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.")]
+    DebugReload,
+    #[error("ERR Error trying to load the RDB dump, check server logs")]
+    LoadFailed,
     #[error("{0}")]
     Misconf(String),
     #[error("LOADING Redis is loading the dataset in memory")]

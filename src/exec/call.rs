@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -25,6 +26,10 @@ use crate::server::{Client, ClientFlags, Server, Waiter, gate};
 
 /// Keys that an event loop keeps room for.
 const KEPT_KEYS_MAX: usize = 16 * 1024;
+
+/// While a snapshot's writer is behind, requests that came together wait so often for so long.
+const PRESSED_NAPS: u32 = 8;
+const PRESSED_NAP: Duration = Duration::from_micros(250);
 
 /// After commands that took this long together, the time is read anew, in microseconds.
 const CLOCK_STALE_US: u64 = 500;
@@ -140,6 +145,9 @@ impl Executor {
         out: &mut ReplyBuf,
     ) -> Progress {
         take_mail(client, out);
+        if self.server.keyspace.is_pressed() {
+            let_snapshot_catch_up(&self.server.keyspace);
+        }
         let commands = Arc::clone(&self.commands);
         let mut keys = std::mem::take(&mut self.keys);
         keys.clear();
@@ -473,6 +481,18 @@ impl Executor {
             handle.last_command.store(last.id as u32 + 1, Relaxed);
         }
         handle.commands.store(handle.commands.load(Relaxed) + ran.len() as u64, Relaxed);
+    }
+}
+
+/// Waits a little, so that a snapshot's writer catches up with what commands wrote out ahead of it.
+#[cold]
+#[expect(clippy::disallowed_methods, reason = "the bound on a snapshot's memory")]
+fn let_snapshot_catch_up(keyspace: &Keyspace) {
+    for _ in 0..PRESSED_NAPS {
+        if !keyspace.is_pressed() {
+            return;
+        }
+        std::thread::sleep(PRESSED_NAP);
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 
 use super::Stop;
+use super::admission::disk_error;
 use super::call::hash_keys;
 use super::inner::run_inner;
 use super::track::{end_caching, remember_keys};
@@ -161,6 +162,13 @@ impl ScriptHost<'_, '_> {
         if writes && self.read_only {
             return Err(CmdError::ScriptReadOnly);
         }
+        let gates = self.ctx.server.gates.load(Ordering::Relaxed);
+        if row.flags.has(Flags::WRITE)
+            && gates & gate::DISK != 0
+            && let Some(error) = disk_error(self.ctx.server)
+        {
+            return Err(error);
+        }
         if row.flags.has(Flags::WRITE) && self.ctx.server.scripts.begin_write() == Writing::Killed {
             return Err(CmdError::ScriptKilled);
         }
@@ -212,7 +220,7 @@ impl Host for ScriptHost<'_, '_> {
             idle::run();
         }
         let server = self.ctx.server;
-        let stopping = server.shutdown.requested().is_some();
+        let stopping = server.shutdown.is_under_way();
         server.abandon_scripts.load(Ordering::Relaxed) || stopping && !server.scripts.has_written()
     }
 

@@ -227,6 +227,45 @@ impl Server {
         Ok(summary.len)
     }
 
+    /// DEBUG RELOAD: saves, forgets everything and loads what was saved; each where asked for.
+    ///
+    /// # Errors
+    ///
+    /// What did not work.
+    pub fn reload(&self, save: bool, forget: bool, replaces: bool) -> Result<(), String> {
+        self.saving.wait_idle();
+        if save {
+            self.save().map_err(|failure| format!("Error trying to save the DB: {failure:?}"))?;
+        }
+        self.begin_loading();
+        if forget {
+            self.forget_everything();
+        }
+        let loaded = self
+            .load_snapshot(&self.snapshot_path(), SnapshotLoad { precedes_log: false, replaces });
+        self.end_loading();
+        loaded.map(drop)
+    }
+
+    /// DEBUG LOADAOF: forgets everything and loads the append-only file.
+    ///
+    /// # Errors
+    ///
+    /// What did not work.
+    pub fn reload_append_only(self: &Arc<Self>) -> Result<(), String> {
+        self.saving.wait_idle();
+        if let Some(writer) = self.propagation.writer() {
+            writer.finish().map_err(|error| os_error::text(&error))?;
+        }
+        let directory = self.append_directory().map_err(|error| os_error::text(&error))?;
+        let manifest = directory.load().map_err(|error| error.to_string())?;
+        self.begin_loading();
+        self.forget_everything();
+        let loaded = self.load_append_only(&directory, &manifest);
+        self.end_loading();
+        loaded
+    }
+
     /// Drops all keys and libraries, without a word to anybody.
     pub fn forget_everything(&self) {
         self.scripts.engine.lock().flush_libraries();

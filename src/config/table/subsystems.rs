@@ -34,10 +34,9 @@ pub(super) const SCRIPTING: &[Directive] = &[
 #[rustfmt::skip]
 pub(super) const SNAPSHOTS: &[Directive] = &[
     list("save", Kind::Save, "3600 1 300 100 60 10000", E::Save,
-        "Save after so many seconds with so many changes; several pairs, or none.")
-        .later(PERSISTENCE),
+        "Save after so many seconds with so many changes; several pairs, or none."),
     text("dbfilename", "dump.rdb", Rule::BaseName, E::Rdb, "Name of the snapshot file.")
-        .flag(Flags::PROTECTED).later(PERSISTENCE),
+        .flag(Flags::PROTECTED),
     bool("rdbcompression", "yes", E::Rdb, "Compress strings in snapshots and payloads."),
     words("rdb-version", "10", RDB_WRITTEN, E::Rdb,
         "Version of snapshots and of DUMP: 10 (Redis 7.0), 11 (7.2), 12 (7.4) or 80 (Valkey 9).")
@@ -46,19 +45,18 @@ pub(super) const SNAPSHOTS: &[Directive] = &[
         "Version where hash fields have times to live, if rdb-version has none: 12, 80 or refuse.")
         .unlisted(),
     bool("rdbchecksum", "yes", E::Rdb, "Write and check a checksum of snapshots.")
-        .fixed().later(PERSISTENCE),
+        .fixed(),
     bool("rdb-save-incremental-fsync", "yes", E::Rdb,
-        "Sync a snapshot in steps while it is written.").later(PERSISTENCE),
+        "Sync a snapshot in steps while it is written."),
     bool("rdb-del-sync-files", "no", E::Rdb, "Delete snapshots that only replication needed.")
         .later(PERSISTENCE),
     words("rdb-version-check", "strict", RDB_VERSION, E::Rdb,
         "Whether newer snapshot versions are tried.").later(PERSISTENCE),
-    bool("stop-writes-on-bgsave-error", "yes", E::Rdb, "Refuse writes while saving fails.")
-        .later(PERSISTENCE),
+    bool("stop-writes-on-bgsave-error", "yes", E::Rdb, "Refuse writes while saving fails."),
     text("bgsave-cpulist", "", Rule::Optional, E::None, "CPUs for saving.")
         .alias(&["bgsave_cpulist"]).fixed().later("CPU affinity"),
     int("rdb-key-save-delay", "0", (i32::MIN as i64, I32), E::None,
-        "Microseconds lost per key saved, for tests.").hidden().later(PERSISTENCE),
+        "Microseconds lost per key saved, for tests.").hidden(),
     int("key-load-delay", "0", (i32::MIN as i64, I32), E::None,
         "Microseconds lost per key loaded, for tests.").hidden().later(PERSISTENCE),
     int("loading-process-events-interval-bytes", "2097152", (1024, I32), E::None,
@@ -68,30 +66,25 @@ pub(super) const SNAPSHOTS: &[Directive] = &[
 #[rustfmt::skip]
 pub(super) const APPEND_ONLY: &[Directive] = &[
     bool("appendonly", "no", E::Aof, "Log every change to an append-only file.")
-        .flag(Flags::DENY_LOADING).later(PERSISTENCE),
+        .flag(Flags::DENY_LOADING),
     text("appendfilename", "appendonly.aof", Rule::AofName, E::None, "Base name of its files.")
-        .fixed().later(PERSISTENCE),
+        .fixed(),
     text("appenddirname", "appendonlydir", Rule::AofDirName, E::None, "Directory of its files.")
-        .fixed().later(PERSISTENCE),
-    words("appendfsync", "everysec", FSYNC, E::Aof, "When changes are forced to disk.")
-        .later(PERSISTENCE),
-    bool("no-appendfsync-on-rewrite", "no", E::Aof, "Do not sync while a rewrite is running.")
-        .later(PERSISTENCE),
+        .fixed(),
+    words("appendfsync", "everysec", FSYNC, E::Aof, "When changes are forced to disk."),
+    bool("no-appendfsync-on-rewrite", "no", E::Aof, "Do not sync while a rewrite is running."),
     int("auto-aof-rewrite-percentage", "100", COUNT, E::Aof,
-        "Growth in percent at which it is rewritten; 0 never.").later(PERSISTENCE),
+        "Growth in percent at which it is rewritten; 0 never."),
     memory("auto-aof-rewrite-min-size", "64mb", LONG, E::Aof,
-        "Size below which it is not rewritten.").later(PERSISTENCE),
-    bool("aof-load-truncated", "yes", E::Aof, "Start even if its end is cut off.")
-        .later(PERSISTENCE),
+        "Size below which it is not rewritten."),
+    bool("aof-load-truncated", "yes", E::Aof, "Start even if its end is cut off."),
     memory("aof-load-corrupt-tail-max-size", "0", LONG, E::Aof,
-        "Cut off a bad end of up to so many bytes as well; 0 never.").later(PERSISTENCE),
+        "Cut off a bad end of up to so many bytes as well; 0 never."),
     bool("aof-use-rdb-preamble", "yes", E::Aof, "Rewrite it as a snapshot.").later(PERSISTENCE),
-    bool("aof-timestamp-enabled", "no", E::Aof, "Note times in it, to go back to one.")
-        .later(PERSISTENCE),
-    bool("aof-rewrite-incremental-fsync", "yes", E::Aof, "Sync in steps while rewriting.")
-        .later(PERSISTENCE),
+    bool("aof-timestamp-enabled", "no", E::Aof, "Note times in it, to go back to one."),
+    bool("aof-rewrite-incremental-fsync", "yes", E::Aof, "Sync in steps while rewriting."),
     bool("aof-disable-auto-gc", "no", E::Aof, "Keep files that are no longer needed.")
-        .hidden().later(PERSISTENCE),
+        .hidden(),
     text("aof-rewrite-cpulist", "", Rule::Optional, E::None, "CPUs for rewriting.")
         .alias(&["aof_rewrite_cpulist"]).fixed().later("CPU affinity"),
 ];
