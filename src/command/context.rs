@@ -31,6 +31,8 @@ pub struct Ctx<'a> {
     pub engine: Option<EngineGuard<'a>>,
     /// How it propagates.
     pub effects: &'a mut Effects,
+    /// Whether it runs inside of a transaction or a script.
+    pub inside: bool,
     /// Its own row.
     pub command: &'static Command,
     /// Unix time in milliseconds, the same for the whole command.

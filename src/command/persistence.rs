@@ -1,11 +1,13 @@
 //! Commands that write snapshots and rewrite the append-only file.
 
+use std::sync::Arc;
+
 use super::args::Args;
 use super::background::Background;
 use super::context::{Ctx, Flow};
 use super::error::CmdError;
 use super::spec::{Command, Flags, Group};
-use crate::server::{Purpose, SaveFailure};
+use crate::server::{Purpose, SaveFailure, Server};
 
 const SAVES: Flags = Flags::ADMIN.with(Flags::NOSCRIPT);
 
@@ -43,14 +45,22 @@ fn save(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
         return Err(CmdError::SaveInProgress);
     }
     Ok(Flow::Background(Background::new(|server, answer| {
-        let on = std::sync::Arc::clone(server);
-        let work = move || {
-            on.saving.wait_idle();
-            answer.ok_or(on.save().map_err(CmdError::from));
-        };
         // Without a thread the answer is dropped, which is an error reply.
-        drop(std::thread::Builder::new().name("save".to_owned()).spawn(work));
+        drop(spawn_save(server, |result| answer.ok_or(result.map_err(CmdError::from))));
     })))
+}
+
+/// Saves on a thread of its own, when nothing else is being written any more.
+pub(super) fn spawn_save(
+    server: &Arc<Server>,
+    done: impl FnOnce(Result<(), SaveFailure>) + Send + 'static,
+) -> std::io::Result<()> {
+    let server = Arc::clone(server);
+    let work = move || {
+        server.saving.wait_idle();
+        done(server.save());
+    };
+    std::thread::Builder::new().name("save".to_owned()).spawn(work).map(drop)
 }
 
 fn bgsave(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {

@@ -14,7 +14,7 @@ use super::transaction::touch_database;
 use crate::base::{bytes, clock, number};
 use crate::config::REDIS_VERSION;
 use crate::keyspace::Db;
-use crate::server::{InfoContext, ShutdownOptions, gate};
+use crate::server::{InfoContext, Purpose, ShutdownOptions, gate};
 
 const FLUSH: Flags = Flags::KEYSPACE.with(Flags::DANGEROUS);
 const ALL_SHARDS: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
@@ -87,8 +87,23 @@ fn flushdb(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
 
 fn flushall(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     check_flush_mode(args)?;
+    let mark = ctx.out.mark();
     let databases = ctx.server.keyspace.databases();
-    flush(ctx, args, 0..databases)
+    flush(ctx, args, 0..databases)?;
+    // What is being saved is gone, and the file is not to bring it back.
+    ctx.server.saving.cancel(Purpose::Save);
+    if ctx.server.config.read().save_points().is_empty() || ctx.server.loading.is_active() {
+        return Ok(Flow::Done);
+    }
+    if ctx.inside {
+        drop(super::persistence::spawn_save(&ctx.server.arc(), |_| ()));
+        return Ok(Flow::Done);
+    }
+    ctx.out.rewind(mark);
+    Ok(Flow::Background(Background::new(|server, answer| {
+        // Data that could not be saved is gone all the same; the log says why.
+        drop(super::persistence::spawn_save(server, |_| answer.ok_or(Ok(()))));
+    })))
 }
 
 /// Empties databases. One more change is counted, as in Redis, so that flushing nothing propagates.

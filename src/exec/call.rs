@@ -569,7 +569,18 @@ pub(super) fn context<'a>(
     if gates & gate::PAUSED != 0 && server.pause.is_active(now_ms) {
         db.no_expire();
     }
-    Ctx { db, out, client, server, commands, engine: None, effects, command: &NOTHING, now_ms }
+    Ctx {
+        db,
+        out,
+        client,
+        server,
+        commands,
+        engine: None,
+        effects,
+        inside: false,
+        command: &NOTHING,
+        now_ms,
+    }
 }
 
 /// Takes the reply back where CLIENT REPLY says so, and moves SKIP on to the next command.

@@ -24,6 +24,7 @@ pub(super) fn run_inner(
 ) -> Option<Stop> {
     let (cell, before) = (&counters.commands[registered.id], clock::ticks());
     let outer_row = std::mem::replace(&mut ctx.command, registered.command);
+    let outer_inside = std::mem::replace(&mut ctx.inside, true);
     let outer_dirty = std::mem::take(&mut ctx.db.changes().dirty);
     let (db, mark) = (ctx.client.db, ctx.out.mark());
     ctx.db.select(db);
@@ -42,7 +43,7 @@ pub(super) fn run_inner(
     if let Ok(Flow::Eval(call)) = &result {
         result = eval(ctx, counters, registered, call, argv, keys).map(|()| Flow::Done);
     }
-    ctx.command = outer_row;
+    (ctx.command, ctx.inside) = (outer_row, outer_inside);
     if let Ok(Flow::Background(_)) = &result {
         result = Err(CmdError::NotInside);
     }

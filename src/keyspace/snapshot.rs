@@ -19,7 +19,7 @@ use super::entry::object_mut;
 use super::{Access, Db, Entry, EntryView, Key, Keyspace};
 use crate::encoding::quicklist::Quicklist;
 use crate::encoding::table::{Encode, SharedReading};
-use crate::value::{HashView, ItemEncoder, Type, Value, ValueReading};
+use crate::value::{ItemEncoder, Type, Value, ValueReading};
 
 /// Longer strings are shared, in bytes.
 const SHARED_STRING_LEN: usize = 16 * 1024;
@@ -33,9 +33,9 @@ pub trait EntryEncoder: Send + Sync {
     /// Writes a whole entry.
     fn entry(&self, entry: EntryView<'_>, out: &mut Vec<u8>);
 
-    /// What writes the items of a large collection, none of which expires before `min_expire_ms`, in
-    /// Unix milliseconds.
-    fn items(&self, min_expire_ms: Option<i64>) -> Arc<dyn ItemEncoder>;
+    /// What writes the items of the large collection at `key`, none of which expires before
+    /// `min_expire_ms`, in Unix milliseconds.
+    fn items(&self, key: &[u8], min_expire_ms: Option<i64>) -> Arc<dyn ItemEncoder>;
 }
 
 /// A table of the snapshot.
@@ -176,30 +176,40 @@ fn large_entry(
     entry: &mut Entry,
     encoder: &Arc<dyn EntryEncoder>,
 ) -> Option<LargeEntry> {
+    if !entry.view().object().is_some_and(is_large) {
+        return None;
+    }
+    let key: Box<[u8]> = entry.view().key().into();
     let value = match entry.object_mut()? {
-        Value::Str(bytes) if bytes.len() > SHARED_STRING_LEN => LargeValue::Str(Arc::clone(bytes)),
-        Value::List(items) if items.node_count() > SHARED_LIST_NODES => {
-            LargeValue::List((**items).clone())
-        }
-        Value::Str(_) | Value::List(_) => return None,
+        Value::Str(bytes) => LargeValue::Str(Arc::clone(bytes)),
+        Value::List(items) => LargeValue::List((**items).clone()),
         table => {
-            let len = len_of(table).filter(|len| *len > OWN_READING_LEN)?;
+            let len = len_of(table);
             let (type_of, min_expire_ms) = (table.type_of(), table.due_at_ms());
-            let reading = ValueReading::begin(table, encoder.items(min_expire_ms))?;
+            let reading = ValueReading::begin(table, encoder.items(&key, min_expire_ms))?;
             LargeValue::Items { type_of, len, min_expire_ms, reading }
         }
     };
     let view = entry.view();
-    let (key, deadline, access) = (view.key().into(), view.deadline(), view.access());
+    let (deadline, access) = (view.deadline(), view.access());
     Some(LargeEntry { db, key, deadline, access, value })
 }
 
-fn len_of(value: &Value) -> Option<usize> {
+fn is_large(value: &Value) -> bool {
     match value {
-        Value::Str(_) | Value::List(_) => None,
-        Value::Set(set) => Some(set.len()),
-        Value::ZSet(set) => Some(set.len()),
-        Value::Hash(table) => Some(HashView::Table(table).len()),
+        Value::Str(bytes) => bytes.len() > SHARED_STRING_LEN,
+        Value::List(items) => items.node_count() > SHARED_LIST_NODES,
+        table => len_of(table) > OWN_READING_LEN,
+    }
+}
+
+fn len_of(value: &Value) -> usize {
+    match value {
+        Value::Str(bytes) => bytes.len(),
+        Value::List(items) => items.len(),
+        Value::Set(set) => set.len(),
+        Value::ZSet(set) => set.len(),
+        Value::Hash(table) => table.len(),
     }
 }
 

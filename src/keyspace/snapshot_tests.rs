@@ -47,7 +47,7 @@ impl EntryEncoder for Lines {
         write_entry(out, entry.key(), &items);
     }
 
-    fn items(&self, _: Option<i64>) -> Arc<dyn ItemEncoder> {
+    fn items(&self, _: &[u8], _: Option<i64>) -> Arc<dyn ItemEncoder> {
         Arc::new(Self)
     }
 }

@@ -12,15 +12,17 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::aof::commands;
 use super::rdb::crc::Crc;
 use super::rdb::{Format, Inexpressible, Usage, kind, save, write};
+use super::unit::write_select;
 use crate::encoding::field::FieldView;
 use crate::encoding::quicklist::Quicklist;
 use crate::keyspace::{
     Access, AccessPolicy, EntryEncoder, EntryView, Keyspace, LargeEntry, LargeValue, LockSet,
     Piece, Snapshot,
 };
-use crate::value::{ItemEncoder, StrView, Type, ValueView};
+use crate::value::{ItemEncoder, StrView, Type, ValueReading, ValueView};
 
 /// Entries that are read at a time, under the lock of their shard.
 const STEP: usize = 64;
@@ -32,6 +34,15 @@ const HELD_SOFT: usize = 8 * 1024 * 1024;
 const COMPRESSED_MAX: usize = 4 * 1024 * 1024;
 /// How long a wait goes on without a look at whether the snapshot is still wanted.
 const NAP: Duration = Duration::from_millis(10);
+
+/// What a snapshot becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// An RDB file.
+    Rdb,
+    /// A list of commands.
+    Commands,
+}
 
 /// What is remembered of accesses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +58,8 @@ pub enum Accesses {
 /// How a snapshot is written.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// What it becomes.
+    pub form: Form,
     /// How values are written.
     pub format: Format,
     /// Whether the file ends with a checksum (`rdbchecksum`).
@@ -148,7 +161,8 @@ impl Begun {
         file: &mut (impl Write + Send),
     ) -> Result<u64, SaveError> {
         let crc = self.options.checksum.then(Crc::new);
-        let out = Mutex::new(Output { file, crc, len: 0, db: None });
+        let form = self.options.form;
+        let out = Mutex::new(Output { file, form, crc, len: 0, db: None });
         out.lock().write(&self.head(facts, libraries))?;
         let next = AtomicUsize::new(0);
         std::thread::scope(|scope| {
@@ -163,16 +177,24 @@ impl Begun {
             result
         })?;
         let mut out = out.into_inner();
-        out.write(&[kind::END])?;
-        let checksum = out.crc.take().map_or(0, |crc| crc.value());
-        out.write(&checksum.to_le_bytes())?;
+        if form == Form::Rdb {
+            out.write(&[kind::END])?;
+            let checksum = out.crc.take().map_or(0, |crc| crc.value());
+            out.write(&checksum.to_le_bytes())?;
+        }
         out.file.flush()?;
         Ok(out.len)
     }
 
     fn head(&self, facts: &[(&str, String)], libraries: &[Vec<u8>]) -> Vec<u8> {
-        let format = self.options.format;
-        let mut head = format.version.magic().to_vec();
+        let (format, mut head) = (self.options.format, Vec::new());
+        if self.options.form == Form::Commands {
+            for library in libraries {
+                commands::push(&mut head, &[b"FUNCTION", b"LOAD", library]);
+            }
+            return head;
+        }
+        head.extend_from_slice(format.version.magic());
         for (name, value) in facts {
             write::aux(&mut head, name.as_bytes(), value.as_bytes());
         }
@@ -296,6 +318,65 @@ impl Begun {
     fn write_one_large<W: Write>(
         &self,
         keyspace: &Keyspace,
+        large: LargeEntry,
+        out: &mut Output<'_, W>,
+    ) -> Result<(), SaveError> {
+        match self.options.form {
+            Form::Rdb => self.write_large_value(keyspace, large, out),
+            Form::Commands => self.write_large_commands(keyspace, large, out),
+        }
+    }
+
+    fn write_large_commands<W: Write>(
+        &self,
+        keyspace: &Keyspace,
+        mut large: LargeEntry,
+        out: &mut Output<'_, W>,
+    ) -> Result<(), SaveError> {
+        let (db, key, at_ms) = (large.db, large.key.clone(), large.deadline);
+        let mut bytes = Vec::new();
+        match &large.value {
+            LargeValue::Str(text) => commands::text(&key, text, &mut bytes),
+            LargeValue::List(items) => commands::list(&key, items, |bytes| {
+                self.check()?;
+                out.write_keys(db, bytes)?;
+                bytes.clear();
+                Ok::<_, SaveError>(())
+            })?,
+            LargeValue::Items { reading, .. } => {
+                out.write_keys(db, &[])?;
+                let reading = reading.clone();
+                self.write_items(keyspace, &mut large, &reading, out)?;
+            }
+        }
+        commands::deadline(&key, at_ms, &mut bytes);
+        Ok(out.write_keys(db, &bytes)?)
+    }
+
+    /// Writes all items of a large table.
+    fn write_items<W: Write>(
+        &self,
+        keyspace: &Keyspace,
+        large: &mut LargeEntry,
+        reading: &ValueReading,
+        out: &mut Output<'_, W>,
+    ) -> Result<(), SaveError> {
+        let (mut bytes, mut more) = (Vec::new(), true);
+        while more {
+            self.check()?;
+            more = self.snapshot.read_items(keyspace, large, STEP);
+            bytes.append(&mut reading.take_bytes());
+            if bytes.len() > PIECE_LEN || !more {
+                out.write(&bytes)?;
+                bytes.clear();
+            }
+        }
+        Ok(())
+    }
+
+    fn write_large_value<W: Write>(
+        &self,
+        keyspace: &Keyspace,
         mut large: LargeEntry,
         out: &mut Output<'_, W>,
     ) -> Result<(), SaveError> {
@@ -331,19 +412,7 @@ impl Begun {
                     }
                 }
                 out.write_keys(large.db, &bytes)?;
-                bytes.clear();
-                loop {
-                    self.check()?;
-                    let more = self.snapshot.read_items(keyspace, &mut large, STEP);
-                    bytes.append(&mut reading.take_bytes());
-                    if bytes.len() > PIECE_LEN || !more {
-                        out.write(&bytes)?;
-                        bytes.clear();
-                    }
-                    if !more {
-                        return Ok(());
-                    }
-                }
+                return self.write_items(keyspace, &mut large, &reading, out);
             }
         }
         Ok(out.write_keys(large.db, &bytes)?)
@@ -373,6 +442,7 @@ impl Begun {
 /// The file, and what was written to it.
 struct Output<'a, W> {
     file: &'a mut W,
+    form: Form,
     crc: Option<Crc>,
     len: u64,
     /// The database of what was written last.
@@ -392,7 +462,10 @@ impl<W: Write> Output<'_, W> {
     fn write_keys(&mut self, db: usize, bytes: &[u8]) -> io::Result<()> {
         if self.db.replace(db) != Some(db) {
             let mut mark = Vec::new();
-            select(&mut mark, db);
+            match self.form {
+                Form::Rdb => select(&mut mark, db),
+                Form::Commands => write_select(&mut mark, db),
+            }
             self.write(&mark)?;
         }
         self.write(bytes)
@@ -432,6 +505,11 @@ impl Encoder {
 
 impl EntryEncoder for Encoder {
     fn entry(&self, entry: EntryView<'_>, out: &mut Vec<u8>) {
+        if self.options.form == Form::Commands {
+            commands::entry(entry, out);
+            self.progress.written.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         let usage = self.usage(entry.access());
         if save::entry(out, entry, usage, self.options.format).is_err() {
             self.refused.store(true, Ordering::Relaxed);
@@ -439,7 +517,10 @@ impl EntryEncoder for Encoder {
         self.progress.written.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn items(&self, min_expire_ms: Option<i64>) -> Arc<dyn ItemEncoder> {
+    fn items(&self, key: &[u8], min_expire_ms: Option<i64>) -> Arc<dyn ItemEncoder> {
+        if self.options.form == Form::Commands {
+            return commands::items(key);
+        }
         Arc::new(Items { format: self.options.format, min_expire_ms })
     }
 }

@@ -26,7 +26,7 @@ use crate::persist::aof::policy::{Figures, Options, Policy};
 use crate::persist::aof::storage::{self, Storage};
 use crate::persist::aof::writer::{Syncer, Writer};
 use crate::persist::file::{self, NewFile};
-use crate::persist::snapshot::{Progress, SaveError};
+use crate::persist::snapshot::{Form, Progress, SaveError};
 
 /// After a failed rewrite the next automatic one waits this long, twice as long after the next.
 const RETRY_MIN: Duration = Duration::from_secs(60);
@@ -452,15 +452,19 @@ impl Server {
         progress: &Arc<Progress>,
         cut: impl FnOnce(),
     ) -> Result<(Base, u64), SaveError> {
-        let incremental = self.config.read().flag("aof-rewrite-incremental-fsync");
+        let (incremental, is_rdb) = {
+            let config = self.config.read();
+            (config.flag("aof-rewrite-incremental-fsync"), config.flag("aof-use-rdb-preamble"))
+        };
+        let form = if is_rdb { Form::Rdb } else { Form::Commands };
         let name = OsString::from(format!("temp-rewriteaof-bg-{}.aof", std::process::id()));
         let temporary = directory.path(&name);
         let mut file = NewFile::create(&temporary, incremental)?;
-        let (begun, libraries, changes) = self.begin_snapshot(progress, cut)?;
+        let (begun, libraries, changes) = self.begin_snapshot(progress, form, cut)?;
         let facts = self.facts(true);
         let len = begun.write(&self.keyspace, &facts, &libraries, &mut file)?;
         file.keep()?;
-        Ok((Base { temporary, len, is_rdb: true }, changes))
+        Ok((Base { temporary, len, is_rdb }, changes))
     }
 
     /// What INFO says of the append-only file.

@@ -16,7 +16,7 @@ use crate::config::REDIS_VERSION;
 use crate::observe::allocator;
 use crate::persist::file::NewFile;
 use crate::persist::rdb::Formats;
-use crate::persist::snapshot::{self, Accesses, Options, Progress, SaveError};
+use crate::persist::snapshot::{self, Accesses, Form, Options, Progress, SaveError};
 
 /// After a failure, save points wait this long (Redis: CONFIG_BGSAVE_RETRY_DELAY).
 const RETRY_SECONDS: i64 = 5;
@@ -290,7 +290,7 @@ impl Server {
         };
         let mut file = NewFile::create(&temporary, incremental)
             .map_err(|error| named(error, &temporary, "Failed opening the temp RDB file"))?;
-        let (begun, libraries, changes) = self.begin_snapshot(progress, || ())?;
+        let (begun, libraries, changes) = self.begin_snapshot(progress, Form::Rdb, || ())?;
         let facts = self.facts(false);
         begun.write(&self.keyspace, &facts, &libraries, &mut file).inspect_err(|error| {
             if !matches!(error, SaveError::Cancelled) {
@@ -309,9 +309,10 @@ impl Server {
     pub(super) fn begin_snapshot(
         &self,
         progress: &Arc<Progress>,
+        form: Form,
         cut: impl FnOnce(),
     ) -> Result<(snapshot::Begun, Vec<Vec<u8>>, u64), SaveError> {
-        let options = self.snapshot_options()?;
+        let options = self.snapshot_options(form)?;
         // Functions come before shards in the order of locks.
         let engine = self.scripts.engine.lock();
         let (begun, changes) =
@@ -323,7 +324,7 @@ impl Server {
         Ok((begun, libraries, changes))
     }
 
-    fn snapshot_options(&self) -> Result<Options, SaveError> {
+    fn snapshot_options(&self, form: Form) -> Result<Options, SaveError> {
         let config = self.config.read();
         let accesses = match config.text("maxmemory-policy") {
             policy if policy.ends_with("-lru") => Accesses::Recency,
@@ -333,6 +334,7 @@ impl Server {
         let delay_us = u64::try_from(config.int("rdb-key-save-delay")).unwrap_or(0);
         let deadlines = self.saving.state.lock().field_deadlines;
         Ok(Options {
+            form,
             format: Formats::of(&config).for_deadlines(deadlines)?,
             checksum: config.flag("rdbchecksum"),
             accesses,

@@ -80,7 +80,7 @@ pub(super) const APPEND_ONLY: &[Directive] = &[
     bool("aof-load-truncated", "yes", E::Aof, "Start even if its end is cut off."),
     memory("aof-load-corrupt-tail-max-size", "0", LONG, E::Aof,
         "Cut off a bad end of up to so many bytes as well; 0 never."),
-    bool("aof-use-rdb-preamble", "yes", E::Aof, "Rewrite it as a snapshot.").later(PERSISTENCE),
+    bool("aof-use-rdb-preamble", "yes", E::Aof, "Rewrite it as a snapshot."),
     bool("aof-timestamp-enabled", "no", E::Aof, "Note times in it, to go back to one."),
     bool("aof-rewrite-incremental-fsync", "yes", E::Aof, "Sync in steps while rewriting."),
     bool("aof-disable-auto-gc", "no", E::Aof, "Keep files that are no longer needed.")
