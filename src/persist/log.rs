@@ -152,6 +152,20 @@ impl WriteLog {
         start..state.start
     }
 
+    /// Forgets what nobody took, and all divisions: for a taker that begins here. Returns the offset.
+    pub(super) fn begin_taking(&self) -> u64 {
+        let mut state = self.state.lock();
+        state.start = state.cut();
+        state.waiting.clear();
+        state.divisions.clear();
+        state.start
+    }
+
+    /// How many divisions were not passed yet.
+    pub(super) fn divisions(&self) -> usize {
+        self.state.lock().divisions.len()
+    }
+
     /// Makes what follows readable on its own; returns the offset. All shards are locked, if the
     /// place is to mean a state of the keyspace.
     pub fn cut(&self) -> u64 {

@@ -102,9 +102,10 @@ impl Inner {
 }
 
 impl Writer {
-    /// A writer that appends to `file`, which is `len` bytes long, from the end of the log on.
+    /// A writer that appends to `file`, which is `len` bytes long, from the end of the log on. What
+    /// the log holds for a writer before this one is forgotten.
     pub fn new(log: Arc<WriteLog>, file: Arc<dyn Storage>, len: u64, options: Options) -> Self {
-        let start = log.end();
+        let start = log.begin_taking();
         let inner = Inner {
             policy: options.policy,
             sync_is_suspended: false,
@@ -176,9 +177,12 @@ impl Writer {
         }
     }
 
-    /// Has the log go on in `file`, which is empty, from the next [`WriteLog::divide`] on.
+    /// Has the log go on in `file`, which is empty, from the next [`WriteLog::divide`] on. It takes
+    /// the place of a file that was prepared for a division that never came.
     pub fn prepare_next(&self, file: Arc<dyn Storage>) {
-        self.inner.lock().next.push_back(file);
+        let mut inner = self.inner.lock();
+        inner.next.truncate(self.log.divisions());
+        inner.next.push_back(file);
     }
 
     /// Changes the policy.

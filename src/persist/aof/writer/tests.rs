@@ -387,6 +387,41 @@ fn the_next_file_begins_at_a_division_of_the_log() {
 }
 
 #[test]
+fn a_file_whose_division_never_came_is_replaced() {
+    let bench = Bench::new(Policy::EverySecond);
+    let files: Vec<Arc<Disk>> = (0..3).map(|_| Arc::default()).collect();
+    bench.writer.prepare_next(Arc::clone(&files[0]) as _);
+    bench.writer.prepare_next(Arc::clone(&files[1]) as _);
+    bench.append("SET a 1");
+    bench.log.divide();
+    bench.append("SET b 2");
+    // This one is for another division: the first was not reached yet.
+    bench.writer.prepare_next(Arc::clone(&files[2]) as _);
+    bench.log.divide();
+    bench.append("SET c 3");
+    bench.writer.finish().unwrap();
+    let written: Vec<String> = files.iter().map(|disk| words(disk)).collect();
+    assert_eq!(
+        (words(&bench.disk), written.join("; ")),
+        ("SET a 1".into(), "; SET b 2; SET c 3".into())
+    );
+}
+
+#[test]
+fn a_writer_begins_where_the_log_ends() {
+    let bench = Bench::new(Policy::EverySecond);
+    bench.disk.platter.lock().faults.push_back(Fault::Error(NO_SPACE));
+    bench.writer.commit(bench.append("SET a 1"));
+    bench.append("SET b 2");
+    bench.log.divide();
+    let disk = Arc::new(Disk::default());
+    let (log, file) = (Arc::clone(&bench.log), Arc::clone(&disk));
+    let writer = Writer::new(log, file, 0, Options::default());
+    writer.commit(bench.append("SET c 3"));
+    assert_eq!((words(&disk), writer.written()), ("SET c 3".into(), bench.log.end()));
+}
+
+#[test]
 fn the_thread_syncs_real_files_and_ends() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a");
