@@ -185,3 +185,22 @@ fn the_benchmark_runs() {
     let Reply::Integer(keys) = server.connect().call(&["DBSIZE"]) else { panic!("a number") };
     assert!(keys > 9_000, "{keys} keys of 10,000 random ones");
 }
+
+#[test]
+fn check_aof_is_part_of_the_program() {
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let file = folder.path().join("a");
+    std::fs::write(&file, "*1\r\n$4\r\nPING\r\n").expect("a scratch file");
+    let server = std::path::Path::new(env!("CARGO_BIN_EXE_redstart"));
+    let link = folder.path().join("redis-check-aof");
+    std::os::unix::fs::symlink(server, &link).expect("a link");
+    let mut named = Command::new(&link);
+    named.arg(&file);
+    let mut called = Command::new(server);
+    called.arg("check-aof").arg(&file);
+    for command in [named, called] {
+        let printed = output(command);
+        assert!(printed.contains("Start checking Old-Style AOF"), "{printed}");
+        assert!(printed.contains("ok_up_to=14, ok_up_to_line=4, diff=0"), "{printed}");
+    }
+}

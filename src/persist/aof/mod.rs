@@ -12,6 +12,7 @@
 //! the cut, and names both in a new manifest; the manifest is replaced whole, so that at any moment
 //! the files it names are the whole data. Names, manifest and contents are those of Redis 7.
 
+pub mod check;
 pub mod commands;
 pub mod directory;
 pub mod load;
