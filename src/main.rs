@@ -52,6 +52,10 @@ fn tool(args: &[OsString]) -> Option<ExitCode> {
     } else {
         return None;
     };
+    if args[skipped + 1..] == ["-v"] || args[skipped + 1..] == ["--version"] {
+        println!("redis-check-aof {REDIS_VERSION}");
+        return Some(ExitCode::SUCCESS);
+    }
     let mut terminal =
         check::Terminal { input: &mut io::stdin().lock(), output: &mut io::stdout().lock() };
     let is_well = check::run(&args[skipped..], &mut terminal, &mut check_snapshot);

@@ -9,7 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 
-use super::load::{Framing, framing, is_snapshot};
+use super::load::{Framing, framing, is_snapshot, last_with_content};
 use super::manifest::Manifest;
 use super::reader::{Item, Problem, Reader, Stop};
 use crate::base::number::parse_i64;
@@ -71,10 +71,6 @@ pub fn run(args: &[OsString], terminal: &mut Terminal<'_>, snapshot: SnapshotChe
     let is_flag = |arg: &OsStr, name: &str| arg == name;
     let rest = args.get(1..).unwrap_or_default();
     let (mode, path) = match rest {
-        [only] if is_flag(only, "-v") || is_flag(only, "--version") => {
-            return writeln!(terminal.output, "redis-check-aof {}", env!("CARGO_PKG_VERSION"))
-                .is_ok();
-        }
         [path] => (Mode::Look, path),
         [flag, path] if is_flag(flag, "--fix") => (Mode::Fix, path),
         [flag, time, path] if is_flag(flag, "--truncate-to-timestamp") => {
@@ -135,7 +131,8 @@ impl Check<'_, '_> {
             Ok(manifest) => manifest,
             Err(error) => return self.abort(error),
         };
-        let count = manifest.pieces().count();
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let last = last_with_content(folder, &manifest);
         for (at, piece) in manifest.pieces().enumerate() {
             let path = path.with_file_name(&piece.name);
             let is_base = manifest.base() == Some(piece);
@@ -146,7 +143,7 @@ impl Check<'_, '_> {
                 self.print("Start to check INCR files.")?;
             }
             let name = piece.name.to_string_lossy();
-            let target = Target { name: &name, path: &path, is_last: at + 1 == count };
+            let target = Target { name: &name, path: &path, is_last: at >= last };
             let outcome = self.check_file(&target)?;
             let kind = if is_base { "BASE AOF" } else { "INCR AOF" };
             self.print_outcome(&outcome, kind, &name)?;

@@ -117,7 +117,7 @@ pub fn load(
 ) -> Result<Loaded, LoadError> {
     let size = total_size(directory, manifest)?;
     let mut loaded = Loaded { size, ..Loaded::default() };
-    let count = manifest.pieces().count();
+    let last = last_with_content(directory.location().as_path(), manifest);
     for (at, piece) in manifest.pieces().enumerate() {
         let is_base = manifest.base() == Some(piece);
         let start = Instant::now();
@@ -128,11 +128,11 @@ pub fn load(
         } else {
             "base file"
         };
-        let is_last = at + 1 == count;
+        let is_last = at >= last;
         let name = piece.name.to_string_lossy().into_owned();
         let one = One { path, name, part, is_last, options }.load(replay)?;
         loaded.units += one.units;
-        loaded.cut = one.cut;
+        loaded.cut += one.cut;
         loaded.size -= one.cut;
         if is_base {
             loaded.base_size = one.size;
@@ -156,6 +156,15 @@ pub fn total_size(directory: &Directory, manifest: &Manifest) -> Result<u64, Loa
         })?;
     }
     Ok(total)
+}
+
+/// The index of the last file that is not empty: nothing follows its end. The next increment is begun
+/// before everything of the one before is on disk, and written to afterwards.
+pub(super) fn last_with_content(folder: &Path, manifest: &Manifest) -> usize {
+    let is_empty = |path: PathBuf| path.metadata().is_ok_and(|metadata| metadata.len() == 0);
+    let pieces: Vec<_> = manifest.pieces().collect();
+    let last = pieces.iter().rposition(|piece| !is_empty(folder.join(&piece.name)));
+    last.unwrap_or(0)
 }
 
 /// One file on its way into the keyspace.

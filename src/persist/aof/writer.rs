@@ -287,15 +287,17 @@ impl Writer {
     fn advance(&self, inner: &mut Inner, target: u64) {
         inner.postponed_since = None;
         loop {
+            // Nothing goes into a file before everything in front of it is on disk: a file that ends
+            // too early is cut only if nothing follows.
+            if !inner.retired.is_empty() && !self.finish_retired(inner) {
+                return;
+            }
             if !inner.pending.is_empty() && !self.write_pending(inner) {
                 return;
             }
-            if self.begin_next(inner) {
-                if inner.effective() == Policy::Always {
-                    self.sync_or_exit(inner);
-                } else if !self.may_write(inner) {
-                    break;
-                }
+            let has_begun = self.begin_next(inner);
+            if has_begun && inner.effective() != Policy::Always && !self.may_write(inner) {
+                break;
             }
             if self.written() >= target {
                 break;
@@ -308,6 +310,21 @@ impl Writer {
             self.sync_or_exit(inner);
         }
         self.settle(inner);
+    }
+
+    /// Syncs the files before the current one; says whether that went well.
+    fn finish_retired(&self, inner: &mut Inner) -> bool {
+        if inner.effective() == Policy::Always {
+            self.sync_or_exit(inner);
+            return true;
+        }
+        let synced = self.sync_retired(inner);
+        match &synced {
+            Ok(()) => inner.sync_error = None,
+            Err(error) => self.note_sync_error(inner, error),
+        }
+        self.note_failing(inner);
+        synced.is_ok()
     }
 
     /// Goes on in the next file, if the log is divided here; says whether it did.

@@ -133,6 +133,7 @@ fn a_manifest_has_all_its_files_checked() {
     assert_eq!(scratch.check(&["m"], ""), (true, expected));
 
     scratch.write("i1", &PING[..9]);
+    scratch.write("i2", PING);
     let (well, printed) = scratch.check(&["--fix", "m"], "y\n");
     let last = "Failed to truncate AOF i1 because it is not the last file\n";
     assert!(!well && printed.ends_with(last), "{printed}");

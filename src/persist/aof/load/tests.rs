@@ -172,6 +172,8 @@ fn a_torn_end_may_be_refused() {
     assert!(error.ends_with(place), "{error}");
     assert_eq!(fs::read(files.last()).unwrap(), torn);
 
+    // A file that was only begun does not count.
+    assert_eq!(Files::new(None, &[torn, b"", b""]).load(true, 0).0.unwrap().cut, 26);
     let files = Files::new(None, &[torn, &good]);
     let error = files.load(true, 1000).0.unwrap_err();
     assert!(error.starts_with("Fatal error: the truncated file is not the last file: f.1.incr"));

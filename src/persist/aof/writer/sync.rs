@@ -52,19 +52,22 @@ impl Writer {
                 inner.retired.retain(|(_, at)| *at > upto);
                 inner.sync_error = None;
             }
-            Err(error) => {
-                let text = os_error::text(&error);
-                if inner.sync_error.as_ref() != Some(&text) {
-                    tracing::warn!("Fail to fsync the AOF file: {text}");
-                }
-                inner.sync_error = Some(text);
-            }
+            Err(error) => self.note_sync_error(&mut inner, &error),
         }
         self.note_failing(&inner);
         self.settle(&inner);
-        if inner.postponed_since.is_some() {
+        if self.written() < self.log.end() && self.may_write(&mut inner) {
             self.advance(&mut inner, self.log.end());
         }
+    }
+
+    pub(super) fn note_sync_error(&self, inner: &mut Inner, error: &io::Error) {
+        let text = os_error::text(error);
+        if inner.sync_error.as_ref() != Some(&text) {
+            tracing::warn!("Fail to fsync the AOF file: {text}");
+        }
+        inner.sync_error = Some(text);
+        self.note_failing(inner);
     }
 
     fn keep_syncing(&self) {

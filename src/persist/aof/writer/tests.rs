@@ -15,6 +15,8 @@ use crate::persist::aof::storage::{Storage, open};
 use crate::persist::log::{WriteLog, parse};
 use crate::persist::unit::Unit;
 
+mod power_cut;
+
 const NO_SPACE: i32 = 28;
 const IO_ERROR: i32 = 5;
 
@@ -118,7 +120,7 @@ impl Bench {
             policy,
             postpone_max: forever,
             period: forever,
-            exit: || panic!("exit"),
+            exit: || std::panic::resume_unwind(Box::new("exit")),
         })
     }
 
@@ -405,6 +407,24 @@ fn a_file_whose_division_never_came_is_replaced() {
         (words(&bench.disk), written.join("; ")),
         ("SET a 1".into(), "; SET b 2; SET c 3".into())
     );
+}
+
+#[test]
+fn the_next_file_waits_for_the_one_before_whatever_happens() {
+    let options = Options { postpone_max: Duration::ZERO, ..Options::default() };
+    let bench = Bench::with(Options { period: Duration::ZERO, ..options });
+    let next = Arc::new(Disk::default());
+    bench.writer.prepare_next(Arc::clone(&next) as _);
+    bench.append("SET a 1");
+    bench.log.divide();
+    bench.disk.platter.lock().sync_fails = true;
+    bench.writer.commit(bench.append("SET b 2"));
+    bench.tick();
+    assert!(next.len() == 0 && bench.writer.is_failing());
+    bench.disk.platter.lock().sync_fails = false;
+    bench.tick();
+    assert_eq!((words(&bench.disk), words(&next)), ("SET a 1".into(), "SET b 2".into()));
+    assert!(!bench.writer.is_failing());
 }
 
 #[test]
