@@ -374,21 +374,23 @@ impl<R: Read + Seek> Reader<R> {
 
     #[cold]
     fn fill(&mut self, len: usize) -> io::Result<()> {
+        let left = self.size.saturating_sub(self.offset + (self.filled - self.at) as u64);
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        if left == 0 {
+            return Ok(());
+        }
         // What was in front of the kept commands makes room.
         self.buffer.copy_within(self.kept..self.filled, 0);
         self.at -= self.kept;
         self.filled -= self.kept;
         self.kept = 0;
-        let wanted = self.at + len;
-        if self.buffer.len() < wanted.max(CHUNK) || self.buffer.len() - self.filled < CHUNK / 2 {
+        let (wanted, chunk) = (self.at + len, CHUNK.min(left));
+        if self.buffer.len() < wanted.max(self.filled + chunk / 2) {
             let doubled = 2 * self.buffer.len();
-            self.buffer.resize(doubled.max(wanted).max(CHUNK), 0);
+            self.buffer.resize(doubled.max(wanted).max(self.filled + chunk), 0);
         }
-        while self.filled < wanted {
-            let left = self.size.saturating_sub(self.offset + (self.filled - self.at) as u64);
-            let room = self.buffer.len() - self.filled;
-            let room = usize::try_from(left).map_or(room, |left| room.min(left));
-            let end = self.filled + room;
+        let end = self.buffer.len().min(self.filled.saturating_add(left));
+        while self.filled < wanted.min(end) {
             match self.input.read(&mut self.buffer[self.filled..end]) {
                 Ok(0) => break,
                 Ok(count) => self.filled += count,
@@ -525,7 +527,7 @@ mod tests {
                 }
             }
             assert_eq!((count, reader.offset()), (bytes.len() / one.len(), bytes.len() as u64));
-            assert!(keep || reader.buffer.len() <= 2 * CHUNK);
+            assert!(reader.buffer.len() <= if keep { 4 * CHUNK } else { 2 * CHUNK });
         }
     }
 

@@ -216,7 +216,7 @@ fn check(run: &Run, losses: &[Loss]) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn what_always_promised_survives(
