@@ -19,6 +19,7 @@
 //! | 9 | [`exec`] | the one path a command takes |
 //! | 10 | [`net`] | sockets and event loops |
 //! | 11 | [`boot`] | starting and stopping |
+//! | 11 | [`tools`] | the programs beside the server |
 
 pub mod base;
 pub mod boot;
@@ -34,6 +35,7 @@ pub mod pubsub;
 pub mod resp;
 pub mod script;
 pub mod server;
+pub mod tools;
 pub mod value;
 
 /// The allocator of the program, its tests and its benchmarks.

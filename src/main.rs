@@ -1,15 +1,13 @@
-//! The program: its own flags, then the configuration, then [`redstart::boot`].
+//! The program: its tools and its own flags, then the configuration, then [`redstart::boot`].
 
 use std::ffi::OsString;
-use std::io::{self, Write};
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, Command};
 use redstart::boot;
 use redstart::config::{Config, ConfigError, Invocation, REDIS_VERSION, help_text};
 use redstart::observe::allocator;
-use redstart::persist::aof::check;
+use redstart::tools;
 
 /// Container images switch protected mode off by this variable rather than by an argument, so that
 /// arguments and files can still say otherwise.
@@ -17,7 +15,7 @@ const PROTECTED_MODE_VARIABLE: &str = "REDSTART_PROTECTED_MODE_DEFAULT";
 
 fn main() -> ExitCode {
     let mut args: Vec<OsString> = std::env::args_os().collect();
-    if let Some(code) = tool(&args) {
+    if let Some(code) = tools::run(&args) {
         return code;
     }
     args.drain(..1.min(args.len()));
@@ -40,33 +38,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Runs another program than the server, if it is called by its name or as `redstart check-aof`.
-fn tool(args: &[OsString]) -> Option<ExitCode> {
-    let program = Path::new(args.first()?).file_name()?.to_string_lossy();
-    let skipped = if args.get(1).is_some_and(|first| first == "check-aof") {
-        1
-    } else if program.contains("redis-check-aof") {
-        0
-    } else {
-        return None;
-    };
-    if args[skipped + 1..] == ["-v"] || args[skipped + 1..] == ["--version"] {
-        println!("redis-check-aof {REDIS_VERSION}");
-        return Some(ExitCode::SUCCESS);
-    }
-    let mut terminal =
-        check::Terminal { input: &mut io::stdin().lock(), output: &mut io::stdout().lock() };
-    let is_well = check::run(&args[skipped..], &mut terminal, &mut check_snapshot);
-    Some(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Checks the snapshot that an append-only file begins with.
-fn check_snapshot(path: &Path, output: &mut dyn Write) -> Option<u64> {
-    // Nobody is left to tell if this cannot be printed.
-    let _ = writeln!(output, "RDB snapshots cannot be checked yet: {}", path.display());
-    None
 }
 
 fn load(args: &[OsString]) -> Result<Config, ConfigError> {

@@ -22,6 +22,7 @@ mod notation;
 mod pauses;
 mod protocol;
 mod pubsub;
+mod rdb;
 mod scan_guarantee;
 mod script;
 mod scripts;

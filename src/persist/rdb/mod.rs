@@ -16,6 +16,7 @@
 //! so that Redis 7.0 and everything later loads them: version 10 and kinds up to 19, unless the
 //! configuration names another version.
 
+pub mod check;
 pub mod crc;
 pub mod decode;
 pub mod error;
