@@ -57,7 +57,9 @@ fn own_flags(args: &[OsString]) -> Option<ExitCode> {
     let flag = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
     let program = Command::new("redstart")
         .about("An in-memory data server that speaks the Redis protocol")
-        .override_usage("redstart [FILE] [--directive value ...] [-]")
+        .override_usage(
+            "redstart [FILE] [--directive value ...] [-]\n       redstart check-rdb FILE",
+        )
         .disable_version_flag(true)
         .arg(flag("version").short('v').help("Print the version"))
         .arg(flag("check-system").help("Print what of the system may make the server slow"))

@@ -93,7 +93,8 @@ impl<'p, R: Read> Feed<'p, R> {
         std::mem::replace(&mut self.window, fresh)
     }
 
-    /// Moves the window on to begin with what was not read yet, and fills it.
+    /// Moves the window on to begin with what was not read yet, and fills it: waits until it is full or
+    /// the input ends.
     pub fn fill(&mut self) -> Result<(), RdbError> {
         self.sum();
         self.window.drain(..self.next);

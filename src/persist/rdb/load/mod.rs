@@ -29,7 +29,7 @@ use super::decode::{Decoder, Dialect, Restored};
 use super::error::RdbError;
 use super::feed::Feed;
 use super::mark::{self, Header};
-use super::{Usage, read::Source};
+use super::read::Source;
 use crate::keyspace::Keyspace;
 use crate::value::EditContext;
 pub use facts::Facts;
@@ -101,19 +101,6 @@ pub struct Summary {
     pub len: u64,
     /// Bytes behind those that were read already.
     pub rest: Vec<u8>,
-}
-
-/// A key and its value as the file has them.
-#[derive(Debug)]
-pub struct Loaded<'a> {
-    /// The key.
-    pub key: Vec<u8>,
-    /// When it expires, in Unix milliseconds.
-    pub deadline: Option<i64>,
-    /// When and how often it was used.
-    pub usage: Usage,
-    /// The value.
-    pub value: Restored<'a>,
 }
 
 /// Loads a file into `keyspace`.

@@ -1,12 +1,16 @@
 //! Hand-made files through windows of all sizes, whole, cut and damaged.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
 use super::*;
 use crate::base::hash::KeyHasher;
 use crate::persist::rdb::crc::Crc;
+use crate::persist::rdb::decode::decode_payload;
 use crate::persist::rdb::decode::tests::{counted, plain, show, texts, whole_listpack, ziplist_of};
 use crate::persist::rdb::kind;
+use crate::value::limits::Limits;
 
 const NOW_MS: i64 = 1_700_000_000_000;
 
@@ -236,5 +240,33 @@ fn damage_ends_in_an_error_or_in_other_keys() {
         assert!(outcome.summary.is_err(), "{at}");
         damaged[at] = !damaged[at];
         let _ = load_with(&damaged, |options| options.checksum = false);
+    }
+}
+
+/// The seeds of the fuzz targets: files and payloads that real servers wrote.
+#[test]
+fn seeds_are_loaded() {
+    let seeds = |name: &str| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name);
+        fs::read_dir(folder).unwrap().map(|entry| {
+            let path = entry.unwrap().path();
+            (path.display().to_string(), fs::read(path).unwrap())
+        })
+    };
+    for (name, bytes) in seeds("rdb_file") {
+        let outcome = load_with(&bytes[1..], |options| options.window_len = 100);
+        let summary = outcome.summary.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let is_new = !name.ends_with("old");
+        assert_eq!(summary.functions, u64::from(is_new), "{name}");
+        assert!(summary.keys >= if is_new { 14 } else { 7 }, "{name}: {}", summary.keys);
+        assert!(outcome.keys.values().all(|value| !value.is_empty()));
+    }
+    let (limits, hasher) = (Limits::default(), KeyHasher::seeded(7));
+    for (name, bytes) in seeds("rdb_payload") {
+        if bytes[1] == kind::HASH_METADATA_PRE_GA && bytes[0] == 0 {
+            continue;
+        }
+        let decoded = decode_payload(&bytes[2..], bytes[1], &limits, &hasher, NOW_MS);
+        assert!(decoded.is_ok(), "{name}: {}", decoded.unwrap_err());
     }
 }
