@@ -98,8 +98,8 @@ fn restore(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         super::options::delete_as_expired(ctx, key);
         return Ok(Flow::Done);
     }
-    // What was there goes whole, with the time of its last use.
-    drop(ctx.db.remove(key));
+    // What was there goes whole, with the time of its last use; that is not announced.
+    let _ = ctx.db.remove(key);
     let written =
         ctx.db.set(key, restored.as_new_value(), deadline.map_or(Deadline::Clear, Deadline::At));
     written.changed(Event::RESTORE);

@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use crate::config::{RewriteError, SetError};
 use crate::persist::rdb::Inexpressible;
+use crate::persist::rdb::payload::FunctionsError;
 use crate::script::ScriptError;
 use crate::value::WrongType;
 
@@ -120,6 +121,8 @@ pub enum CmdError {
     RestoreFrequency,
     #[error("ERR DUMP payload version or checksum are wrong")]
     Payload,
+    #[error("ERR {0}")]
+    Functions(#[from] FunctionsError),
     #[error("ERR Bad data format")]
     BadData,
     #[error("ERR When using MIGRATE KEYS option, the key argument must be set to the empty string")]

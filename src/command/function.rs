@@ -1,5 +1,7 @@
 //! FUNCTION and FCALL: libraries of functions that stay until they are deleted.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::args::Args;
 use super::context::{Ctx, Flow};
 use super::error::CmdError;
@@ -8,8 +10,9 @@ use super::scripting::{call, engine, is_flush_mode, run};
 use super::spec::{Command, Flags, Group, Handler, KeySpec, Locks};
 use crate::base::limits::ERROR_PREVIEW_MAX;
 use crate::base::{bytes, glob};
+use crate::persist::rdb::payload;
 use crate::resp::ReplyBuf;
-use crate::script::{Function, RestorePolicy, Running, ScriptError, What};
+use crate::script::{Function, Library, RestorePolicy, Running, ScriptError, What};
 
 const ALL_SHARDS: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
 
@@ -97,7 +100,9 @@ fn delete(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
 }
 
 fn dump(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
-    ctx.out.bulk(&engine(&mut ctx.engine).dump_libraries());
+    let formats = ctx.server.settings.formats();
+    let libraries = engine(&mut ctx.engine).libraries();
+    ctx.out.bulk(&payload::of_functions(libraries.map(Library::source), &formats));
     Ok(Flow::Done)
 }
 
@@ -196,7 +201,9 @@ fn restore(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         _ if args.is(3, "flush") => RestorePolicy::Flush,
         _ => return Err(CmdError::RestorePolicy),
     };
-    engine(&mut ctx.engine).restore_libraries(args.get(2), policy)?;
+    let check = !ctx.server.settings.skip_checksums.load(Relaxed);
+    let sources = payload::functions(args.get(2), check)?;
+    engine(&mut ctx.engine).restore_libraries(sources.iter().map(Vec::as_slice), policy)?;
     changed(ctx)
 }
 

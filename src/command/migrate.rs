@@ -294,7 +294,7 @@ impl Migration {
             let arrived = answer.is_some() && item.sent == Sent::Value;
             // The lookup lets the key expire.
             let there = arrived && ctx.db.lookup(item.key(), Lookup::Silent).is_some();
-            if arrived && !(there && !item.watch.broken.load(Relaxed)) {
+            if arrived && (!there || item.watch.broken.load(Relaxed)) {
                 self.items.push(item);
                 continue;
             }

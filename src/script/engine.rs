@@ -9,8 +9,7 @@ use sha1::{Digest as _, Sha1};
 
 use super::cache::{Cache, Digest};
 use super::error::ScriptError;
-use super::library::{Function, Libraries, Library};
-use super::payload::{self, RestorePolicy};
+use super::library::{Function, Libraries, Library, RestorePolicy};
 pub use super::reply::Outcome;
 use super::run::{Kind, RUN, Request, Run, State};
 use super::sandbox::{Sandbox, Scope, message};
@@ -207,24 +206,19 @@ impl Engine {
         self.libraries.function(name).map(|unit| unit.flags)
     }
 
-    /// All libraries as FUNCTION DUMP gives them.
-    pub fn dump_libraries(&self) -> Vec<u8> {
-        payload::dump(self.libraries.iter().map(Library::source))
-    }
-
-    /// Loads the libraries of a dump; changes nothing if one of them cannot be loaded.
-    pub fn restore_libraries(
+    /// Loads libraries with these sources; changes nothing if one of them cannot be loaded.
+    pub fn restore_libraries<'s>(
         &mut self,
-        payload: &[u8],
+        sources: impl Iterator<Item = &'s [u8]>,
         policy: RestorePolicy,
     ) -> Result<(), ScriptError> {
         let mut restored = Libraries::default();
-        for source in payload::restore(payload)? {
-            let (name, code) = shebang::library(&source)?;
+        for source in sources {
+            let (name, code) = shebang::library(source)?;
             if restored.contains(&name) {
                 return Err(ScriptError::LibraryExists(name));
             }
-            let library = self.compile_library(name, &source, code, false)?;
+            let library = self.compile_library(name, source, code, false)?;
             restored.add(library).map_err(|(_, error)| error)?;
         }
         match policy {

@@ -57,16 +57,6 @@ pub enum ScriptError {
     LoadLibrary(String),
     #[error("ERR No functions registered")]
     NoFunctions,
-    #[error("ERR DUMP payload version or checksum are wrong")]
-    Payload,
-    #[error("ERR can not read data type")]
-    PayloadType,
-    #[error("ERR given type is not a function")]
-    PayloadNoFunction,
-    #[error("ERR Pre-release function format not supported.")]
-    PayloadPreRelease,
-    #[error("ERR Failed loading library payload")]
-    PayloadCode,
     #[error("NOTBUSY No scripts in execution right now.")]
     NotBusy,
     #[error(

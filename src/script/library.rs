@@ -12,6 +12,18 @@ use super::unit::{ScriptFlags, Unit};
 /// What a library or function is taken to cost beside its texts, in bytes.
 const ENTRY_LEN: usize = 200;
 
+/// What becomes of libraries that are there when others are restored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RestorePolicy {
+    /// They stay; it fails if one of them is restored.
+    #[default]
+    Append,
+    /// They stay but those that are restored.
+    Replace,
+    /// They go.
+    Flush,
+}
+
 /// A library of functions.
 pub struct Library {
     pub(super) name: String,

@@ -171,10 +171,11 @@ fn a_failed_load_changes_nothing() {
     let mut engine = fixture.scripts.engine.lock();
     let again = engine.load_library(named("a", "h", 4).as_bytes(), false, true).unwrap_err();
     assert_eq!(again.to_string(), "ERR Library 'a' already exists");
-    let dump = engine.dump_libraries();
+    let dump: Vec<Vec<u8>> = engine.libraries().map(|library| library.source().to_vec()).collect();
+    let sources = || dump.iter().map(Vec::as_slice);
     assert!(
         engine
-            .restore_libraries(&dump, RestorePolicy::Append)
+            .restore_libraries(sources(), RestorePolicy::Append)
             .unwrap_err()
             .to_string()
             .contains("Library a already exists")
@@ -182,14 +183,14 @@ fn a_failed_load_changes_nothing() {
     engine.delete_library(b"a").unwrap();
     assert_eq!(engine.delete_library(b"a"), Err(ScriptError::LibraryNotFound));
     engine.load_library(named("c", "f", 5).as_bytes(), false, true).unwrap();
-    let error = engine.restore_libraries(&dump, RestorePolicy::Replace).unwrap_err();
+    let error = engine.restore_libraries(sources(), RestorePolicy::Replace).unwrap_err();
     assert_eq!(error.to_string(), "ERR Function f already exists");
     drop(engine);
     assert_eq!(
         (fixture.fcall("f", "0", &[]), fixture.fcall("g", "0", &[])),
         (":5".into(), ":2".into())
     );
-    fixture.scripts.engine.lock().restore_libraries(&dump, RestorePolicy::Flush).unwrap();
+    fixture.scripts.engine.lock().restore_libraries(sources(), RestorePolicy::Flush).unwrap();
     assert_eq!(fixture.fcall("f", "0", &[]), ":1");
     assert_eq!(fixture.scripts.library_counts(), (2, 2));
     fixture.scripts.engine.lock().flush_libraries();

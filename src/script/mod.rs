@@ -21,7 +21,6 @@ mod lib;
 mod library;
 #[cfg(test)]
 mod library_tests;
-mod payload;
 mod raise;
 mod random;
 mod raw;
@@ -44,8 +43,7 @@ use std::ops::Range;
 
 pub use engine::{Engine, Outcome, Prepared};
 pub use error::ScriptError;
-pub use library::{Function, Library};
-pub use payload::RestorePolicy;
+pub use library::{Function, Library, RestorePolicy};
 pub use run::log;
 pub use shared::{EngineGuard, Figures, Running, Scripts, Writing};
 pub use unit::ScriptFlags;
