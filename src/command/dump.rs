@@ -11,7 +11,8 @@ use super::spec::{Command, Flags, Group, Handler, KeySpec};
 use crate::base::{bytes, number};
 use crate::keyspace::{Deadline, Event, Lookup};
 use crate::persist::rdb::decode::decode_payload;
-use crate::persist::rdb::payload;
+use crate::persist::rdb::error::RdbError;
+use crate::persist::rdb::{kind, payload};
 
 const RESTORED: &[KeySpec] = &[KeySpec::one("OW", &["update"])];
 
@@ -87,7 +88,7 @@ fn restore(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let (kind, body) = body.split_first().ok_or(CmdError::BadData)?;
     let keyspace = &ctx.server.keyspace;
     let restored = decode_payload(body, *kind, keyspace.limits(), keyspace.hasher(), now_ms);
-    let mut restored = restored.map_err(|_| CmdError::BadData)?;
+    let mut restored = restored.map_err(|error| refusal(*kind, &error))?;
     ctx.out.ok();
     let deadline = match (ttl, options.absolute) {
         (0, _) => None,
@@ -116,4 +117,25 @@ fn restore(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         ctx.effects.propagate_as(&argv);
     }
     Ok(Flow::Done)
+}
+
+/// The client learns only that the data is bad; the log says why, as in Redis.
+fn refusal(kind: u8, error: &RdbError) -> CmdError {
+    let name = match kind {
+        kind::HASH_ZIPMAP => "Zipmap",
+        kind::LIST_ZIPLIST => "List ziplist",
+        kind::SET_INTSET => "Intset",
+        kind::ZSET_ZIPLIST => "Zset ziplist",
+        kind::HASH_ZIPLIST => "Hash ziplist",
+        kind::LIST_QUICKLIST | kind::LIST_QUICKLIST_2 => "Quicklist",
+        kind::SET_LISTPACK => "Set listpack",
+        kind::ZSET_LISTPACK => "Zset listpack",
+        kind::HASH_LISTPACK => "Hash listpack",
+        _ => "Value",
+    };
+    let offset = error.offset().unwrap_or(0);
+    tracing::debug!(
+        "Internal error in RDB reading offset {offset} -> {name} integrity check failed: {error}"
+    );
+    CmdError::BadData
 }

@@ -141,6 +141,13 @@ impl Couriers {
         self.0.posted.notify_one();
         delivery
     }
+
+    /// How many connections are kept.
+    pub fn kept(&self) -> usize {
+        let mut desk = self.0.desk.lock();
+        desk.forget_old();
+        desk.kept.len()
+    }
 }
 
 impl Office {

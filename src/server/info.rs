@@ -311,7 +311,7 @@ fn stats(server: &Server, context: &InfoContext<'_>, out: &mut String) {
     field(out, "pubsubshard_channels", server.pubsub.len(Kind::Shard));
     field(out, "latest_fork_usec", 0);
     field(out, "total_forks", 0);
-    field(out, "migrate_cached_sockets", 0);
+    field(out, "migrate_cached_sockets", server.couriers.kept());
     field(out, "tracking_total_keys", server.tracking.keys());
     field(out, "tracking_total_items", server.tracking.items());
     field(out, "tracking_total_prefixes", server.tracking.prefixes());

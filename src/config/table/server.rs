@@ -143,7 +143,7 @@ pub(super) const SECURITY: &[Directive] = &[
     words("acl-pubsub-default", "resetchannels", ACL_PUBSUB, E::Acl,
         "Channels a new user may use."),
     words("sanitize-dump-payload", "no", SANITIZE, E::None,
-        "Whose RESTORE payloads are checked in full."),
+        "Accepted for old files; payloads of RESTORE are always checked in full."),
 ];
 
 #[rustfmt::skip]
