@@ -26,6 +26,8 @@ pub(super) static COMMANDS: &[Command] = &[Command::new("debug", -2, debug)
     .locks(Locks::All)];
 
 const HELP: &[&str] = &[
+    "AOF-FLUSH-SLEEP <microseconds>",
+    "    Let every write to the append-only file wait first.",
     "CONFIG-REWRITE-FORCE-ALL",
     "    Write all directives into the configuration file, defaults too.",
     "DIGEST",
@@ -72,6 +74,13 @@ fn debug(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         "help" if len == 2 => reply_help(ctx.out, "DEBUG", HELP),
         "sleep" if len == 3 => return sleep(ctx, args),
         "reload" => return reload(args),
+        "aof-flush-sleep" if len == 3 => {
+            let us = u64::try_from(args.integer(2)?).map_err(|_| CmdError::NotPositive)?;
+            if let Some(writer) = ctx.server.propagation.writer() {
+                writer.set_flush_delay(us);
+            }
+            ctx.out.ok();
+        }
         "loadaof" if len == 2 => return Ok(Flow::Background(Background::new(load_append_only))),
         "set-active-expire" if len == 3 => {
             ctx.server.active_expire.store(args.get(2) != b"0", Relaxed);

@@ -13,9 +13,11 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::aof::commands;
+use super::log::TIMESTAMP;
 use super::rdb::crc::Crc;
 use super::rdb::{Format, Inexpressible, Usage, kind, save, write};
 use super::unit::write_select;
+use crate::base::clock;
 use crate::encoding::field::FieldView;
 use crate::encoding::quicklist::Quicklist;
 use crate::keyspace::{
@@ -60,6 +62,8 @@ pub enum Accesses {
 pub struct Options {
     /// What it becomes.
     pub form: Form,
+    /// Whether commands begin with the time (`aof-timestamp-enabled`).
+    pub timestamp: bool,
     /// How values are written.
     pub format: Format,
     /// Whether the file ends with a checksum (`rdbchecksum`).
@@ -189,6 +193,11 @@ impl Begun {
     fn head(&self, facts: &[(&str, String)], libraries: &[Vec<u8>]) -> Vec<u8> {
         let (format, mut head) = (self.options.format, Vec::new());
         if self.options.form == Form::Commands {
+            if self.options.timestamp {
+                head.extend_from_slice(TIMESTAMP);
+                head.extend_from_slice((clock::now_ms() / 1000).to_string().as_bytes());
+                head.extend_from_slice(b"\r\n");
+            }
             for library in libraries {
                 commands::push(&mut head, &[b"FUNCTION", b"LOAD", library]);
             }

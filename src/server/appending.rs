@@ -212,7 +212,9 @@ impl Server {
 
     /// Switches the append-only file off; what is in the log goes to disk.
     pub fn switch_appending_off(&self) {
-        self.saving.cancel(Purpose::Rewrite);
+        if self.saving.cancel(Purpose::Rewrite) {
+            tracing::info!("Killing running AOF rewrite child: {}", std::process::id());
+        }
         let mut state = self.appending.state.lock();
         let before = state.phase;
         state.phase = Phase::Off;

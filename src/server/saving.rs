@@ -335,6 +335,7 @@ impl Server {
         let deadlines = self.saving.state.lock().field_deadlines;
         Ok(Options {
             form,
+            timestamp: config.flag("aof-timestamp-enabled"),
             format: Formats::of(&config).for_deadlines(deadlines)?,
             checksum: config.flag("rdbchecksum"),
             accesses,
