@@ -18,17 +18,25 @@ const OFFSET_MAX: usize = 8192;
 const MATCH_MIN: usize = 3;
 const MATCH_MAX: usize = 264;
 
-/// Bits of the hash of three bytes: the table of their last places takes 32 KiB of the stack.
-const HASH_BITS: u32 = 13;
-
 /// `input` compressed, if that takes at most `max` bytes.
 pub fn compress(input: &[u8], max: usize) -> Option<Vec<u8>> {
+    // The table of places is cleared each time, which for a short text would take most of it.
+    match input.len() {
+        0..=256 => compress_with::<512>(input, max),
+        257..=1024 => compress_with::<2048>(input, max),
+        _ => compress_with::<8192>(input, max),
+    }
+}
+
+/// Compresses with a table of so many places, a power of two, for the last ones of three bytes.
+fn compress_with<const PLACES: usize>(input: &[u8], max: usize) -> Option<Vec<u8>> {
     // Places are kept plus one; nothing longer than a value of 512 MiB is compressed.
-    let mut places = [0u32; 1 << HASH_BITS];
+    let mut places = [0u32; PLACES];
+    let hash = |bytes: &[u8]| hash(bytes) >> (u32::BITS - PLACES.ilog2());
     let mut out = Vec::with_capacity(max.min(input.len()));
     let (mut at, mut literals) = (0, 0);
     while let Some(next) = input.get(at..at + MATCH_MIN) {
-        let place = std::mem::replace(&mut places[hash(next)], at as u32 + 1) as usize;
+        let place = std::mem::replace(&mut places[hash(next) as usize], at as u32 + 1) as usize;
         if place == 0 || at + 1 - place > OFFSET_MAX || !input[place - 1..].starts_with(next) {
             at += 1;
             continue;
@@ -43,7 +51,7 @@ pub fn compress(input: &[u8], max: usize) -> Option<Vec<u8>> {
         literals = at;
         // The places within a match are not worth their time, but for the last one.
         if let Some(last) = input.get(at - 1..at - 1 + MATCH_MIN) {
-            places[hash(last)] = at as u32;
+            places[hash(last) as usize] = at as u32;
         }
     }
     let rest = &input[literals..];
@@ -54,9 +62,9 @@ pub fn compress(input: &[u8], max: usize) -> Option<Vec<u8>> {
     (out.len() <= max).then_some(out)
 }
 
-fn hash(bytes: &[u8]) -> usize {
+fn hash(bytes: &[u8]) -> u32 {
     let word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], 0]);
-    (word.wrapping_mul(0x9e37_79b1) >> (u32::BITS - HASH_BITS)) as usize
+    word.wrapping_mul(0x9e37_79b1)
 }
 
 fn common_len(one: &[u8], other: &[u8]) -> usize {
