@@ -13,9 +13,10 @@ use super::spec::{Command, Flags, Group, Locks};
 use crate::base::limits::{ERROR_PREVIEW_MAX, STRING_LEN_MAX};
 use crate::base::{bytes, number};
 use crate::keyspace::{Deadline, Lookup};
+use crate::persist::rdb::payload;
 use crate::resp::Protocol;
 use crate::server::Server;
-use crate::value::{NewStr, StrView, ValueView};
+use crate::value::NewStr;
 
 /// Longest DEBUG SLEEP, in seconds.
 const SLEEP_MAX: f64 = 86_400.0;
@@ -176,14 +177,10 @@ fn sleep(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
 
 fn object(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), CmdError> {
     let (key, policy, now_ms) = (args.key(2), ctx.db.policy(), ctx.now_ms);
+    let formats = ctx.server.settings.formats();
     let entry = ctx.db.lookup(key, Lookup::Silent).ok_or(CmdError::NoSuchKey)?;
     let value = entry.value();
-    let serialized_len = match value {
-        ValueView::Str(value) => serialized_len(&value),
-        // A packed body is stored as one string with its header and end mark.
-        ValueView::Packed(packed) => packed.body.len() + 8,
-        ValueView::Object(object) => object.memory(),
-    };
+    let serialized_len = payload::body_len(value, &formats);
     let access = entry.access();
     let idle = if policy.lfu { 0 } else { policy.idle_ms(access, now_ms) / 1000 };
     let text = format!(
@@ -229,24 +226,6 @@ fn populate(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), CmdError> {
     }
     ctx.out.ok();
     Ok(())
-}
-
-/// Bytes of a string in a snapshot, uncompressed: small integers are packed, other texts follow
-/// their length (rdb.c).
-fn serialized_len(value: &StrView<'_>) -> usize {
-    if let StrView::Int(number) = value {
-        for (bytes, bits) in [(1, 8), (2, 16), (4, 32)] {
-            if (-(1 << (bits - 1))..1 << (bits - 1)).contains(number) {
-                return 1 + bytes;
-            }
-        }
-    }
-    let head = match value.len() {
-        0..=0x3f => 1,
-        0x40..=0x3fff => 2,
-        _ => 5,
-    };
-    head + value.len()
 }
 
 fn protocol(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), CmdError> {

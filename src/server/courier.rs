@@ -2,7 +2,8 @@
 //!
 //! Whoever sends something gets a [`Delivery`] and is told when it is there, so that no event loop
 //! waits for a network. There are as many couriers as are busy at a time, within bounds; they go when
-//! nothing was to be done for a while. Connections are kept as long, for the next who sends something
+//! nothing was to be done for a while; as they hold nothing but sockets, the process may end without
+//! waiting for them. Connections are kept as long, for the next who sends something
 //! to the same place.
 
 use std::collections::VecDeque;

@@ -25,6 +25,11 @@ pub fn of(value: ValueView<'_>, formats: &Formats) -> Result<Vec<u8>, Inexpressi
     Ok(out)
 }
 
+/// The length of a value in a snapshot, without its kind; 0 where it would not be written.
+pub fn body_len(value: ValueView<'_>, formats: &Formats) -> usize {
+    of(value, formats).map_or(0, |payload| payload.len() - FOOTER_LEN - 1)
+}
+
 /// The payload of libraries with these sources, as FUNCTION DUMP replies it.
 pub fn of_functions<'a>(sources: impl Iterator<Item = &'a [u8]>, formats: &Formats) -> Vec<u8> {
     let mut out = Vec::new();
