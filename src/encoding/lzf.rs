@@ -22,8 +22,8 @@ const MATCH_MAX: usize = 264;
 pub fn compress(input: &[u8], max: usize) -> Option<Vec<u8>> {
     // The table of places is cleared each time, which for a short text would take most of it.
     match input.len() {
-        0..=256 => compress_with::<512>(input, max),
-        257..=1024 => compress_with::<2048>(input, max),
+        0..=64 => compress_with::<512>(input, max),
+        65..=1024 => compress_with::<2048>(input, max),
         _ => compress_with::<8192>(input, max),
     }
 }
