@@ -79,18 +79,56 @@ impl Server {
     }
 
     fn start_program(program: &OsStr, args: &[&str]) -> Server {
+        let dir = scratch_dir().expect("a scratch folder");
+        Server::start_program_in(program, dir, args)
+    }
+
+    fn start_program_in(program: &OsStr, dir: PathBuf, args: &[&str]) -> Server {
         let mut log = String::new();
         for _ in 0..START_ATTEMPTS_MAX {
             let mut server =
-                Server::spawn(program, args).expect("the server program can be started");
+                Server::spawn(program, &dir, args).expect("the server program can be started");
             if wait_for(START_DEADLINE, || server.has_exited() || server.answers())
                 && !server.has_exited()
             {
                 return server;
             }
             log = server.log();
+            server.kill();
+            // The next attempt needs the files.
+            drop(std::mem::take(&mut server.dir));
         }
         panic!("{program:?} {args:?} does not answer PING; its log:\n{log}");
+    }
+
+    /// Starts the program on a copy of the files of persistence that are in `from`.
+    pub(crate) fn start_on(from: &Path, args: &[&str]) -> Server {
+        Server::start_program_in(&server_program(), copy_of(from), args)
+    }
+
+    /// Starts a real `redis-server` on a copy of the files of persistence that are in `from`.
+    pub(crate) fn start_redis_on(from: &Path, args: &[&str]) -> Server {
+        Server::start_program_in(OsStr::new(REDIS), copy_of(from), args)
+    }
+
+    /// Starts the program on a copy of the files in `from` without waiting for an answer.
+    pub(crate) fn launch_on(from: &Path, args: &[&str]) -> Server {
+        Server::spawn(&server_program(), &copy_of(from), args)
+            .expect("the server program can be started")
+    }
+
+    /// Starts the program again on the files of this one, which is killed if it still runs.
+    pub(crate) fn start_again(mut self, args: &[&str]) -> Server {
+        self.kill();
+        let dir = std::mem::take(&mut self.dir);
+        Server::start_program_in(&server_program(), dir, args)
+    }
+
+    /// Ends the process at once, as SIGKILL does.
+    pub(crate) fn kill(&mut self) {
+        // Both fail only when the process is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     /// Starts it with so many event loops, an option that only our own server knows.
@@ -136,20 +174,19 @@ impl Server {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    fn spawn(program: &OsStr, args: &[&str]) -> io::Result<Server> {
-        let dir = scratch_dir()?;
+    fn spawn(program: &OsStr, dir: &Path, args: &[&str]) -> io::Result<Server> {
         let addr = free_addr()?;
-        let log = File::create(dir.join(LOG_NAME))?;
+        let log = File::options().create(true).append(true).open(dir.join(LOG_NAME))?;
         let child = Command::new(program)
             .args(["--port", &addr.port().to_string(), "--bind", &addr.ip().to_string()])
             .args(["--save", "", "--appendonly", "no"])
             .args(args)
-            .current_dir(&dir)
+            .current_dir(dir)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()?;
-        Ok(Server { child, addr, dir })
+        Ok(Server { child, addr, dir: dir.to_owned() })
     }
 
     /// A server that asks for a password is up, too; one that still loads is not.
@@ -169,14 +206,17 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail only when the process is gone already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.dir);
+        self.kill();
+        if !self.dir.as_os_str().is_empty() {
+            // What is left over is cleaned up with the target folder.
+            let _ = fs::remove_dir_all(&self.dir);
+        }
     }
 }
 
 const LOG_NAME: &str = "server.log";
+/// Where the pieces of the append-only file are, below a server's folder.
+pub(crate) const APPEND_DIR: &str = "appendonlydir";
 
 fn scratch_dir() -> io::Result<PathBuf> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -184,6 +224,29 @@ fn scratch_dir() -> io::Result<PathBuf> {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::create_dir_all(&dir)?;
     Ok(dir)
+}
+
+/// A scratch folder with a copy of the snapshot file and of the append-only files of `from`.
+fn copy_of(from: &Path) -> PathBuf {
+    let dir = scratch_dir().expect("a scratch folder");
+    copy_files(from, &dir).expect("files can be copied");
+    let append = from.join(APPEND_DIR);
+    if append.is_dir() {
+        fs::create_dir_all(dir.join(APPEND_DIR)).expect("a folder in a scratch folder");
+        copy_files(&append, &dir.join(APPEND_DIR)).expect("files can be copied");
+    }
+    dir
+}
+
+fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        let name = path.file_name().filter(|name| path.is_file() && *name != LOG_NAME);
+        if let Some(name) = name {
+            fs::copy(&path, to.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Not port 0 on the server's command line: there it means "no TCP" to Redis.

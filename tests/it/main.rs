@@ -1,7 +1,8 @@
 //! The one integration binary: every test here talks to a server process over a socket.
 //!
 //! `harness` starts the server and reads raw replies, `script` runs golden scripts, whose
-//! replies `notation` reads, `scripts` holds one test per command family.
+//! replies `notation` reads, `scripts` holds one test per command family, `dataset` has data of all
+//! kinds.
 //!
 //! `REDSTART_TEST_SERVER=/path/to/redis-server` runs the same tests against another server.
 //! `REDSTART_STRESS_SECONDS=600` lets those go on that look for races between transactions, as in
@@ -12,6 +13,7 @@ mod blocking;
 mod cli;
 mod clients;
 mod concurrency;
+mod dataset;
 mod deadlocks;
 mod expiry;
 mod harness;
@@ -20,6 +22,7 @@ mod listening;
 mod migrate;
 mod notation;
 mod pauses;
+mod persistence;
 mod protocol;
 mod pubsub;
 mod rdb;
