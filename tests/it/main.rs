@@ -13,6 +13,7 @@ mod blocking;
 mod cli;
 mod clients;
 mod concurrency;
+mod crash;
 mod dataset;
 mod deadlocks;
 mod expiry;
