@@ -126,6 +126,8 @@ pub struct Begun {
     encoder: Arc<Encoder>,
     options: Options,
     progress: Arc<Progress>,
+    /// Whether a thread has failed, so that the others need not go on.
+    failed: AtomicBool,
 }
 
 /// Remembers the keyspace as it is. While all shards are locked, `cut` is called once.
@@ -148,7 +150,7 @@ pub fn begin<R>(
     drop(access);
     let keys: usize = snapshot.sizes().iter().map(|size| size.keys).sum();
     progress.keys.store(keys as u64, Ordering::Relaxed);
-    (Begun { snapshot, encoder, options, progress }, result)
+    (Begun { snapshot, encoder, options, progress, failed: AtomicBool::new(false) }, result)
 }
 
 impl Begun {
@@ -176,7 +178,7 @@ impl Begun {
             let mut result = worker();
             for other in others {
                 let ended = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                result = result.and(ended);
+                result = cause(result, ended);
             }
             result
         })?;
@@ -229,7 +231,7 @@ impl Begun {
     ) -> Result<(), SaveError> {
         let result = self.write_parts(keyspace, next, out);
         if result.is_err() {
-            self.progress.cancel();
+            self.failed.store(true, Ordering::Relaxed);
         }
         result
     }
@@ -305,11 +307,16 @@ impl Begun {
         if !delay.is_zero() {
             let written = self.progress.written.load(Ordering::Relaxed);
             let until = self.encoder.started + delay * u32::try_from(written).unwrap_or(u32::MAX);
-            while Instant::now() < until && !self.progress.is_cancelled() {
+            while Instant::now() < until && !self.is_over() {
                 std::thread::sleep(NAP.min(delay));
             }
         }
-        if self.progress.is_cancelled() { Err(SaveError::Cancelled) } else { Ok(()) }
+        if self.is_over() { Err(SaveError::Cancelled) } else { Ok(()) }
+    }
+
+    /// Whether there is no use in going on.
+    fn is_over(&self) -> bool {
+        self.progress.is_cancelled() || self.failed.load(Ordering::Relaxed)
     }
 
     fn write_large<W: Write>(
@@ -478,6 +485,14 @@ impl<W: Write> Output<'_, W> {
             self.write(&mark)?;
         }
         self.write(bytes)
+    }
+}
+
+/// The error that says more: a thread that only ended because another one failed says nothing.
+fn cause(one: Result<(), SaveError>, other: Result<(), SaveError>) -> Result<(), SaveError> {
+    match (one, other) {
+        (Err(SaveError::Cancelled), Err(other)) => Err(other),
+        (one, other) => one.and(other),
     }
 }
 

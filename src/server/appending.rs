@@ -42,6 +42,8 @@ pub struct Appending {
 #[derive(Default)]
 struct State {
     phase: Phase,
+    /// How often it was switched on while the server ran: a rewrite from before is void.
+    epoch: u64,
     directory: Option<Directory>,
     manifest: Manifest,
     syncer: Option<Syncer>,
@@ -108,6 +110,11 @@ impl State {
     fn directory(&self) -> &Directory {
         self.directory.as_ref().expect("it is set before anything is switched on")
     }
+
+    /// What a rewrite begins in, and has to find again when it is done.
+    fn situation(&self) -> (Phase, u64) {
+        (self.phase, self.epoch)
+    }
 }
 
 impl Server {
@@ -135,12 +142,16 @@ impl Server {
         if next.is_empty() {
             self.write_first_base(&directory, &mut next)?;
         }
-        let name = match next.increments().last() {
-            Some(piece) => piece.name.clone(),
-            None => next.begin_increment(directory.filename()),
+        let (path, opened) = if let Some(piece) = next.increments().last() {
+            let path = directory.path(&piece.name);
+            let opened = storage::open(&path);
+            (path, opened)
+        } else {
+            let path = directory.path(&next.begin_increment(directory.filename()));
+            let opened = storage::create(&path).map(|file| (file, 0));
+            (path, opened)
         };
-        let path = directory.path(&name);
-        let (file, len) = at("Can't open the append-only file", &path, storage::open(&path))?;
+        let (file, len) = at("Can't open the append-only file", &path, opened)?;
         directory.store(&next)?;
         let (base, total) = sizes(&directory, &next);
         let started = self.new_writer(Arc::new(file), len);
@@ -201,7 +212,7 @@ impl Server {
         let path = directory.temporary_increment();
         at("Can't make", &path, fs::File::create(&path))?;
         state.directory = Some(directory);
-        state.phase = Phase::Waiting;
+        (state.phase, state.epoch) = (Phase::Waiting, state.epoch + 1);
         drop(state);
         // What is being written at the moment is waited for.
         if self.rewrite_in_background().is_err() {
@@ -290,7 +301,7 @@ impl Server {
                     tracing::info!("Background AOF rewrite finished successfully");
                 }
                 Err(error) => {
-                    state.failures += 1;
+                    state.failures += u32::from(!matches!(error, SaveError::Cancelled));
                     tracing::warn!("Background AOF rewrite terminated with error: {error}");
                     // An append-only file that has no base yet gets another chance.
                     state.scheduled = state.phase == Phase::Waiting;
@@ -344,26 +355,30 @@ impl Server {
     }
 
     fn rewrite(&self, progress: &Arc<Progress>) -> Result<(), SaveError> {
-        let phase = self.appending.state.lock().phase;
+        let situation = self.appending.state.lock().situation();
         if self.config.read().flag("no-appendfsync-on-rewrite")
             && let Some(writer) = self.propagation.writer()
         {
             writer.suspend_sync(true);
         }
-        match phase {
-            Phase::Off => self.rewrite_when_off(progress),
-            Phase::Waiting => self.rewrite_first(progress),
-            Phase::On => self.rewrite_when_on(progress),
+        match situation.0 {
+            Phase::Off => self.rewrite_when_off(progress, situation),
+            Phase::Waiting => self.rewrite_first(progress, situation),
+            Phase::On => self.rewrite_when_on(progress, situation),
         }
     }
 
-    fn rewrite_when_on(&self, progress: &Arc<Progress>) -> Result<(), SaveError> {
+    fn rewrite_when_on(
+        &self,
+        progress: &Arc<Progress>,
+        situation: (Phase, u64),
+    ) -> Result<(), SaveError> {
         let directory = {
             let mut state = self.appending.state.lock();
             let mut next = state.manifest.clone();
             let directory = state.directory().clone();
             let path = directory.path(&next.begin_increment(directory.filename()));
-            let (file, _) = storage::open(&path)?;
+            let file = storage::create(&path)?;
             directory.store(&next).map_err(std::io::Error::other)?;
             let Some(writer) = self.propagation.writer() else { return Err(SaveError::Cancelled) };
             writer.prepare_next(Arc::new(file));
@@ -374,56 +389,69 @@ impl Server {
         let (base, _) = self.write_base(&directory, progress, move || {
             log.divide();
         })?;
-        self.adopt(&directory, base, None)
+        self.adopt(&directory, base, situation, None)
     }
 
     /// The rewrite that switches the file on.
-    fn rewrite_first(&self, progress: &Arc<Progress>) -> Result<(), SaveError> {
+    fn rewrite_first(
+        &self,
+        progress: &Arc<Progress>,
+        situation: (Phase, u64),
+    ) -> Result<(), SaveError> {
         let directory = self.appending.state.lock().directory().clone();
         let path = directory.temporary_increment();
-        let file = fs::OpenOptions::new().append(true).create(true).open(&path)?;
-        file.set_len(0)?;
+        let file = storage::create(&path)?;
         let (writer, syncer) = self.new_writer(Arc::new(file), 0)?;
         let on = Arc::clone(&writer);
         let result = self.write_base(&directory, progress, || {
             self.propagation.log().cut();
             self.propagation.set_writer(Some(on));
         });
-        let (base, _) = match result {
-            Ok(base) => base,
-            Err(error) => {
-                let access = Access::take(&self.keyspace, LockSet::All);
-                self.propagation.set_writer(None);
-                drop(access);
-                let _ = writer.finish();
-                return Err(error);
-            }
-        };
-        self.appending.state.lock().syncer = Some(syncer);
-        self.adopt(&directory, base, Some(&path))
+        let adopted = result
+            .and_then(|(base, _)| self.adopt(&directory, base, situation, Some((&path, syncer))));
+        if adopted.is_err() {
+            let access = Access::take(&self.keyspace, LockSet::All);
+            self.propagation.set_writer(None);
+            drop(access);
+            let _ = writer.finish();
+        }
+        adopted
     }
 
-    fn rewrite_when_off(&self, progress: &Arc<Progress>) -> Result<(), SaveError> {
+    fn rewrite_when_off(
+        &self,
+        progress: &Arc<Progress>,
+        situation: (Phase, u64),
+    ) -> Result<(), SaveError> {
         let directory = self.append_directory()?;
         directory.create().map_err(std::io::Error::other)?;
         self.appending.state.lock().manifest = directory.load().map_err(std::io::Error::other)?;
         let (base, _) = self.write_base(&directory, progress, || ())?;
-        self.adopt(&directory, base, None)
+        self.adopt(&directory, base, situation, None)
     }
 
-    /// Makes a new base part of the manifest; what it contains becomes history.
+    /// Makes a new base part of the manifest; what it contains becomes history. A base that was begun
+    /// in another situation than that which is now is of no use.
     fn adopt(
         &self,
         directory: &Directory,
         base: Base,
-        first_increment: Option<&Path>,
+        situation: (Phase, u64),
+        first_increment: Option<(&Path, Syncer)>,
     ) -> Result<(), SaveError> {
         let mut state = self.appending.state.lock();
+        if state.situation() != situation {
+            // What cannot be removed is overwritten by the next base.
+            let _ = fs::remove_file(&base.temporary);
+            return Err(SaveError::Cancelled);
+        }
         let (mut next, phase) = (state.manifest.clone(), state.phase);
         let path = directory.path(&next.begin_base(directory.filename(), base.is_rdb));
         fs::rename(&base.temporary, &path)?;
+        let mut syncer = None;
         match first_increment {
-            Some(temporary) => {
+            Some((temporary, first)) => {
+                syncer = Some(first);
                 next.retire_increments(0);
                 let path = directory.path(&next.begin_increment(directory.filename()));
                 fs::rename(temporary, path)?;
@@ -434,15 +462,17 @@ impl Server {
         directory.store(&next).map_err(std::io::Error::other)?;
         state.manifest = next.clone();
         if phase == Phase::Waiting {
-            state.phase = Phase::On;
+            (state.phase, state.syncer) = (Phase::On, syncer);
         }
         if let Some(writer) = self.propagation.writer() {
             writer.rewritten(base.len);
         }
         drop(state);
         if !self.config.read().flag("aof-disable-auto-gc") {
-            directory.delete_history(&mut next).map_err(std::io::Error::other)?;
-            self.appending.state.lock().manifest.forget_history();
+            match directory.delete_history(&mut next) {
+                Ok(()) => drop(self.appending.state.lock().manifest.forget_history()),
+                Err(error) => tracing::warn!("Old pieces of the AOF are left over: {error}"),
+            }
         }
         Ok(())
     }

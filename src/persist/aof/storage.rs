@@ -28,6 +28,14 @@ impl Storage for File {
     }
 }
 
+/// Makes a file to append to. What is there under this name was left over when a process ended before
+/// the manifest named it, and is dropped.
+pub fn create(path: &Path) -> io::Result<File> {
+    let (file, _) = open(path)?;
+    file.set_len(0)?;
+    Ok(file)
+}
+
 /// Opens a file to append to and makes it if it is not there; returns its length too.
 pub fn open(path: &Path) -> io::Result<(File, u64)> {
     let file = OpenOptions::new().append(true).create(true).open(path)?;
