@@ -25,6 +25,8 @@ const EXPIRE_PERIOD: Duration = Duration::from_millis(100);
 const EXPIRE_REST: Duration = Duration::from_millis(1);
 /// How often rates and memory are sampled and idle clients looked for.
 const CRON_PERIOD: Duration = Duration::from_millis(100);
+/// How long connections are not accepted while the data is being loaded.
+const LOADING_UNSEEN: Duration = Duration::from_millis(300);
 /// How long connections get to receive their last replies when the server stops.
 const LAST_REPLIES: Duration = Duration::from_millis(50);
 
@@ -114,6 +116,9 @@ fn serve(
     let main = async {
         let unix = listeners.unix_path().cloned();
         let tcp = !listeners.addresses().is_empty();
+        // Who connects in the first moment waits for an answer rather than being told to come back.
+        let mut loading = Box::pin(load(server));
+        let loaded = tokio::time::timeout(LOADING_UNSEEN, &mut loading).await.ok();
         let mut listening = acceptor.start(listeners)?;
         *server.relisten.lock() = Some(Box::new(move |config, before| {
             listening.listen_anew(config, before).map_err(|error| error.to_string())
@@ -121,7 +126,11 @@ fn serve(
         tokio::task::spawn_local(watch_signals(Arc::clone(server)));
         tokio::task::spawn_local(cron(Arc::clone(server)));
         server.startup_memory.store(allocator::figures().allocated, Ordering::Relaxed);
-        if !load(server).await {
+        let loaded = match loaded {
+            Some(loaded) => loaded,
+            None => loading.await,
+        };
+        if !loaded {
             return anyhow::Ok(());
         }
         if tcp {

@@ -96,10 +96,10 @@ fn add(content: &mut Content, db: usize, key: String, items: &[u8]) {
 
 fn parse(content: &mut Content, db: usize, mut bytes: &[u8]) {
     while !bytes.is_empty() {
-        let head = bytes.iter().position(|byte| *byte == b'\n').unwrap();
-        let text = std::str::from_utf8(&bytes[..head]).unwrap();
-        let (len, key) = text.split_once(' ').unwrap();
-        let end = head + 1 + len.parse::<usize>().unwrap();
+        let head = bytes.iter().position(|byte| *byte == b'\n').expect("a head");
+        let text = std::str::from_utf8(&bytes[..head]).expect("text");
+        let (len, key) = text.split_once(' ').expect("a length and a key");
+        let end = head + 1 + len.parse::<usize>().expect("a length");
         add(content, db, key.to_owned(), &bytes[head + 1..end]);
         bytes = &bytes[end..];
     }

@@ -299,6 +299,7 @@ impl Begun {
     }
 
     /// Whether the snapshot is still wanted and can be written; waits where tests want it slow.
+    #[expect(clippy::disallowed_methods, reason = "the delay that tests ask for is slept through")]
     fn check(&self) -> Result<(), SaveError> {
         if self.encoder.refused.load(Ordering::Relaxed) {
             return Err(Inexpressible(self.options.format.version).into());

@@ -266,6 +266,13 @@ impl Server {
         if let Some(writer) = self.propagation.writer() {
             writer.set_policy(policy_of(&config));
         }
+        let mut state = self.appending.state.lock();
+        if !config.flag("aof-disable-auto-gc")
+            && let Some(directory) = state.directory.clone()
+            && let Err(error) = directory.delete_history(&mut state.manifest)
+        {
+            tracing::warn!("Old pieces of the AOF are left over: {error}");
+        }
     }
 
     /// Begins a rewrite; `Ok(false)` when it begins as soon as a save has ended.

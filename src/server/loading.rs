@@ -162,8 +162,13 @@ impl Server {
             }
         };
         self.loading.begin(total);
-        self.load_snapshot(&path, SnapshotLoad { precedes_log: false, replaces: false })
-            .map_err(|reason| format!("Fatal error loading the DB: {reason}. Exiting."))?;
+        self.load_snapshot(&path, SnapshotLoad { precedes_log: false, replaces: false }).map_err(
+            |reason| {
+                tracing::warn!("{reason}");
+                tracing::warn!("Terminating server after rdb file reading failure.");
+                format!("Fatal error loading the DB: {reason}. Exiting.")
+            },
+        )?;
         tracing::info!("DB loaded from disk: {:.3} seconds", started.elapsed().as_secs_f64());
         Ok(())
     }

@@ -163,7 +163,7 @@ fn check_client(conn: &mut Conn, client: usize, kept: u64, acknowledged: u64, lo
 fn kill_again_and_again(policy: &str, disturbed: bool, rounds: u32) {
     let args = ["--appendonly", "yes", "--appendfsync", policy, "--threads", "2"];
     let mut server = Server::start(&args);
-    let mut from = vec![0; WRITERS];
+    let mut from = [0; WRITERS];
     let mut written = 0;
     for round in 0..rounds {
         let start = |&step: &u64| Steps { acknowledged: step, kept: step };
