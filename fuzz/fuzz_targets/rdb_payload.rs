@@ -25,7 +25,8 @@ const NOW_MS: i64 = 1_700_000_000_000;
 /// Reads a value in all ways, and says how many elements it has.
 fn read(value: ValueView<'_>) -> usize {
     if let ValueView::Packed(packed) = value
-        && let PackedForm::List | PackedForm::Hash | PackedForm::Set | PackedForm::ZSet = packed.form
+        && let PackedForm::List | PackedForm::Hash | PackedForm::Set | PackedForm::ZSet =
+            packed.form
     {
         let header = listpack::header(packed.body, usize::MAX);
         let whole = [&header[..], packed.body, &[listpack::END]].concat();
