@@ -221,7 +221,7 @@ fn what_redis_saves_is_loaded() {
 fn check_rdb_says_what_redis_check_rdb_says() {
     let redis = Server::start_redis(&[]);
     let mut conn = redis.connect();
-    conn.call(&["SET", "past", "x", "PXAT", &(clock::now_ms() + 300).to_string()]);
+    conn.call(&["SET", "volatile", "x", "EX", "3600"]);
     conn.call(&["MSET", "a", "1", "b", "2"]);
     conn.call(&["RPUSH", "list", "a", "b"]);
     conn.call(&["SAVE"]);
