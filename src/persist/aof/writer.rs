@@ -10,7 +10,7 @@
 //! Under `everysec` and `no` it returns when the bytes are in the file, where they survive the end of
 //! the process, or when the write is put off because a sync is running ([`Options::postpone_max`]).
 //! A thread of its own syncs under `everysec`, retries after errors, and syncs files that were
-//! replaced by the next.
+//! followed by the next, should that have failed at first.
 //!
 //! The file ends with a whole unit at all times but during a write: what was written of a part is cut
 //! off again, and the bytes are kept for the next attempt. If even the cutting fails, the next
@@ -165,21 +165,24 @@ impl Writer {
     pub fn finish(&self) -> io::Result<()> {
         let mut inner = self.inner.lock();
         let target = self.log.end();
-        loop {
-            self.sync_retired(&mut inner)?;
-            self.advance(&mut inner, target);
-            if let Some(error) = &inner.write_error {
-                return Err(io::Error::other(error.text.clone()));
-            }
-            if self.written() >= target {
-                return self.sync_in_place(&mut inner);
-            }
+        self.sync_retired(&mut inner)?;
+        self.advance(&mut inner, target);
+        let error = inner.write_error.as_ref().map(|error| error.text.clone());
+        match error.or_else(|| inner.sync_error.clone()) {
+            Some(text) if self.written() < target => Err(io::Error::other(text)),
+            _ => self.sync_in_place(&mut inner),
         }
     }
 
     /// Has the log go on in `file`, which is empty, from the next [`WriteLog::divide`] on. It takes
     /// the place of a file that was prepared for a division that never came.
+    ///
+    /// Syncs the current file: when the next one is begun, commits wait until this one is on disk,
+    /// and then there is little left of it.
     pub fn prepare_next(&self, file: Arc<dyn Storage>) {
+        let current = Arc::clone(&self.inner.lock().file);
+        // An error comes again at the next sync, which says so.
+        let _ = current.sync();
         let mut inner = self.inner.lock();
         inner.next.truncate(self.log.divisions());
         inner.next.push_back(file);
@@ -282,8 +285,7 @@ impl Writer {
         true
     }
 
-    /// Writes the log up to `target` or further, unless that fails or has to wait for a file that
-    /// comes before the next; syncs it under `always`.
+    /// Writes the log up to `target` or further, unless that fails, and syncs it under `always`.
     fn advance(&self, inner: &mut Inner, target: u64) {
         inner.postponed_since = None;
         loop {
@@ -295,9 +297,8 @@ impl Writer {
             if !inner.pending.is_empty() && !self.write_pending(inner) {
                 return;
             }
-            let has_begun = self.begin_next(inner);
-            if has_begun && inner.effective() != Policy::Always && !self.may_write(inner) {
-                break;
+            if self.begin_next(inner) {
+                continue;
             }
             if self.written() >= target {
                 break;
