@@ -6,7 +6,7 @@
 
 #![no_main]
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use libfuzzer_sys::fuzz_target;
 use redstart::base::hash::KeyHasher;
@@ -26,7 +26,8 @@ fuzz_target!(|input: &[u8]| {
     options.checksum = false;
     let progress = AtomicU64::new(0);
     let mut function = |_| Ok(());
-    let mut hooks = Hooks { progress: &progress, function: &mut function };
+    let mut hooks =
+        Hooks { progress: &progress, key_delay_us: &AtomicI64::new(0), function: &mut function };
     if let Ok(summary) = load(file, &keyspace, &options, &mut hooks) {
         assert!(summary.len as usize + summary.rest.len() <= file.len());
     }

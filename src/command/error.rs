@@ -33,7 +33,7 @@ pub enum CmdError {
     RewriteFailed,
     #[error("ERR {0}")]
     SaveFailed(String),
-    #[error("ERR There is no background save in progress or scheduled")]
+    #[error("ERR Background saving is currently not in progress or scheduled")]
     NoSave,
     #[error("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.")]
     DebugReload,

@@ -222,7 +222,8 @@ impl Server {
             engine.load_library(&source, how.replaces, false).map(drop).map_err(|e| e.to_string())
         };
         let progress = &self.loading.current;
-        let mut hooks = Hooks { progress, function: &mut function };
+        let mut hooks =
+            Hooks { progress, key_delay_us: &self.settings.load_delay_us, function: &mut function };
         let summary = rdb_load::load(file, &self.keyspace, &options, &mut hooks)
             .map_err(|error| error.to_string())?;
         self.loading.before.fetch_add(summary.len, Relaxed);

@@ -32,6 +32,7 @@ impl Server {
         }
         settings.clients_max.store(clients_max, Relaxed);
         settings.idle_seconds.store(config.int("timeout"), Relaxed);
+        settings.load_delay_us.store(config.int("key-load-delay"), Relaxed);
         settings.keepalive_seconds.store(config.int("tcp-keepalive"), Relaxed);
         settings.maxmemory.store(size("maxmemory") as u64, Relaxed);
         settings.latency_tracking.store(config.flag("latency-tracking"), Relaxed);

@@ -29,6 +29,8 @@ pub struct Settings {
     pub clients_max: AtomicUsize,
     /// `timeout`, in seconds.
     pub idle_seconds: AtomicI64,
+    /// `key-load-delay`, in microseconds.
+    pub load_delay_us: AtomicI64,
     /// `tcp-keepalive`, in seconds.
     pub keepalive_seconds: AtomicI64,
     /// `maxmemory`, in bytes.

@@ -245,8 +245,17 @@ pub(crate) fn assert_same(one: &mut Conn, other: &mut Conn) {
         call(conn, &["SELECT", "0"]);
     }
     assert_eq!(digest(one), digest(other));
-    let functions = |conn: &mut Conn| call(conn, &["FUNCTION", "LIST", "WITHCODE"]);
-    assert_eq!(functions(one), functions(other));
+    assert_eq!(libraries(one), libraries(other));
+}
+
+/// All libraries, in the same order whoever is asked.
+fn libraries(conn: &mut Conn) -> Vec<String> {
+    let Reply::Array(libraries) = call(conn, &["FUNCTION", "LIST", "WITHCODE"]) else {
+        panic!("FUNCTION LIST is an array")
+    };
+    let mut libraries: Vec<_> = libraries.iter().map(|library| format!("{library:?}")).collect();
+    libraries.sort();
+    libraries
 }
 
 fn keys(conn: &mut Conn) -> Vec<Vec<u8>> {

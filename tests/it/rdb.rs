@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use redstart::base::{clock, hash::KeyHasher, number};
 use redstart::encoding::End;
@@ -139,7 +139,11 @@ fn loaded(path: &Path, change: impl FnOnce(&mut Options)) -> (Summary, Contents)
     let keyspace = Keyspace::new(16, 2, KeyHasher::random());
     let mut options = Options::new(clock::now_ms(), 2);
     change(&mut options);
-    let mut hooks = Hooks { progress: &AtomicU64::new(0), function: &mut |_| Ok(()) };
+    let mut hooks = Hooks {
+        progress: &AtomicU64::new(0),
+        key_delay_us: &AtomicI64::new(0),
+        function: &mut |_| Ok(()),
+    };
     let file = File::open(path).expect("the file is there");
     let summary = load(file, &keyspace, &options, &mut hooks).expect("a sound file");
     let mut contents = Contents::new();

@@ -58,7 +58,7 @@ pub(super) const SNAPSHOTS: &[Directive] = &[
     int("rdb-key-save-delay", "0", (i32::MIN as i64, I32), E::None,
         "Microseconds lost per key saved, for tests.").hidden(),
     int("key-load-delay", "0", (i32::MIN as i64, I32), E::None,
-        "Microseconds lost per key loaded, for tests.").hidden().later(PERSISTENCE),
+        "Microseconds lost per key loaded, for tests.").hidden(),
     int("loading-process-events-interval-bytes", "2097152", (1024, I32), E::None,
         "Bytes loaded between two looks at the sockets.").hidden().later(PERSISTENCE),
 ];

@@ -20,8 +20,9 @@ mod tests;
 mod worker;
 
 use std::io::Read;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -78,8 +79,20 @@ impl Options {
 pub struct Hooks<'a> {
     /// How many bytes of the file were read.
     pub progress: &'a AtomicU64,
+    /// How long to wait after each key, in microseconds, for tests (`key-load-delay`).
+    pub key_delay_us: &'a AtomicI64,
     /// Takes the source of a function library; the error is why it is refused.
     pub function: &'a mut dyn FnMut(Vec<u8>) -> Result<(), String>,
+}
+
+impl Hooks<'_> {
+    /// Waits where tests want it slow.
+    fn wait(&self) {
+        let us = u64::try_from(self.key_delay_us.load(Ordering::Relaxed)).unwrap_or(0);
+        if us > 0 {
+            std::thread::sleep(Duration::from_micros(us));
+        }
+    }
 }
 
 /// What was loaded.

@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
             let taken = slice.taken();
             match self.step(slice, start + taken, hooks) {
                 Ok(true) => return Ok((Stop::End, slice.taken())),
-                Ok(false) => {}
+                Ok(false) => hooks.wait(),
                 Err(error) if error.is_end() => return Ok((Stop::WindowEnd, taken)),
                 Err(error) => return Err(error),
             }

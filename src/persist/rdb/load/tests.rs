@@ -71,7 +71,8 @@ fn load_with(bytes: &[u8], change: impl FnOnce(&mut Options)) -> Outcome {
             Ok(())
         }
     };
-    let mut hooks = Hooks { progress: &progress, function: &mut function };
+    let mut hooks =
+        Hooks { progress: &progress, key_delay_us: &AtomicI64::new(0), function: &mut function };
     let summary = load(bytes, &keyspace, &options, &mut hooks);
     let mut keys = BTreeMap::new();
     for shard in 0..keyspace.shard_count() {

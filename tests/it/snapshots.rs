@@ -1,0 +1,186 @@
+//! A snapshot shows one instant, however hard the data is written to while it is taken.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+
+use crate::dataset::{call, run};
+use crate::harness::{Conn, Reply, Server, encode, stress_duration, wait_for};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+const PAIRS: u64 = 20_000;
+/// Fields of the one hash, members of the one set and the one sorted set that are huge.
+const HUGE: u64 = 20_000;
+const PIPELINE: u64 = 50;
+
+/// Two names whose values are always equal, wherever their shards are.
+fn sides(pair: u64) -> [String; 2] {
+    [format!("pair:{pair}"), format!("riap:{pair}")]
+}
+
+/// Sends the requests at once; none may fail.
+fn send_all(conn: &mut Conn, requests: &[Vec<String>]) {
+    let bytes: Vec<u8> = requests.iter().flat_map(|request| encode(request)).collect();
+    conn.send_raw(&bytes).expect("sent");
+    for request in requests {
+        let reply = conn.read().expect("the server replies");
+        assert!(!matches!(reply, Reply::Error(_)), "{request:?}: {reply:?}");
+    }
+}
+
+fn words(line: &str) -> Vec<String> {
+    line.split(' ').map(str::to_owned).collect()
+}
+
+/// One change that keeps everything true that [`check`] looks at.
+fn change(random: &mut Rng, writer: usize, round: u64) -> Vec<Vec<String>> {
+    let pair = random.u64(..PAIRS);
+    let [one, other] = sides(pair);
+    let value = format!("{round}-{}", "v".repeat(random.usize(..60)));
+    let member = random.u64(..HUGE);
+    match random.u8(..6) {
+        0..3 => vec![words(&format!("MSET {one} {value} {other} {value}"))],
+        3 => vec![
+            words("MULTI"),
+            words(&format!("SET {one} {value}")),
+            words(&format!("SET {other} {value}")),
+            words("EXEC"),
+        ],
+        4 => vec![
+            words("MULTI"),
+            words(&format!("HSET huge:hash field:{member} {round}")),
+            words(&format!("ZADD huge:zset {round} member:{member}")),
+            words("EXEC"),
+        ],
+        // A member is in one of two sets.
+        _ => {
+            let (from, to) = if random.bool() { ("left", "right") } else { ("right", "left") };
+            vec![
+                words(&format!("SMOVE huge:{from} huge:{to} member:{member}")),
+                words(&format!("RPUSH log:{writer} {round}")),
+            ]
+        }
+    }
+}
+
+fn fill(conn: &mut Conn) {
+    let chunk = |range: Range<u64>, make: &dyn Fn(u64) -> Vec<Vec<String>>| {
+        range.flat_map(make).collect::<Vec<_>>()
+    };
+    for start in (0..PAIRS.max(HUGE)).step_by(500) {
+        let range = start..start + 500;
+        send_all(
+            conn,
+            &chunk(range.clone(), &|pair| {
+                let [one, other] = sides(pair);
+                vec![words(&format!("MSET {one} 0 {other} 0"))]
+            }),
+        );
+        send_all(
+            conn,
+            &chunk(range, &|member| {
+                vec![
+                    words(&format!("HSET huge:hash field:{member} 0")),
+                    words(&format!("ZADD huge:zset 0 member:{member}")),
+                    words(&format!("SADD huge:left member:{member}")),
+                ]
+            }),
+        );
+    }
+}
+
+fn texts(reply: Reply) -> Vec<Vec<u8>> {
+    let Reply::Array(items) = reply else { panic!("{reply:?} is no array") };
+    let text = |item| if let Reply::Bulk(text) = item { text } else { panic!("{item:?}") };
+    items.into_iter().map(text).collect()
+}
+
+/// Fails unless the data is that of one instant.
+fn check(conn: &mut Conn, writers: usize) {
+    for start in (0..PAIRS).step_by(500) {
+        let mut request = vec!["MGET".to_owned()];
+        request.extend((start..start + 500).flat_map(sides));
+        let values = texts(call(conn, &request));
+        for (pair, values) in values.chunks(2).enumerate() {
+            assert_eq!(values[0], values[1], "half of pair {pair} after {start}");
+        }
+    }
+    let size = |reply| if let Reply::Integer(size) = reply { size } else { panic!("{reply:?}") };
+    let sets = size(run(conn, "SCARD huge:left")) + size(run(conn, "SCARD huge:right"));
+    assert_eq!(u64::try_from(sets).expect("not negative"), HUGE, "a member is in two sets or none");
+    assert_eq!(run(conn, "SINTERCARD 2 huge:left huge:right"), Reply::Integer(0));
+    for start in (0..HUGE).step_by(500) {
+        let request = |command: &str, key: &str, part: &str| {
+            let mut request = words(&format!("{command} {key}"));
+            request.extend((start..start + 500).map(|member| format!("{part}:{member}")));
+            request
+        };
+        let fields = texts(call(conn, &request("HMGET", "huge:hash", "field")));
+        let scores = texts(call(conn, &request("ZMSCORE", "huge:zset", "member")));
+        assert_eq!(fields, scores, "half of a transaction after {start}");
+    }
+    // Of all that a writer appends, the file has the beginning.
+    for writer in 0..writers {
+        let log = texts(run(conn, &format!("LRANGE log:{writer} 0 -1")));
+        let log = log.iter().map(|round| String::from_utf8_lossy(round).parse().expect("a number"));
+        assert!(log.collect::<Vec<u64>>().is_sorted(), "the log of {writer} is out of order");
+    }
+}
+
+fn write_until(conn: &mut Conn, writer: usize, over: &AtomicBool) {
+    let mut random = Rng::with_seed(u64::try_from(writer).expect("small"));
+    for round in (1..).step_by(50) {
+        let changes = (0..PIPELINE).flat_map(|step| change(&mut random, writer, round + step));
+        send_all(conn, &changes.collect::<Vec<_>>());
+        if over.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+}
+
+/// Saves again and again under load, and has each file loaded by another server.
+fn save_under_load(command: &str, in_progress: &str, args: &[&str]) {
+    const WRITERS: usize = 3;
+    let server = Server::start(args);
+    let mut conn = server.connect();
+    conn.set_read_deadline(DEADLINE);
+    fill(&mut conn);
+    let over = AtomicBool::new(false);
+    let end = Instant::now() + stress_duration() / 2;
+    let mut saves = 0;
+    thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let (mut conn, over) = (server.connect(), &over);
+            conn.set_read_deadline(DEADLINE);
+            scope.spawn(move || write_until(&mut conn, writer, over));
+        }
+        while saves == 0 || Instant::now() < end {
+            run(&mut conn, command);
+            assert!(wait_for(DEADLINE, || conn.info(in_progress) == 0), "{command} does not end");
+            saves += 1;
+            // The copy is taken while it is written to, as after a crash.
+            let again = Server::start_on(server.dir(), args);
+            let mut conn = again.connect();
+            conn.set_read_deadline(DEADLINE);
+            check(&mut conn, WRITERS);
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    check(&mut conn, WRITERS);
+    println!("{saves} times {command}");
+}
+
+#[test]
+fn a_snapshot_shows_one_instant() {
+    save_under_load("BGSAVE", "rdb_bgsave_in_progress", &["--threads", "2"]);
+}
+
+/// SMOVE and RPUSH are not one change; all others are whole wherever the copy ends.
+#[test]
+fn a_rewrite_shows_one_instant() {
+    let args = ["--threads", "2", "--appendonly", "yes", "--auto-aof-rewrite-percentage", "0"];
+    save_under_load("BGREWRITEAOF", "aof_rewrite_in_progress", &args);
+}
