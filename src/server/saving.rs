@@ -56,7 +56,8 @@ struct State {
     running: Option<Running>,
     /// Whether BGSAVE SCHEDULE waits for a rewrite to end.
     scheduled: bool,
-    /// Why the last save failed, if it did.
+    /// Why the last save in the background failed, if no other succeeded since. Who waits for a save
+    /// is told, and that counts for nobody else.
     error: Option<String>,
     saves: u64,
     last_save_ms: i64,
@@ -155,7 +156,7 @@ impl Saving {
         }
     }
 
-    /// Why the last save failed.
+    /// Why the last save in the background failed.
     pub fn error(&self) -> Option<String> {
         self.state.lock().error.clone()
     }
@@ -230,6 +231,10 @@ impl Server {
         let server = Arc::clone(self);
         let work = move || {
             let result = server.save_to_file(&progress);
+            if let Err(SaveFailure::Failed(reason)) = &result {
+                server.saving.state.lock().error = Some(reason.clone());
+                server.update_disk_gate();
+            }
             server.saving.end();
             match &result {
                 Ok(()) => tracing::info!("Background saving terminated with success"),
@@ -255,7 +260,7 @@ impl Server {
             }
             result => result,
         };
-        let failure = match result {
+        match result {
             Ok(changes) => {
                 let mut state = self.saving.state.lock();
                 state.saved_changes = changes;
@@ -265,14 +270,11 @@ impl Server {
                 drop(state);
                 tracing::info!("DB saved on disk");
                 self.update_disk_gate();
-                return Ok(());
+                Ok(())
             }
-            Err(SaveError::Cancelled) => return Err(SaveFailure::Cancelled),
-            Err(error) => error.to_string(),
-        };
-        self.saving.state.lock().error = Some(failure.clone());
-        self.update_disk_gate();
-        Err(SaveFailure::Failed(failure))
+            Err(SaveError::Cancelled) => Err(SaveFailure::Cancelled),
+            Err(error) => Err(SaveFailure::Failed(error.to_string())),
+        }
     }
 
     /// Writes the snapshot file; returns how many changes it contains.

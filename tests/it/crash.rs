@@ -302,7 +302,8 @@ fn switching_quickly_ends_switched_on() {
     run(&mut conn, "DEBUG POPULATE 20000");
     for round in 0..rounds(10) {
         if round % 3 > 0 {
-            run(&mut conn, "BGREWRITEAOF");
+            // Refused where one is under way.
+            conn.call(&["BGREWRITEAOF"]);
         }
         for _ in 0..=round % 4 {
             run(&mut conn, &format!("RPUSH list {round}"));
@@ -365,7 +366,9 @@ fn a_torn_tail_is_cut() {
         let (end, expected) = states.iter().rfind(|state| state.0 <= len).expect("it begins empty");
         assert_eq!(digest(&mut again.connect()), *expected, "cut at {at}");
         let cut = again.dir().join(APPEND_DIR).join(name);
-        assert_eq!(fs::metadata(&cut).expect("it is there").len(), *end, "cut at {at}");
+        // A choice of database may stand before the command that was cut off.
+        let kept = fs::metadata(&cut).expect("it is there").len();
+        assert!((*end..=len).contains(&kept), "cut at {at}: {kept} are left");
         // It goes on where it was cut.
         run(&mut again.connect(), "SET after cut");
         let expected = digest(&mut again.connect());

@@ -55,16 +55,14 @@ fn a_failed_save_stops_writes_until_one_succeeds() {
     let mut conn = server.connect();
     run(&mut conn, "SET k v");
     let unblock = block_saves(&server);
+    // Who waits for a save is told, and writes go on.
+    assert!(text(conn.call(&["SAVE"])).starts_with("ERR"));
+    assert!(says(&mut conn, "rdb_last_bgsave_status:ok"));
+    run(&mut conn, "SET k v");
     run(&mut conn, "BGSAVE");
     wait_says(&mut conn, "rdb_last_bgsave_status:err");
-    for write in ["SET k w", "DEL k", "EVAL redis.call('set','k','w') 0"] {
-        let request: Vec<&str> = write.splitn(3, ' ').collect();
-        let request = if write.starts_with("EVAL") {
-            vec!["EVAL", "redis.call('set','k','w')", "0"]
-        } else {
-            request
-        };
-        let refused = text(conn.call(&request));
+    for write in [&["SET", "k", "w"][..], &["DEL", "k"], &["EVAL", "redis.call('del', 'k')", "0"]] {
+        let refused = text(conn.call(write));
         assert!(refused.contains("MISCONF") && refused.contains("unable to persist"), "{refused}");
     }
     let refused = text(conn.call(&["SET", "k", "w"]));
@@ -171,7 +169,14 @@ fn save_points_save() {
 
 #[test]
 fn names_and_folders_change() {
+    // Both are protected, as Redis has it, unless that is switched off.
     let server = Server::start(DEBUG);
+    let mut conn = server.connect();
+    for request in [["dbfilename", "other.rdb"], ["dir", "/tmp"]] {
+        let refused = text(conn.call(&[&["CONFIG", "SET"], &request[..]].concat()));
+        assert!(refused.ends_with("can't set protected config"), "{refused}");
+    }
+    let server = Server::start(&["--enable-protected-configs", "yes"]);
     let mut conn = server.connect();
     run(&mut conn, "SET k v");
     run(&mut conn, "CONFIG SET dbfilename other.rdb");
@@ -179,14 +184,10 @@ fn names_and_folders_change() {
     assert!(server.dir().join("other.rdb").is_file() && !server.dir().join("dump.rdb").exists());
     let refused = text(conn.call(&["CONFIG", "SET", "dbfilename", "a/b.rdb"]));
     assert!(refused.contains("can't be a path"), "{refused}");
-    // A folder is protected, as Redis has it, unless that is switched off.
-    let open = Server::start(&["--enable-protected-configs", "yes"]);
-    let mut conn = open.connect();
-    fs::create_dir(open.dir().join("below")).expect("a folder in a scratch folder");
-    run(&mut conn, "SET k v");
+    fs::create_dir(server.dir().join("below")).expect("a folder in a scratch folder");
     run(&mut conn, "CONFIG SET dir below");
     run(&mut conn, "SAVE");
-    assert!(open.dir().join("below/dump.rdb").is_file());
+    assert!(server.dir().join("below/other.rdb").is_file());
 }
 
 #[test]
@@ -220,7 +221,6 @@ fn a_shutdown_that_cannot_save_does_not_happen() {
     assert!(wait_for(DEADLINE, || server.log().contains(line)), "{}", server.log());
     assert_eq!(text(run(&mut conn, "GET k")), "v", "it goes on");
     unblock();
-    run(&mut conn, "CONFIG SET stop-writes-on-bgsave-error no");
     run(&mut conn, "SET k w");
     assert_eq!(server.stop_gracefully(), Some(0));
     let again = Server::start_on(server.dir(), &[]);

@@ -11,10 +11,13 @@ use crate::dataset::{call, run};
 use crate::harness::{Conn, Reply, Server, encode, stress_duration, wait_for};
 
 const DEADLINE: Duration = Duration::from_secs(60);
-const PAIRS: u64 = 20_000;
-/// Fields of the one hash, members of the one set and the one sorted set that are huge.
-const HUGE: u64 = 20_000;
+/// Pairs of keys, and members of each huge collection, for every second that the test goes on.
+const PER_SECOND: u64 = 2_500;
 const PIPELINE: u64 = 50;
+
+fn size() -> u64 {
+    stress_duration().as_secs() * PER_SECOND
+}
 
 /// Two names whose values are always equal, wherever their shards are.
 fn sides(pair: u64) -> [String; 2] {
@@ -37,10 +40,10 @@ fn words(line: &str) -> Vec<String> {
 
 /// One change that keeps everything true that [`check`] looks at.
 fn change(random: &mut Rng, writer: usize, round: u64) -> Vec<Vec<String>> {
-    let pair = random.u64(..PAIRS);
+    let pair = random.u64(..size());
     let [one, other] = sides(pair);
     let value = format!("{round}-{}", "v".repeat(random.usize(..60)));
-    let member = random.u64(..HUGE);
+    let member = random.u64(..size());
     match random.u8(..6) {
         0..3 => vec![words(&format!("MSET {one} {value} {other} {value}"))],
         3 => vec![
@@ -70,7 +73,7 @@ fn fill(conn: &mut Conn) {
     let chunk = |range: Range<u64>, make: &dyn Fn(u64) -> Vec<Vec<String>>| {
         range.flat_map(make).collect::<Vec<_>>()
     };
-    for start in (0..PAIRS.max(HUGE)).step_by(500) {
+    for start in (0..size()).step_by(500) {
         let range = start..start + 500;
         send_all(
             conn,
@@ -100,7 +103,7 @@ fn texts(reply: Reply) -> Vec<Vec<u8>> {
 
 /// Fails unless the data is that of one instant.
 fn check(conn: &mut Conn, writers: usize) {
-    for start in (0..PAIRS).step_by(500) {
+    for start in (0..size()).step_by(500) {
         let mut request = vec!["MGET".to_owned()];
         request.extend((start..start + 500).flat_map(sides));
         let values = texts(call(conn, &request));
@@ -108,11 +111,15 @@ fn check(conn: &mut Conn, writers: usize) {
             assert_eq!(values[0], values[1], "half of pair {pair} after {start}");
         }
     }
-    let size = |reply| if let Reply::Integer(size) = reply { size } else { panic!("{reply:?}") };
-    let sets = size(run(conn, "SCARD huge:left")) + size(run(conn, "SCARD huge:right"));
-    assert_eq!(u64::try_from(sets).expect("not negative"), HUGE, "a member is in two sets or none");
+    let count = |reply| if let Reply::Integer(count) = reply { count } else { panic!("{reply:?}") };
+    let sets = count(run(conn, "SCARD huge:left")) + count(run(conn, "SCARD huge:right"));
+    assert_eq!(
+        u64::try_from(sets).expect("not negative"),
+        size(),
+        "a member is in two sets or none"
+    );
     assert_eq!(run(conn, "SINTERCARD 2 huge:left huge:right"), Reply::Integer(0));
-    for start in (0..HUGE).step_by(500) {
+    for start in (0..size()).step_by(500) {
         let request = |command: &str, key: &str, part: &str| {
             let mut request = words(&format!("{command} {key}"));
             request.extend((start..start + 500).map(|member| format!("{part}:{member}")));
@@ -178,7 +185,6 @@ fn a_snapshot_shows_one_instant() {
     save_under_load("BGSAVE", "rdb_bgsave_in_progress", &["--threads", "2"]);
 }
 
-/// SMOVE and RPUSH are not one change; all others are whole wherever the copy ends.
 #[test]
 fn a_rewrite_shows_one_instant() {
     let args = ["--threads", "2", "--appendonly", "yes", "--auto-aof-rewrite-percentage", "0"];
