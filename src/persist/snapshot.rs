@@ -17,7 +17,7 @@ use super::log::TIMESTAMP;
 use super::rdb::crc::Crc;
 use super::rdb::{Format, Inexpressible, Usage, kind, save, write};
 use super::unit::write_select;
-use crate::base::clock;
+use crate::base::{clock, os_error};
 use crate::encoding::field::FieldView;
 use crate::encoding::quicklist::Quicklist;
 use crate::keyspace::{
@@ -86,7 +86,7 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum SaveError {
     /// The file could not be written.
-    #[error(transparent)]
+    #[error("{}", os_error::text(.0))]
     Io(#[from] io::Error),
     /// The version does not know what is to be written.
     #[error(transparent)]

@@ -43,6 +43,10 @@ impl Propagation {
     /// Lets `writer` read the stream from now on, or nobody; every shard is locked.
     pub fn set_writer(&self, writer: Option<Arc<Writer>>) {
         self.wanted.store(writer.is_some(), Ordering::Relaxed);
+        if writer.is_none() {
+            // Nobody has to wait for what nobody writes.
+            self.committed.fetch_max(self.log.end(), Ordering::Relaxed);
+        }
         *self.writer.write() = writer;
     }
 

@@ -273,7 +273,10 @@ impl Server {
                 Ok(())
             }
             Err(SaveError::Cancelled) => Err(SaveFailure::Cancelled),
-            Err(error) => Err(SaveFailure::Failed(error.to_string())),
+            Err(error) => {
+                let path = std::env::current_dir().unwrap_or_default().join(self.snapshot_path());
+                Err(SaveFailure::Failed(format!("{error}, saving {}", path.display())))
+            }
         }
     }
 
