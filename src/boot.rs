@@ -113,42 +113,8 @@ fn serve(
             })?;
         threads.push(thread);
     }
-    let main = async {
-        let unix = listeners.unix_path().cloned();
-        let tcp = !listeners.addresses().is_empty();
-        // Who connects in the first moment waits for an answer rather than being told to come back.
-        let mut loading = Box::pin(load(server));
-        let loaded = tokio::time::timeout(LOADING_UNSEEN, &mut loading).await.ok();
-        let mut listening = acceptor.start(listeners)?;
-        *server.relisten.lock() = Some(Box::new(move |config, before| {
-            listening.listen_anew(config, before).map_err(|error| error.to_string())
-        }));
-        tokio::task::spawn_local(watch_signals(Arc::clone(server)));
-        tokio::task::spawn_local(cron(Arc::clone(server)));
-        server.startup_memory.store(allocator::figures().allocated, Ordering::Relaxed);
-        let loaded = match loaded {
-            Some(loaded) => loaded,
-            None => loading.await,
-        };
-        if !loaded {
-            return anyhow::Ok(());
-        }
-        if tcp {
-            tracing::info!("Ready to accept connections tcp");
-        }
-        if unix.is_some() {
-            tracing::info!("Ready to accept connections unix");
-        }
-        server.shutdown.wait().await;
-        // The last copies of the listening sockets go, so that nobody connects any more.
-        *server.relisten.lock() = None;
-        if let Some(path) = unix {
-            let _ = std::fs::remove_file(path);
-        }
-        anyhow::Ok(())
-    };
     let runtime = runtime()?;
-    LocalSet::new().block_on(&runtime, main)?;
+    LocalSet::new().block_on(&runtime, accept(server, acceptor, listeners))?;
     // Signals are heard until the last event loop has ended, which may wait for a script.
     let last = async {
         tokio::task::spawn_local(watch_signals(Arc::clone(server)));
@@ -167,6 +133,45 @@ fn serve(
         tracing::warn!("Redis is now ready to exit, bye bye...");
     }
     Ok(mode)
+}
+
+/// Loads the data and accepts connections until the server stops.
+async fn accept(
+    server: &Arc<Server>,
+    acceptor: Rc<Acceptor>,
+    listeners: Listeners,
+) -> anyhow::Result<()> {
+    tokio::task::spawn_local(watch_signals(Arc::clone(server)));
+    tokio::task::spawn_local(cron(Arc::clone(server)));
+    server.startup_memory.store(allocator::figures().allocated, Ordering::Relaxed);
+    let unix = listeners.unix_path().cloned();
+    let tcp = !listeners.addresses().is_empty();
+    // Who connects in the first moment waits for an answer rather than being told to come back.
+    let mut loading = Box::pin(load(server));
+    let early = tokio::time::timeout(LOADING_UNSEEN, &mut loading).await.ok();
+    let mut listening = acceptor.start(listeners)?;
+    *server.relisten.lock() = Some(Box::new(move |config, before| {
+        listening.listen_anew(config, before).map_err(|error| error.to_string())
+    }));
+    let loaded = match early {
+        Some(loaded) => loaded,
+        None => loading.await,
+    };
+    if loaded {
+        if tcp {
+            tracing::info!("Ready to accept connections tcp");
+        }
+        if unix.is_some() {
+            tracing::info!("Ready to accept connections unix");
+        }
+        server.shutdown.wait().await;
+    }
+    // The last copies of the listening sockets go, so that nobody connects any more.
+    *server.relisten.lock() = None;
+    if let Some(path) = unix {
+        let _ = std::fs::remove_file(path);
+    }
+    Ok(())
 }
 
 /// Loads the data on a thread of its own; `false` if the server stops instead.

@@ -268,7 +268,7 @@ fn a_slow_subscriber_is_closed_and_others_go_on() {
     const MESSAGES: usize = 3_000;
     let server = Server::start(&["--threads", "2"]);
     let mut conn = server.connect();
-    let limit = "pubsub 2mb 0 0";
+    let limit = "pubsub 8mb 0 0";
     let set = ["CONFIG", "SET", "client-output-buffer-limit", limit];
     assert_eq!(conn.call(&set), Reply::Simple(OK.to_vec()));
     let slow = listener(&server, false, &["SUBSCRIBE", "c"]);
