@@ -8,6 +8,7 @@
 //! `REDSTART_STRESS_SECONDS=600` lets those go on that look for races between transactions, as in
 //! `cargo test --test it -- transactions serializability deadlocks`.
 
+mod appending;
 mod big_values;
 mod blocking;
 mod cli;
