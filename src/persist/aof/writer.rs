@@ -220,8 +220,11 @@ impl Writer {
 
     /// Ends a rewrite: a base of `len` bytes took the place of all files but the current one.
     pub fn rewritten(&self, len: u64) {
-        let inner = self.inner.lock();
-        self.set_sizes(len + inner.len, len + inner.len);
+        let mut inner = self.inner.lock();
+        self.begin_next(&mut inner);
+        // What the file before the division still gets is in the base.
+        let current = if self.log.divisions() > 0 { 0 } else { inner.len };
+        self.set_sizes(len + current, len + current);
     }
 
     /// Up to where the log is in files.
