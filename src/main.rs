@@ -58,7 +58,8 @@ fn own_flags(args: &[OsString]) -> Option<ExitCode> {
     let program = Command::new("redstart")
         .about("An in-memory data server that speaks the Redis protocol")
         .override_usage(
-            "redstart [FILE] [--directive value ...] [-]\n       redstart check-rdb FILE",
+            "redstart [FILE] [--directive value ...] [-]\n       redstart check-rdb FILE\n       \
+             redstart check-aof [--fix] FILE\n       redstart convert IN OUT (see convert --help)",
         )
         .disable_version_flag(true)
         .arg(flag("version").short('v').help("Print the version"))

@@ -1,5 +1,8 @@
-//! The programs beside the server: `redstart check-rdb`, `redstart check-aof`, or by the names that
-//! they have beside Redis. A configuration file of such a name is given with its folder: `./check-rdb`.
+//! The programs beside the server: `redstart convert`, and `redstart check-rdb`, `redstart check-aof`,
+//! or by the names that they have beside Redis. A configuration file of such a name is given with its
+//! folder: `./check-rdb`.
+
+mod convert;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -24,6 +27,7 @@ struct Tool {
 const TOOLS: &[Tool] = &[
     Tool { word: "check-rdb", name: "redis-check-rdb", run: check_rdb },
     Tool { word: "check-aof", name: "redis-check-aof", run: check_aof },
+    Tool { word: "convert", name: "redstart-convert", run: convert::run },
 ];
 
 /// Runs the tool that the arguments, the program's name first, ask for, if they do.

@@ -14,6 +14,7 @@ mod blocking;
 mod cli;
 mod clients;
 mod concurrency;
+mod convert;
 mod crash;
 mod dataset;
 mod deadlocks;

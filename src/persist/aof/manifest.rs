@@ -182,7 +182,7 @@ impl Manifest {
     }
 
     /// Takes a file that is no part of a manifest yet as the first base.
-    pub(super) fn adopt_base(&mut self, name: &OsStr) {
+    pub fn adopt_base(&mut self, name: &OsStr) {
         self.base = Some(Piece { name: name.to_owned(), seq: 1 });
         self.base_seq = 1;
     }
