@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use crate::base::os_error;
 use crate::persist::aof::directory::Directory;
@@ -209,7 +209,8 @@ impl Loader<'_> {
             let mut engine = self.server.scripts.engine.lock();
             engine.load_library(&source, false, false).map(drop).map_err(|error| error.to_string())
         };
-        let mut hooks = Hooks { progress: &self.done.current, function: &mut function };
+        let (progress, key_delay_us) = (&self.done.current, &AtomicI64::new(0));
+        let mut hooks = Hooks { progress, key_delay_us, function: &mut function };
         let summary = rdb_load::load(file, &self.server.keyspace, &options, &mut hooks)
             .map_err(|error| describe_snapshot(path, &error))?;
         self.done.before.fetch_add(summary.len, Relaxed);
