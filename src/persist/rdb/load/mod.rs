@@ -87,6 +87,7 @@ pub struct Hooks<'a> {
 
 impl Hooks<'_> {
     /// Waits where tests want it slow.
+    #[expect(clippy::disallowed_methods, reason = "the delay that tests ask for is slept through")]
     fn wait(&self) {
         let us = u64::try_from(self.key_delay_us.load(Ordering::Relaxed)).unwrap_or(0);
         if us > 0 {
