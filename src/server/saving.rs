@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::{Server, gate};
-use crate::base::{clock, os_error};
+use crate::base::clock;
 use crate::config::REDIS_VERSION;
 use crate::observe::allocator;
 use crate::persist::file::NewFile;
@@ -288,25 +288,19 @@ impl Server {
         };
         let dir = std::env::current_dir()?;
         let temporary = dir.join(format!("temp-{}.rdb", std::process::id()));
-        let named = |error: std::io::Error, path: &Path, what: &str| {
-            let (path, dir, error) = (path.display(), dir.display(), os_error::text(&error));
+        let named = |error, path: &Path, what: &str| {
+            let (path, dir) = (path.display(), dir.display());
             tracing::warn!("{what} {path} (in server root dir {dir}) for saving: {error}");
-            std::io::Error::other(format!("{error}: {path}"))
+            error
         };
         let mut file = NewFile::create(&temporary, incremental)
             .map_err(|error| named(error, &temporary, "Failed opening the temp RDB file"))?;
         let (begun, libraries, changes) = self.begin_snapshot(progress, Form::Rdb, || ())?;
         let facts = self.facts(false);
-        let written = begun.write(&self.keyspace, &facts, &libraries, &mut file);
-        written.map_err(|error| match error {
-            SaveError::Io(error) => {
-                named(error, &temporary, "Write error while saving DB to the disk:").into()
-            }
-            SaveError::Inexpressible(error) => {
+        begun.write(&self.keyspace, &facts, &libraries, &mut file).inspect_err(|error| {
+            if !matches!(error, SaveError::Cancelled) {
                 tracing::warn!("Write error while saving DB to the disk: {error}");
-                error.into()
             }
-            SaveError::Cancelled => SaveError::Cancelled,
         })?;
         let path = dir.join(&name);
         file.finish(&path).map_err(|error| {

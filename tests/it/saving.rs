@@ -67,8 +67,8 @@ fn a_failed_save_stops_writes_until_one_succeeds() {
     }
     let refused = text(conn.call(&["SET", "k", "w"]));
     assert!(refused.starts_with(MISCONF), "{refused}");
-    let path = server.dir().join(format!("temp-{}.rdb", server.pid()));
-    let reason = format!("(Is a directory: {})", path.display());
+    let path = server.dir().join("dump.rdb");
+    let reason = format!("(Is a directory, saving {})", path.display());
     assert!(refused.ends_with(&reason), "the reason is said: {refused}");
     assert_eq!(text(conn.call(&["PING"]))[..8], refused[..8], "PING is refused as well");
     assert_eq!(text(run(&mut conn, "GET k")), "v");
@@ -99,7 +99,7 @@ fn a_full_disk_is_a_failed_save() {
         wait_says(&mut conn, "rdb_last_bgsave_status:err");
         let refused = text(conn.call(&["SET", "k", "w"]));
         assert!(refused.starts_with(MISCONF), "{refused}");
-        assert!(refused.contains("No space left on device: /"), "{refused}");
+        assert!(refused.contains("No space left on device, saving /"), "{refused}");
         assert_eq!(fs::read(server.dir().join("dump.rdb")).expect("still there"), before);
         run(&mut conn, "SAVE");
         wait_says(&mut conn, "rdb_last_bgsave_status:ok");
