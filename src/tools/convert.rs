@@ -114,6 +114,8 @@ fn convert(matches: &ArgMatches) -> Result<(), String> {
         target.check(&source)?;
     }
     let server = server(matches)?;
+    // The program ends afterwards; to free every value before would only take time.
+    std::mem::forget(Arc::clone(&server));
     let found = load(&source, &server)?;
     if matches.get_flag("drop-expired") {
         drop_expired(&server);

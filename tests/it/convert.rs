@@ -373,6 +373,8 @@ fn what_is_broken_is_refused_with_its_place() {
     check(&log[..log.len() / 2], "whole up to offset ");
     let unknown = b"*1\r\n$4\r\nPING\r\n*1\r\n$7\r\nNOTHING\r\n";
     check(unknown, "Unknown command 'NOTHING' (at offset 14)");
+    let select = b"*2\r\n$6\r\nSELECT\r\n$4\r\n1024\r\n";
+    check(select, "there is no database 1024 of 1024; --databases allows for more (at offset 0)");
     check(b"", "the file is empty");
     check(b"hello, world", "neither an RDB file nor an append-only file (at offset 0)");
     fs::remove_file(&input).expect("a scratch file");

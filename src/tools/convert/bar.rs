@@ -26,7 +26,8 @@ pub(super) fn show<R>(
     if !io::stderr().is_terminal() {
         return work();
     }
-    let bar = ProgressBar::new(0);
+    // Of nothing, everything would be done.
+    let bar = ProgressBar::new(1);
     let template = match unit {
         Unit::Bytes => "{prefix} {wide_bar} {binary_bytes}/{binary_total_bytes} {eta}",
         Unit::Keys => "{prefix} {wide_bar} {human_pos}/{human_len} keys {eta}",
@@ -41,7 +42,7 @@ pub(super) fn show<R>(
             let is_over = is_over;
             while let Err(RecvTimeoutError::Timeout) = is_over.recv_timeout(LOOK_EVERY) {
                 let (done, total) = figures();
-                bar.set_length(total);
+                bar.set_length(total.max(1));
                 bar.set_position(done);
             }
             bar.finish_and_clear();

@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
-use crate::base::os_error;
+use crate::base::{bytes, number, os_error};
 use crate::persist::aof::directory::Directory;
 use crate::persist::aof::load::{self as aof_load, LoadError, LoadOptions, Replay};
 use crate::persist::aof::manifest::Manifest;
 use crate::persist::aof::reader::Commands;
 use crate::persist::rdb::error::RdbError;
 use crate::persist::rdb::load::{self as rdb_load, Hooks};
+use crate::resp::Argv;
 use crate::server::{RunAgain, Server};
 
 /// What the name of a manifest ends with.
@@ -69,8 +70,7 @@ impl Source {
         let is_dir = fs::metadata(path).map_err(|error| at(path, &error))?.is_dir();
         let file = if is_dir { manifest_in(path)? } else { path.to_owned() };
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
+        let folder = file.parent().unwrap_or(Path::new(""));
         let (manifest, filename) = match name.strip_suffix(MANIFEST) {
             Some(filename) => {
                 let text = fs::read(&file).map_err(|error| at(&file, &error))?;
@@ -218,6 +218,24 @@ impl Loader<'_> {
         self.found.rdb_version = Some(summary.version);
         Ok(summary.len)
     }
+
+    /// Refuses a SELECT that would fail, since what follows it would get into another database.
+    fn check_database(&self, argv: Argv<'_>) -> Result<(), String> {
+        if argv.len() != 2 || !bytes::is_word(argv.arg(0), "select") {
+            return Ok(());
+        }
+        let databases = self.server.keyspace.databases();
+        let db = number::parse_u64(argv.arg(1)).and_then(|db| usize::try_from(db).ok());
+        match db.filter(|db| *db < databases) {
+            Some(_) => Ok(()),
+            None => {
+                let db = argv.arg(1).escape_ascii();
+                Err(format!(
+                    "there is no database {db} of {databases}; --databases allows for more"
+                ))
+            }
+        }
+    }
 }
 
 impl Replay for Loader<'_> {
@@ -226,7 +244,10 @@ impl Replay for Loader<'_> {
     }
 
     fn run(&mut self, commands: Commands<'_>) -> Result<(), String> {
-        commands.iter().try_for_each(|argv| self.runner.run(argv))
+        commands.iter().try_for_each(|argv| {
+            self.check_database(argv)?;
+            self.runner.run(argv)
+        })
     }
 
     fn progress(&mut self, len: u64) {
@@ -237,6 +258,9 @@ impl Replay for Loader<'_> {
 fn describe_snapshot(path: &Path, error: &RdbError) -> String {
     let path = path.display();
     match (error.offset(), error.what()) {
+        (None, _) if matches!(error, RdbError::Databases(_)) => {
+            format!("{path}: {error} (--databases allows for more)")
+        }
         (Some(offset), Some(what)) => {
             format!("{path}: {error} (at offset {offset}, reading: {what})")
         }
