@@ -1,13 +1,16 @@
 //! CONFIG: the directives at run time.
 
+use std::sync::Arc;
+
 use super::args::Args;
+use super::background::Background;
 use super::context::{Ctx, Flow};
 use super::error::CmdError;
 use super::introspect::help;
 use super::spec::{Command, Flags, Group, Locks};
 use crate::base::glob;
 use crate::config::{Caller, RewriteError};
-use crate::server::{Peer, gate};
+use crate::server::{Peer, Server, gate};
 
 const COMMON: Flags = Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
 
@@ -57,12 +60,34 @@ fn set(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     }
     let pairs: Vec<(&[u8], &[u8])> =
         (2..args.len()).step_by(2).map(|at| (args.get(at), args.get(at + 1))).collect();
-    let caller = Caller { is_local: is_local(ctx), is_loading: false };
-    ctx.server.reconfigure(|config| config.set_by(&pairs, caller)).map_err(CmdError::Config)?;
+    let caller = Caller { is_local: is_local(ctx), is_loading: ctx.server.loading.is_active() };
+    let changed = ctx.server.reconfigure(|config| config.set_by(&pairs, caller));
+    let switches_off = changed.map_err(CmdError::Config)?;
     // The table of cached keys may have to become smaller.
     ctx.effects.audience |= gate::TRACKING;
-    ctx.out.ok();
-    Ok(Flow::Done)
+    if !switches_off {
+        ctx.out.ok();
+        return Ok(Flow::Done);
+    }
+    if ctx.inside {
+        // It takes the shards that are held here.
+        switch_appending_off(&ctx.server.arc(), || ());
+        ctx.out.ok();
+        return Ok(Flow::Done);
+    }
+    Ok(Flow::Background(Background::new(|server, answer| {
+        switch_appending_off(server, move || answer.ok_or(Ok(())));
+    })))
+}
+
+/// Switches the append-only file off on a thread of its own; without one it stays on.
+fn switch_appending_off(server: &Arc<Server>, done: impl FnOnce() + Send + 'static) {
+    let server = Arc::clone(server);
+    let work = move || {
+        server.switch_appending_off();
+        done();
+    };
+    drop(std::thread::Builder::new().name("appending".to_owned()).spawn(work));
 }
 
 /// Whether the client is on this machine.

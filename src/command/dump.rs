@@ -76,6 +76,7 @@ impl Options {
 
 fn restore(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let (key, options, now_ms) = (args.key(1), Options::parse(args)?, ctx.now_ms);
+    let clock_ms = ctx.db.clock_ms();
     if !options.replace && ctx.db.lookup(key, Lookup::Write).is_some() {
         return Err(CmdError::BusyKey);
     }
@@ -93,7 +94,7 @@ fn restore(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let deadline = match (ttl, options.absolute) {
         (0, _) => None,
         (ttl, true) => Some(ttl),
-        (ttl, false) => Some(ttl.saturating_add(now_ms)),
+        (ttl, false) => Some(ttl.saturating_add(clock_ms)),
     };
     if deadline.is_some_and(|at_ms| at_ms <= now_ms) {
         super::options::delete_as_expired(ctx, key);
@@ -104,7 +105,7 @@ fn restore(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let written =
         ctx.db.set(key, restored.as_new_value(), deadline.map_or(Deadline::Clear, Deadline::At));
     written.changed(Event::RESTORE);
-    let access = ctx.db.policy().recalled(options.idle_seconds, options.frequency, now_ms);
+    let access = ctx.db.policy().recalled(options.idle_seconds, options.frequency, clock_ms);
     ctx.db.set_access(key, access);
     if let (Some(at_ms), false) = (deadline, options.absolute) {
         let at_ms = decimal(at_ms);

@@ -57,7 +57,6 @@ pub(super) fn spawn_save(
 ) -> std::io::Result<()> {
     let server = Arc::clone(server);
     let work = move || {
-        server.saving.wait_idle();
         done(server.save());
     };
     std::thread::Builder::new().name("save".to_owned()).spawn(work).map(drop)

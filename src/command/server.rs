@@ -95,7 +95,9 @@ fn flushall(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     if ctx.server.config.read().save_points().is_empty() || ctx.server.loading.is_active() {
         return Ok(Flow::Done);
     }
-    if ctx.inside {
+    let rewriting = ctx.server.saving.running() == Some(Purpose::Rewrite);
+    if ctx.inside || rewriting {
+        // Nobody waits for the end of a rewrite.
         drop(super::persistence::spawn_save(&ctx.server.arc(), |_| ()));
         return Ok(Flow::Done);
     }

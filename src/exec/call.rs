@@ -27,8 +27,9 @@ use crate::server::{Client, ClientFlags, Server, Waiter, gate};
 /// Keys that an event loop keeps room for.
 const KEPT_KEYS_MAX: usize = 16 * 1024;
 
-/// While a snapshot's writer is behind, requests that came together wait so often for so long.
-const PRESSED_NAPS: u32 = 8;
+/// While a snapshot's writer is behind, requests that came together wait so often for so long: at most
+/// half a second, so that a disk that hangs does not stop the server for good.
+const PRESSED_NAPS: u32 = 2_000;
 const PRESSED_NAP: Duration = Duration::from_micros(250);
 
 /// After commands that took this long together, the time is read anew, in microseconds.
@@ -339,6 +340,8 @@ impl Executor {
         finish(&mut ctx, registered, db, argv, keys);
         let mut background = None;
         let result = result.and_then(|flow| match flow {
+            // Nobody waits on behalf of a file.
+            Flow::Block(_) if now_ms == LONG_AGO => Ok(None),
             Flow::Block(wait) => {
                 let waiter = begin_wait(&mut ctx, registered.id, &args, *wait);
                 Ok(Some(Stop::Blocked(waiter)))

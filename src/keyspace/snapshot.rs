@@ -25,6 +25,8 @@ use crate::value::{ItemEncoder, Type, Value, ValueReading};
 const SHARED_STRING_LEN: usize = 16 * 1024;
 /// Lists of more nodes are shared.
 const SHARED_LIST_NODES: usize = 2;
+/// What a node of a list takes, about.
+const NODE_LEN: usize = 8 * 1024;
 /// Tables of more items get a reading of their own.
 const OWN_READING_LEN: usize = 256;
 
@@ -115,6 +117,17 @@ pub enum LargeValue {
     },
 }
 
+impl LargeEntry {
+    /// Bytes that are in memory twice once a command changes the value.
+    fn shared_len(&self) -> usize {
+        match &self.value {
+            LargeValue::Str(bytes) => bytes.len(),
+            LargeValue::List(items) => items.node_count() * NODE_LEN,
+            LargeValue::Items { .. } => 0,
+        }
+    }
+}
+
 impl Keyspace {
     /// Begins to read everything as it is now; `access` holds every shard.
     pub fn begin_snapshot(
@@ -152,6 +165,8 @@ impl Keyspace {
         let pressure = Arc::clone(&self.pressure);
         Arc::new(move |entry, out| {
             if let Some(large) = large_entry(db, entry, &encoder) {
+                let held = shared.held.fetch_add(large.shared_len(), Ordering::Relaxed);
+                pressure.note(held + large.shared_len());
                 shared.large.lock().push(large);
                 return;
             }
@@ -267,7 +282,10 @@ impl Snapshot {
 
     /// A large entry that was come upon and is yet to be written.
     pub fn take_large(&self) -> Option<LargeEntry> {
-        self.shared.large.lock().pop()
+        let large = self.shared.large.lock().pop()?;
+        let held = self.shared.held.fetch_sub(large.shared_len(), Ordering::Relaxed);
+        self.pressure.note(held - large.shared_len());
+        Some(large)
     }
 
     /// Reads about `count` items more of a large table; `false` when all was read.
@@ -283,7 +301,8 @@ impl Snapshot {
             entry.key = name;
         }
         let key = Key { bytes: &entry.key, hash: keyspace.hash(&entry.key) };
-        if !read_object(keyspace, key, reading, count) && !self.read_dropped(keyspace, key, reading)
+        if !read_object(keyspace, key, reading, count)
+            && !self.read_dropped(keyspace, key, reading, count)
         {
             // The value, or the table it is in, is on its way to being dropped.
             std::thread::yield_now();
@@ -291,8 +310,14 @@ impl Snapshot {
         true
     }
 
-    /// Reads all that is left of a value whose database was dropped and is kept by its own reading.
-    fn read_dropped(&self, keyspace: &Keyspace, key: Key<'_>, reading: &ValueReading) -> bool {
+    /// Reads on in a value whose database was dropped and is kept by its own reading.
+    fn read_dropped(
+        &self,
+        keyspace: &Keyspace,
+        key: Key<'_>,
+        reading: &ValueReading,
+        count: usize,
+    ) -> bool {
         let number = keyspace.shard_of(key.hash);
         self.parts.iter().filter(|part| part.shard == number).any(|part| {
             let slot = part.reading.lock();
@@ -302,7 +327,7 @@ impl Snapshot {
             let mut table = left.lock();
             let position = table.find(key.hash, key.bytes);
             let object = position.and_then(|at| object_mut(&mut table, at));
-            object.is_some_and(|object| reading.read_on(object, usize::MAX))
+            object.is_some_and(|object| reading.read_on(object, count))
         })
     }
 }
@@ -311,6 +336,11 @@ impl Drop for Snapshot {
     fn drop(&mut self) {
         for reading in self.parts.iter().filter_map(|part| part.reading.lock().take()) {
             reading.lock().give_up();
+        }
+        for large in std::mem::take(&mut *self.shared.large.lock()) {
+            if let LargeValue::Items { reading, .. } = large.value {
+                reading.give_up();
+            }
         }
         self.pressure.note(0);
     }

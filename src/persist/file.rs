@@ -39,6 +39,12 @@ impl NewFile {
         self.written == 0
     }
 
+    /// Forces what was written so far to disk.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.file.flush()?;
+        self.file.sync_all()
+    }
+
     /// Forces everything to disk and leaves the file under its temporary name.
     pub fn keep(mut self) -> io::Result<()> {
         self.file.flush()?;

@@ -106,12 +106,18 @@ pub struct Progress {
     /// Bytes that commands wrote out ahead, at most.
     pub held_peak: AtomicUsize,
     cancelled: AtomicBool,
+    field_deadlines: AtomicBool,
 }
 
 impl Progress {
     /// Ends the snapshot before it is whole.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a field of a hash had a deadline.
+    pub fn met_field_deadlines(&self) -> bool {
+        self.field_deadlines.load(Ordering::Relaxed)
     }
 
     /// Whether somebody cancelled it.
@@ -150,6 +156,7 @@ pub fn begin<R>(
     drop(access);
     let keys: usize = snapshot.sizes().iter().map(|size| size.keys).sum();
     progress.keys.store(keys as u64, Ordering::Relaxed);
+    progress.written.store(0, Ordering::Relaxed);
     (Begun { snapshot, encoder, options, progress, failed: AtomicBool::new(false) }, result)
 }
 
@@ -326,6 +333,7 @@ impl Begun {
         out: &Mutex<Output<'_, W>>,
     ) -> Result<(), SaveError> {
         while let Some(large) = self.snapshot.take_large() {
+            self.check()?;
             self.write_one_large(keyspace, large, &mut out.lock())?;
             self.progress.written.fetch_add(1, Ordering::Relaxed);
         }
@@ -530,6 +538,9 @@ impl Encoder {
 
 impl EntryEncoder for Encoder {
     fn entry(&self, entry: EntryView<'_>, out: &mut Vec<u8>) {
+        if entry.object().is_some_and(|object| object.due_at_ms().is_some()) {
+            self.progress.field_deadlines.store(true, Ordering::Relaxed);
+        }
         if self.options.form == Form::Commands {
             commands::entry(entry, out);
             self.progress.written.fetch_add(1, Ordering::Relaxed);
@@ -543,6 +554,9 @@ impl EntryEncoder for Encoder {
     }
 
     fn items(&self, key: &[u8], min_expire_ms: Option<i64>) -> Arc<dyn ItemEncoder> {
+        if min_expire_ms.is_some() {
+            self.progress.field_deadlines.store(true, Ordering::Relaxed);
+        }
         if self.options.form == Form::Commands {
             return commands::items(key);
         }

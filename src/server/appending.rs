@@ -136,7 +136,7 @@ impl Server {
         directory: Directory,
         manifest: Manifest,
     ) -> Result<(), AppendError> {
-        let mut state = self.appending.state.lock();
+        // The state stays free meanwhile: who holds shards may ask for it.
         directory.create()?;
         let mut next = manifest;
         if next.is_empty() {
@@ -154,13 +154,15 @@ impl Server {
         let (file, len) = at("Can't open the append-only file", &path, opened)?;
         directory.store(&next)?;
         let (base, total) = sizes(&directory, &next);
-        let started = self.new_writer(Arc::new(file), len);
+        let started = self.new_writer(Arc::new(file), len, self.writer_options());
         let (writer, syncer) = at("Can't sync", &path, started)?;
         writer.set_sizes(total, base);
-        directory.delete_history(&mut next)?;
+        self.propagation.set_writer(Some(writer));
+        let mut state = self.appending.state.lock();
         (state.directory, state.manifest, state.phase) = (Some(directory), next, Phase::On);
         state.syncer = Some(syncer);
-        self.propagation.set_writer(Some(writer));
+        drop(state);
+        self.delete_history_if_wanted();
         Ok(())
     }
 
@@ -179,14 +181,19 @@ impl Server {
         at("Can't sync", &path, file::sync_directory(&path))
     }
 
+    fn writer_options(&self) -> Options {
+        let config = self.config.read();
+        self.propagation.log().set_timestamps(config.flag("aof-timestamp-enabled"));
+        Options { policy: policy_of(&config), ..Options::default() }
+    }
+
+    /// A writer that begins where the log ends, and the thread that syncs for it.
     fn new_writer(
         &self,
         file: Arc<dyn Storage>,
         len: u64,
+        options: Options,
     ) -> std::io::Result<(Arc<Writer>, Syncer)> {
-        let config = self.config.read();
-        self.propagation.log().set_timestamps(config.flag("aof-timestamp-enabled"));
-        let options = Options { policy: policy_of(&config), ..Options::default() };
         let writer = Arc::new(Writer::new(Arc::clone(self.propagation.log()), file, len, options));
         let syncer = Syncer::start(&writer)?;
         Ok((writer, syncer))
@@ -198,15 +205,12 @@ impl Server {
     ///
     /// When its files cannot be made. If only something else is being written at the moment, that is
     /// waited for.
-    pub fn switch_appending_on(self: &Arc<Self>, config: &Config) -> Result<(), AppendError> {
+    pub fn switch_appending_on(self: &Arc<Self>) -> Result<(), AppendError> {
+        let directory = at("Can't find", Path::new("."), self.append_directory())?;
         let mut state = self.appending.state.lock();
         if state.phase != Phase::Off {
             return Ok(());
         }
-        let root = std::env::current_dir();
-        let root = at("Can't find", Path::new("."), root)?;
-        let (dirname, filename) = (config.text("appenddirname"), config.text("appendfilename"));
-        let directory = Directory::new(&root, dirname, filename);
         directory.create()?;
         state.manifest = directory.load()?;
         let path = directory.temporary_increment();
@@ -221,8 +225,22 @@ impl Server {
         Ok(())
     }
 
-    /// Switches the append-only file off; what is in the log goes to disk.
+    /// Whether the append-only file is switched on, or about to be.
+    pub fn is_appending(&self) -> bool {
+        self.appending.state.lock().phase != Phase::Off
+    }
+
+    /// Whether the append-only file is switched on, but not whole yet.
+    pub fn is_appending_first(&self) -> bool {
+        self.appending.state.lock().phase == Phase::Waiting
+    }
+
+    /// Switches the append-only file off, if the configuration still says so; what is in the log goes
+    /// to disk. Takes every shard, so nobody may call it who holds one, or the configuration.
     pub fn switch_appending_off(&self) {
+        if self.config.read().flag("appendonly") {
+            return;
+        }
         if self.saving.cancel(Purpose::Rewrite) {
             tracing::info!("Killing running AOF rewrite child: {}", std::process::id());
         }
@@ -233,20 +251,24 @@ impl Server {
         let syncer = state.syncer.take();
         // Who holds shards may ask for the state.
         drop(state);
-        let access = Access::take(&self.keyspace, LockSet::All);
-        let writer = self.propagation.writer();
-        self.propagation.set_writer(None);
-        drop(access);
-        if let Some(writer) = writer {
-            if let Err(error) = writer.finish() {
-                tracing::warn!("The last of the append-only file was not written: {error}");
-            }
-            self.propagation.log().cut();
-        }
+        self.stop_writing();
         drop(syncer);
         if before == Phase::Waiting {
             let _ = fs::remove_file(self.appending.state.lock().directory().temporary_increment());
         }
+    }
+
+    /// Ends the log and writes what is in it to disk. Replies wait for that until the end.
+    fn stop_writing(&self) {
+        let access = Access::take(&self.keyspace, LockSet::All);
+        self.propagation.stop();
+        drop(access);
+        if let Some(writer) = self.propagation.writer() {
+            if let Err(error) = writer.finish() {
+                tracing::warn!("The last of the append-only file was not written: {error}");
+            }
+        }
+        self.propagation.set_writer(None);
     }
 
     /// Writes the last of the log to disk, at the end.
@@ -266,12 +288,37 @@ impl Server {
         if let Some(writer) = self.propagation.writer() {
             writer.set_policy(policy_of(&config));
         }
+        drop(config);
+        let server = self.arc();
+        let has_history = !self.appending.state.lock().manifest.history().is_empty();
+        if has_history && self.saving.running().is_none() {
+            // Long files take long to delete. Without a thread they stay for the next rewrite.
+            let work = move || server.delete_history_if_wanted();
+            drop(std::thread::Builder::new().name("history".to_owned()).spawn(work));
+        }
+    }
+
+    /// Deletes what nothing needs any more, unless the configuration wants it kept.
+    fn delete_history_if_wanted(&self) {
+        if self.config.read().flag("aof-disable-auto-gc") {
+            return;
+        }
+        let (directory, mut manifest) = {
+            let state = self.appending.state.lock();
+            let Some(directory) = state.directory.clone() else { return };
+            (directory, state.manifest.clone())
+        };
+        let history = manifest.forget_history();
+        if history.is_empty() {
+            return;
+        }
+        directory.delete_pieces(&history);
         let mut state = self.appending.state.lock();
-        if !config.flag("aof-disable-auto-gc")
-            && let Some(directory) = state.directory.clone()
-            && let Err(error) = directory.delete_history(&mut state.manifest)
-        {
-            tracing::warn!("Old pieces of the AOF are left over: {error}");
+        if state.manifest.history().len() == history.len() {
+            state.manifest.forget_history();
+            if let Err(error) = directory.store(&state.manifest) {
+                tracing::warn!("Old pieces of the AOF are named still: {error}");
+            }
         }
     }
 
@@ -329,7 +376,8 @@ impl Server {
 
     /// Begins a rewrite that is scheduled, or due because the files have grown.
     pub fn rewrite_if_due(self: &Arc<Self>) {
-        if self.saving.running().is_some() || self.loading.is_active() {
+        let waits = self.loading.is_active() || self.shutdown.is_under_way();
+        if waits || self.saving.running().is_some() {
             return;
         }
         let (scheduled, on, retry_at) = {
@@ -388,8 +436,9 @@ impl Server {
             let file = storage::create(&path)?;
             directory.store(&next).map_err(std::io::Error::other)?;
             let Some(writer) = self.propagation.writer() else { return Err(SaveError::Cancelled) };
-            writer.prepare_next(Arc::new(file));
             state.manifest = next;
+            drop(state);
+            writer.prepare_next(Arc::new(file))?;
             directory
         };
         let log = Arc::clone(self.propagation.log());
@@ -408,19 +457,22 @@ impl Server {
         let directory = self.appending.state.lock().directory().clone();
         let path = directory.temporary_increment();
         let file = storage::create(&path)?;
-        let (writer, syncer) = self.new_writer(Arc::new(file), 0)?;
-        let on = Arc::clone(&writer);
+        let options = self.writer_options();
+        let mut started = None;
+        // The writer begins at the very instant that the base shows.
         let result = self.write_base(&directory, progress, || {
-            self.propagation.log().cut();
-            self.propagation.set_writer(Some(on));
+            let made = self.new_writer(Arc::new(file), 0, options);
+            if let Ok((writer, _)) = &made {
+                self.propagation.set_writer(Some(Arc::clone(writer)));
+            }
+            started = Some(made);
         });
-        let adopted = result
-            .and_then(|(base, _)| self.adopt(&directory, base, situation, Some((&path, syncer))));
+        let adopted = result.and_then(|(base, _)| {
+            let (_, syncer) = started.take().ok_or(SaveError::Cancelled)??;
+            self.adopt(&directory, base, situation, Some((&path, syncer)))
+        });
         if adopted.is_err() {
-            let access = Access::take(&self.keyspace, LockSet::All);
-            self.propagation.set_writer(None);
-            drop(access);
-            let _ = writer.finish();
+            self.stop_writing();
         }
         adopted
     }
@@ -467,7 +519,7 @@ impl Server {
         }
         file::sync_directory(&path)?;
         directory.store(&next).map_err(std::io::Error::other)?;
-        state.manifest = next.clone();
+        state.manifest = next;
         if phase == Phase::Waiting {
             (state.phase, state.syncer) = (Phase::On, syncer);
         }
@@ -475,12 +527,7 @@ impl Server {
             writer.rewritten(base.len);
         }
         drop(state);
-        if !self.config.read().flag("aof-disable-auto-gc") {
-            match directory.delete_history(&mut next) {
-                Ok(()) => drop(self.appending.state.lock().manifest.forget_history()),
-                Err(error) => tracing::warn!("Old pieces of the AOF are left over: {error}"),
-            }
-        }
+        self.delete_history_if_wanted();
         Ok(())
     }
 

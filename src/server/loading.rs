@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::{Server, gate};
+use super::{Purpose, Server, gate};
 use crate::base::{clock, os_error};
 use crate::keyspace::{Access, Changes, DbView, LockSet};
 use crate::persist::aof::directory::Directory;
@@ -230,6 +230,7 @@ impl Server {
         self.loading.current.store(0, Relaxed);
         let mut last = self.loading.last.lock();
         (last.keys, last.expired) = (summary.keys, summary.expired);
+        last.used_mem = summary.facts.used_memory.map_or(0, i64::unsigned_abs);
         Ok(summary.len)
     }
 
@@ -239,9 +240,12 @@ impl Server {
     ///
     /// What did not work.
     pub fn reload(&self, save: bool, forget: bool, replaces: bool) -> Result<(), String> {
-        self.saving.wait_idle();
-        if save {
-            self.save().map_err(|failure| format!("Error trying to save the DB: {failure:?}"))?;
+        // Nothing else is written meanwhile, least of all what is half there.
+        let progress = self.saving.take(Purpose::Save);
+        let saved = if save { self.save_to_file(&progress) } else { Ok(()) };
+        if let Err(failure) = saved {
+            self.saving.end();
+            return Err(format!("Error trying to save the DB: {failure:?}"));
         }
         self.begin_loading();
         if forget {
@@ -250,6 +254,7 @@ impl Server {
         let loaded = self
             .load_snapshot(&self.snapshot_path(), SnapshotLoad { precedes_log: false, replaces });
         self.end_loading();
+        self.saving.end();
         loaded.map(drop)
     }
 
@@ -259,7 +264,13 @@ impl Server {
     ///
     /// What did not work.
     pub fn reload_append_only(self: &Arc<Self>) -> Result<(), String> {
-        self.saving.wait_idle();
+        let _progress = self.saving.take(Purpose::Rewrite);
+        let loaded = self.load_append_only_again();
+        self.saving.end();
+        loaded
+    }
+
+    fn load_append_only_again(self: &Arc<Self>) -> Result<(), String> {
         if let Some(writer) = self.propagation.writer() {
             writer.finish().map_err(|error| os_error::text(&error))?;
         }

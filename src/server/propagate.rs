@@ -40,7 +40,13 @@ impl Propagation {
         self.log.append(unit);
     }
 
-    /// Lets `writer` read the stream from now on, or nobody; every shard is locked.
+    /// Ends the stream: nothing is appended any more. Every shard is locked.
+    pub fn stop(&self) {
+        self.wanted.store(false, Ordering::Relaxed);
+    }
+
+    /// Lets `writer` read the stream from now on, for which every shard is locked once commands run;
+    /// or nobody, after [`Self::stop`].
     pub fn set_writer(&self, writer: Option<Arc<Writer>>) {
         self.wanted.store(writer.is_some(), Ordering::Relaxed);
         if writer.is_none() {

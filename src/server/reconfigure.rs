@@ -63,12 +63,13 @@ impl Server {
         self.update_disk_gate();
     }
 
-    /// Changes the configuration by `change` and carries out what follows; all or nothing.
+    /// Changes the configuration by `change` and carries out what follows; all or nothing. Returns
+    /// whether the append-only file is to be switched off, which nobody may do who holds a shard.
     pub fn reconfigure(
         &self,
         change: impl FnOnce(&mut Config) -> Result<Vec<Effect>, SetError>,
-    ) -> Result<(), SetError> {
-        let before = {
+    ) -> Result<bool, SetError> {
+        let (before, wanted) = {
             let mut config = self.config.write();
             let before = config.clone();
             let effects = change(&mut config)?;
@@ -76,12 +77,23 @@ impl Server {
                 *config = before;
                 return Err(error);
             }
-            before
+            (before, config.flag("appendonly"))
         };
-        drop(before);
         self.reconfigure_all();
         self.reconfigure_appending();
-        Ok(())
+        if before.flag("appendonly") == wanted {
+            return Ok(false);
+        }
+        if wanted && let Err(error) = self.arc().switch_appending_on() {
+            tracing::warn!("Unable to turn on AOF: {error}");
+            *self.config.write() = before;
+            self.reconfigure_all();
+            return Err(SetError::refused(
+                "appendonly",
+                "Unable to turn on AOF. Check server logs.",
+            ));
+        }
+        Ok(!wanted && self.is_appending())
     }
 
     fn carry_out(
@@ -91,11 +103,6 @@ impl Server {
         effects: &[Effect],
     ) -> Result<(), SetError> {
         let has = |effect| effects.contains(&effect);
-        if has(Effect::Aof) && config.flag("appendonly") && !before.flag("appendonly") {
-            self.arc()
-                .switch_appending_on(config)
-                .map_err(|error| SetError::refused("appendonly", error.to_string()))?;
-        }
         if has(Effect::MaxClients) {
             let wanted = usize::try_from(config.int("maxclients")).unwrap_or(usize::MAX);
             let possible = raise_open_files(wanted, self.threads());
@@ -115,9 +122,6 @@ impl Server {
             self.listen_anew(config, before)?;
         }
         // What cannot fail comes last, so that nothing has to be taken back.
-        if has(Effect::Aof) && !config.flag("appendonly") && before.flag("appendonly") {
-            self.switch_appending_off();
-        }
         if let Some(log) = &self.log
             && [Effect::LogLevel, Effect::LogFormat, Effect::LogFile].into_iter().any(has)
         {

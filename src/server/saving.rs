@@ -171,19 +171,32 @@ impl Saving {
         !std::mem::replace(&mut self.state.lock().field_deadlines, true)
     }
 
+    /// Takes the place of the one who writes, when it is free.
+    pub(super) fn take(&self, purpose: Purpose) -> Arc<Progress> {
+        let mut state = self.state.lock();
+        while state.running.is_some() {
+            self.idle.wait(&mut state);
+        }
+        Self::occupy(&mut state, purpose)
+    }
+
     /// Takes the place of the one who writes.
     pub(super) fn begin(&self, purpose: Purpose) -> Result<Arc<Progress>, SaveFailure> {
         let mut state = self.state.lock();
         if let Some(running) = &state.running {
             return Err(SaveFailure::Busy(running.purpose));
         }
+        Ok(Self::occupy(&mut state, purpose))
+    }
+
+    fn occupy(state: &mut State, purpose: Purpose) -> Arc<Progress> {
         let progress = Arc::new(Progress::default());
         let started = Instant::now();
         state.running = Some(Running { purpose, progress: Arc::clone(&progress), started });
         if purpose == Purpose::Save {
             (state.scheduled, state.last_try_ms) = (false, clock::now_ms());
         }
-        Ok(progress)
+        progress
     }
 
     /// Gives the place back.
@@ -206,13 +219,13 @@ impl Server {
         self.stats.sum(|counters| &counters.dirty).saturating_sub(saved)
     }
 
-    /// Saves to the snapshot file and waits for the end.
+    /// Saves to the snapshot file, when nothing else is being written, and waits for the end.
     ///
     /// # Errors
     ///
     /// See [`SaveFailure`].
     pub fn save(&self) -> Result<(), SaveFailure> {
-        let progress = self.saving.begin(Purpose::Save)?;
+        let progress = self.saving.take(Purpose::Save);
         let result = self.save_to_file(&progress);
         self.saving.end();
         result
@@ -252,7 +265,7 @@ impl Server {
         })
     }
 
-    fn save_to_file(&self, progress: &Arc<Progress>) -> Result<(), SaveFailure> {
+    pub(super) fn save_to_file(&self, progress: &Arc<Progress>) -> Result<(), SaveFailure> {
         let result = match self.write_snapshot_file(progress) {
             // Another version is needed than was thought.
             Err(SaveError::Inexpressible(_)) if self.saving.note_field_deadlines() => {
@@ -267,6 +280,8 @@ impl Server {
                 state.last_save_ms = clock::now_ms();
                 state.saves += 1;
                 state.error = None;
+                // The next file need not be newer than the data asks for.
+                state.field_deadlines &= progress.met_field_deadlines();
                 drop(state);
                 tracing::info!("DB saved on disk");
                 self.update_disk_gate();
@@ -298,10 +313,14 @@ impl Server {
         let (begun, libraries, changes) = self.begin_snapshot(progress, Form::Rdb, || ())?;
         let facts = self.facts(false);
         begun.write(&self.keyspace, &facts, &libraries, &mut file).inspect_err(|error| {
-            if !matches!(error, SaveError::Cancelled) {
+            if matches!(error, SaveError::Io(_)) {
                 tracing::warn!("Write error while saving DB to the disk: {error}");
             }
         })?;
+        file.sync()?;
+        if progress.is_cancelled() {
+            return Err(SaveError::Cancelled);
+        }
         let path = dir.join(&name);
         file.finish(&path).map_err(|error| {
             named(error, &path, "Error moving the temp DB file to the final destination")
@@ -365,7 +384,7 @@ impl Server {
 
     /// Begins a save where a save point says so, or one is scheduled.
     pub fn save_if_due(self: &Arc<Self>) {
-        if self.loading.is_active() {
+        if self.loading.is_active() || self.shutdown.is_under_way() {
             return;
         }
         let (last_save_ms, last_try_ms, scheduled, failed) = {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::{Purpose, Server, gate};
@@ -27,6 +28,9 @@ pub struct ShutdownOptions {
     pub force: bool,
 }
 
+/// Is told whether the server stops.
+type Decided = Box<dyn FnOnce(bool) + Send>;
+
 /// Whether the process is ending.
 #[derive(Default)]
 pub struct Shutdown {
@@ -36,6 +40,8 @@ pub struct Shutdown {
     preparing: AtomicBool,
     /// Whether what changed is to be saved once nobody can change anything any more.
     save_rest: AtomicBool,
+    /// Whom to tell whether it ends.
+    asking: Mutex<Vec<Decided>>,
     changed: Notify,
 }
 
@@ -81,17 +87,23 @@ impl Server {
         options: ShutdownOptions,
         decided: impl FnOnce(bool) + Send + 'static,
     ) {
+        let mut asking = self.shutdown.asking.lock();
+        asking.push(Box::new(decided));
         if self.shutdown.preparing.swap(true, Ordering::SeqCst) {
-            return decided(true);
+            return;
         }
+        drop(asking);
         tracing::warn!("User requested shutdown...");
         let server = Arc::clone(self);
         let work = move || {
             let stops = server.prepare_shutdown(options);
+            let mut asking = server.shutdown.asking.lock();
             if !stops {
                 server.shutdown.preparing.store(false, Ordering::SeqCst);
             }
-            decided(stops);
+            let decided = std::mem::take(&mut *asking);
+            drop(asking);
+            decided.into_iter().for_each(|decided| decided(stops));
             if stops {
                 server.shutdown.request(ShutdownMode::Graceful);
             }
@@ -110,10 +122,19 @@ impl Server {
         let save = options.save.unwrap_or(configured) && !self.loading.is_active();
         self.pause.begin_closing();
         self.set_gate(gate::PAUSED, true);
-        for purpose in [Purpose::Save, Purpose::Rewrite] {
-            if self.saving.cancel(purpose) {
-                tracing::warn!("There is a child saving an .rdb. Killing it!");
+        if self.is_appending_first() {
+            if !options.force {
+                tracing::warn!("Writing initial AOF, can't exit.");
+                self.pause.end_closing();
+                return false;
             }
+            tracing::warn!("Writing initial AOF. Exit anyway.");
+        }
+        if self.saving.cancel(Purpose::Save) {
+            tracing::warn!("There is a child saving an .rdb. Killing it!");
+        }
+        if self.saving.cancel(Purpose::Rewrite) {
+            tracing::warn!("There is a child rewriting the AOF. Killing it!");
         }
         self.saving.wait_idle();
         self.shutdown.save_rest.store(save, Ordering::SeqCst);

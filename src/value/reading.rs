@@ -78,6 +78,11 @@ impl ValueReading {
         each!(self, shared => shared.lock().read_left(count))
     }
 
+    /// Ends the reading before it is complete.
+    pub fn give_up(&self) {
+        each!(self, shared => shared.lock().give_up());
+    }
+
     /// Whether everything has been read.
     pub fn is_complete(&self) -> bool {
         each!(self, shared => shared.lock().is_complete())

@@ -130,8 +130,9 @@ impl<T: Thin> Reading<T> {
 
     /// Reads about `count` items more, or skips as many empty buckets.
     fn read_on(&mut self, table: &mut Table<T>, count: usize) {
+        let enough = self.bytes.len() + READ_LEN_MAX;
         for _ in 0..count.div_ceil(ITEMS_PER_BUCKET) {
-            let Some(next) = self.next else { return };
+            let Some(next) = self.next.filter(|_| self.bytes.len() < enough) else { return };
             let read = match self.ahead.first_key_value() {
                 Some((first, last)) if *first <= next => {
                     let last = *last;
@@ -144,6 +145,9 @@ impl<T: Thin> Reading<T> {
         }
     }
 }
+
+/// A call reads no further once it has read so much, in bytes.
+const READ_LEN_MAX: usize = 64 * 1024;
 
 /// Items of a bucket, about.
 const ITEMS_PER_BUCKET: usize = 5;
@@ -176,6 +180,10 @@ impl<T: Thin> Table<T> {
         };
         let reading = Arc::new(Mutex::new(reading));
         let new = || Box::new(Readers { hasher: *hasher, readings: Vec::new() });
+        if let Some(readers) = &mut self.readers {
+            // Nobody wants those any more, and this table may never change.
+            readers.readings.retain(|reading| Arc::strong_count(reading) > 1);
+        }
         self.readers.get_or_insert_with(new).readings.push(Arc::clone(&reading));
         reading
     }

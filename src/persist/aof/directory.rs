@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::manifest::{BadManifest, Manifest};
+use super::manifest::{BadManifest, Manifest, Piece};
 use crate::base::os_error;
 use crate::persist::file;
 
@@ -144,7 +144,13 @@ impl Directory {
         if manifest.history().is_empty() {
             return Ok(());
         }
-        for piece in manifest.forget_history() {
+        self.delete_pieces(&manifest.forget_history());
+        self.store(manifest)
+    }
+
+    /// Deletes files that no manifest names, or calls history.
+    pub fn delete_pieces(&self, pieces: &[Piece]) {
+        for piece in pieces {
             let name = piece.name.display();
             tracing::info!("Removing the history file {name} in the background");
             match fs::remove_file(self.path(&piece.name)) {
@@ -154,7 +160,6 @@ impl Directory {
                 _ => {}
             }
         }
-        self.store(manifest)
     }
 
     fn manifest_path(&self, prefix: &str) -> PathBuf {

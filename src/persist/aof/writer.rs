@@ -148,6 +148,9 @@ impl Writer {
     #[cold]
     fn commit_slowly(&self, target: u64) {
         let mut inner = self.inner.lock();
+        if inner.is_stopped {
+            return;
+        }
         if self.settled.load(Ordering::Relaxed) < target && self.may_write(&mut inner) {
             self.advance(&mut inner, target);
         }
@@ -179,13 +182,25 @@ impl Writer {
     ///
     /// Syncs the current file: when the next one is begun, commits wait until this one is on disk,
     /// and then there is little left of it.
-    pub fn prepare_next(&self, file: Arc<dyn Storage>) {
+    ///
+    /// # Errors
+    ///
+    /// When that sync fails, which the system says once: replies may have been meant to wait for it.
+    pub fn prepare_next(&self, file: Arc<dyn Storage>) -> io::Result<()> {
         let current = Arc::clone(&self.inner.lock().file);
-        // An error comes again at the next sync, which says so.
-        let _ = current.sync();
+        let synced = current.sync();
         let mut inner = self.inner.lock();
+        if let Err(error) = synced {
+            if inner.effective() == Policy::Always {
+                self.exit_for(&error);
+            }
+            inner.sync_error = Some(os_error::text(&error));
+            self.note_failing(&inner);
+            return Err(error);
+        }
         inner.next.truncate(self.log.divisions());
         inner.next.push_back(file);
+        Ok(())
     }
 
     /// Changes the policy.
@@ -461,13 +476,17 @@ impl Writer {
 
     fn sync_or_exit(&self, inner: &mut Inner) {
         if let Err(error) = self.sync_in_place(inner) {
-            tracing::warn!(
-                "Can't persist AOF for fsync error when the AOF fsync policy is 'always': {}. \
-                 Exiting...",
-                os_error::text(&error)
-            );
-            (self.options.exit)();
+            self.exit_for(&error);
         }
+    }
+
+    fn exit_for(&self, error: &io::Error) -> ! {
+        tracing::warn!(
+            "Can't persist AOF for fsync error when the AOF fsync policy is 'always': {}. \
+             Exiting...",
+            os_error::text(error)
+        );
+        (self.options.exit)()
     }
 
     fn delay_flush(&self) {
