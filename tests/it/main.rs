@@ -7,6 +7,7 @@
 //! `REDSTART_TEST_SERVER=/path/to/redis-server` runs the same tests against another server.
 //! `REDSTART_STRESS_SECONDS=600` lets those go on that look for races between transactions, as in
 //! `cargo test --test it -- transactions serializability deadlocks`.
+//! `REDSTART_CRASH_ROUNDS=200` kills the server that often in `crash`.
 
 mod appending;
 mod big_values;
