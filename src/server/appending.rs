@@ -263,10 +263,10 @@ impl Server {
         let access = Access::take(&self.keyspace, LockSet::All);
         self.propagation.stop();
         drop(access);
-        if let Some(writer) = self.propagation.writer() {
-            if let Err(error) = writer.finish() {
-                tracing::warn!("The last of the append-only file was not written: {error}");
-            }
+        if let Some(writer) = self.propagation.writer()
+            && let Err(error) = writer.finish()
+        {
+            tracing::warn!("The last of the append-only file was not written: {error}");
         }
         self.propagation.set_writer(None);
     }

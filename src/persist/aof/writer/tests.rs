@@ -357,7 +357,7 @@ fn the_next_file_begins_at_a_division_of_the_log() {
         let bench = Bench::new(policy);
         let next = Arc::new(Disk::default());
         bench.writer.commit(bench.append("SET a 1"));
-        bench.writer.prepare_next(Arc::clone(&next) as _);
+        bench.writer.prepare_next(Arc::clone(&next) as _).unwrap();
         bench.writer.commit(bench.append("SET b 2"));
         bench.append("SET c 3");
         let at = bench.log.divide();
@@ -383,13 +383,13 @@ fn the_next_file_begins_at_a_division_of_the_log() {
 fn a_file_whose_division_never_came_is_replaced() {
     let bench = Bench::new(Policy::EverySecond);
     let files: Vec<Arc<Disk>> = (0..3).map(|_| Arc::default()).collect();
-    bench.writer.prepare_next(Arc::clone(&files[0]) as _);
-    bench.writer.prepare_next(Arc::clone(&files[1]) as _);
+    bench.writer.prepare_next(Arc::clone(&files[0]) as _).unwrap();
+    bench.writer.prepare_next(Arc::clone(&files[1]) as _).unwrap();
     bench.append("SET a 1");
     bench.log.divide();
     bench.append("SET b 2");
     // This one is for another division: the first was not reached yet.
-    bench.writer.prepare_next(Arc::clone(&files[2]) as _);
+    bench.writer.prepare_next(Arc::clone(&files[2]) as _).unwrap();
     bench.log.divide();
     bench.append("SET c 3");
     bench.writer.finish().unwrap();
@@ -405,7 +405,7 @@ fn the_next_file_waits_for_the_one_before_whatever_happens() {
     let options = Options { postpone_max: Duration::ZERO, ..Options::default() };
     let bench = Bench::with(Options { period: Duration::ZERO, ..options });
     let next = Arc::new(Disk::default());
-    bench.writer.prepare_next(Arc::clone(&next) as _);
+    bench.writer.prepare_next(Arc::clone(&next) as _).unwrap();
     bench.append("SET a 1");
     bench.log.divide();
     bench.disk.platter.lock().sync_fails = true;

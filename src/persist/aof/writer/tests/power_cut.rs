@@ -133,8 +133,10 @@ impl Run {
 
     fn prepare(&mut self) {
         let disk = Arc::new(Disk::default());
-        self.bench.writer.prepare_next(Arc::clone(&disk) as _);
-        self.disks.push(disk);
+        // Where the current file cannot be synced, the log goes on in it.
+        if self.bench.writer.prepare_next(Arc::clone(&disk) as _).is_ok() {
+            self.disks.push(disk);
+        }
     }
 
     fn each_disk(&self, change: impl Fn(&mut Platter)) {
