@@ -387,7 +387,7 @@ impl Pressure {
         let limit = self.limit.load(Ordering::Relaxed);
         if held > limit && !self.is_on() {
             self.on.store(true, Ordering::Relaxed);
-        } else if held <= limit / 2 && self.is_on() {
+        } else if held <= limit - limit / 1024 && self.is_on() {
             self.on.store(false, Ordering::Relaxed);
         }
     }

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use super::aof::commands;
 use super::log::TIMESTAMP;
 use super::rdb::crc::Crc;
-use super::rdb::{Format, Inexpressible, Usage, kind, save, write};
+use super::rdb::{Format, Inexpressible, Usage, compress, kind, save, write};
 use super::unit::write_select;
 use crate::base::{clock, os_error};
 use crate::encoding::field::FieldView;
@@ -264,7 +264,6 @@ impl Begun {
                     break;
                 }
             }
-            self.relieve(part, out)?;
         }
         self.collect(&mut waiting, Piece { db: usize::MAX, bytes: Vec::new(), last: true }, out)?;
         self.write_large(keyspace, out)
@@ -285,21 +284,32 @@ impl Begun {
             }
             waiting.db = piece.db;
         }
-        waiting.bytes.extend_from_slice(&piece.bytes);
-        Ok(())
+        self.add(&piece.bytes, &mut waiting.bytes);
+        self.relieve(out)
     }
 
-    /// Writes what commands wrote out ahead of the parts after `part`, when that is much.
-    fn relieve<W: Write>(&self, part: usize, out: &Mutex<Output<'_, W>>) -> Result<(), SaveError> {
+    /// Appends entries as they are to stand in the file.
+    fn add(&self, entries: &[u8], to: &mut Vec<u8>) {
+        match self.options.form == Form::Rdb && self.options.format.compress {
+            true => compress::entries(entries, to),
+            false => to.extend_from_slice(entries),
+        }
+    }
+
+    /// Writes what commands wrote out ahead, when that is much.
+    fn relieve<W: Write>(&self, out: &Mutex<Output<'_, W>>) -> Result<(), SaveError> {
         let held = self.snapshot.held();
         self.progress.held_peak.fetch_max(held, Ordering::Relaxed);
         if held < HELD_SOFT {
             return Ok(());
         }
-        for ahead in part + 1..self.snapshot.parts() {
-            let piece = self.snapshot.take_ahead(ahead);
+        for part in 0..self.snapshot.parts() {
+            let piece = self.snapshot.take_ahead(part);
             if !piece.bytes.is_empty() {
-                out.lock().write_keys(piece.db, &piece.bytes)?;
+                let mut bytes = Vec::with_capacity(piece.bytes.len());
+                self.add(&piece.bytes, &mut bytes);
+                out.lock().write_keys(piece.db, &bytes)?;
+                self.check()?;
             }
         }
         Ok(())
@@ -547,7 +557,9 @@ impl EntryEncoder for Encoder {
             return;
         }
         let usage = self.usage(entry.access());
-        if save::entry(out, entry, usage, self.options.format).is_err() {
+        // Compressed later, when no shard is locked.
+        let format = Format { compress: false, ..self.options.format };
+        if save::entry(out, entry, usage, format).is_err() {
             self.refused.store(true, Ordering::Relaxed);
         }
         self.progress.written.fetch_add(1, Ordering::Relaxed);

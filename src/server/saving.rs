@@ -366,7 +366,8 @@ impl Server {
             policy: self.keyspace.policy(),
             now_ms: self.now_ms(),
             threads: self.threads(),
-            held_max: HELD_MIN.max(allocator::figures().allocated / HELD_SHARE),
+            // Buffers that grow have room for as much again.
+            held_max: HELD_MIN.max(allocator::figures().allocated / HELD_SHARE) / 2,
             key_delay: Duration::from_micros(delay_us),
         })
     }

@@ -17,6 +17,7 @@
 //! configuration names another version.
 
 pub mod check;
+pub mod compress;
 pub mod crc;
 pub mod decode;
 pub mod error;

@@ -255,3 +255,65 @@ fn compression_is_left_out_where_it_is_not_wanted() {
     assert_eq!(packed[..2], [0, 0xc3]);
     assert_eq!(body(value, V10).len(), 103);
 }
+
+/// Writes `value` in both ways, behind all that can stand before it.
+fn check_compressed_afterwards(value: ValueView<'_>, version: Version) {
+    let usages = [
+        Usage::default(),
+        Usage { idle_seconds: Some(70_000), frequency: None },
+        Usage { idle_seconds: None, frequency: Some(3) },
+    ];
+    let (mut plain, mut compressed) = (Vec::new(), Vec::new());
+    for (number, usage) in usages.into_iter().enumerate() {
+        let key = format!("key {number} {}", "k".repeat(number * 60));
+        for (out, compress) in [(&mut plain, false), (&mut compressed, true)] {
+            head(out, (number > 0).then_some(1_700_000_000_000), usage);
+            super::value(out, key.as_bytes(), value, Format { version, compress }).unwrap();
+        }
+    }
+    let mut afterwards = Vec::new();
+    crate::persist::rdb::compress::entries(&plain, &mut afterwards);
+    assert_eq!(afterwards, compressed, "{value:?}");
+    assert!(plain != compressed);
+}
+
+#[test]
+fn what_is_compressed_afterwards_is_the_same() {
+    let long = |number: usize| format!("{number} {}", "abc".repeat(30 + number % 50)).into_bytes();
+    let few = limits(&[]);
+    let small = limits(&[("hash-max-listpack-entries", 0), ("zset-max-listpack-entries", 0)]);
+    for text in [&b"12"[..], b"-70000", b"3000000000", &long(1), &long(9).repeat(300)] {
+        check_compressed_afterwards(
+            ValueView::Str(StrView::Bytes { bytes: text, raw: false }),
+            Version::V10,
+        );
+    }
+    for (limits, count) in [(&few, 5), (&few, 900), (&small, 3)] {
+        for version in [Version::V10, Version::V12, Version::V80] {
+            let set = built::<Set>(limits, |mut edit| {
+                (0..count).for_each(|n| assert!(edit.insert(&long(n))));
+            });
+            check_compressed_afterwards(view(&set), version);
+            let zset = built::<ZSet>(limits, |mut edit| {
+                for n in 0..count {
+                    edit.update(&long(n), |_| Some(n as f64 / 3.0));
+                }
+            });
+            check_compressed_afterwards(view(&zset), version);
+            let list = built::<List>(limits, |mut edit| {
+                (0..count).for_each(|n| edit.push(End::Tail, [&long(n)[..]].into_iter()));
+            });
+            check_compressed_afterwards(view(&list), version);
+            let deadlines = version.has_field_deadlines();
+            let hash = built::<Hash>(limits, |mut edit| {
+                for n in 0..count {
+                    edit.set(&long(n), NewFieldValue::Bytes(&long(n + 7)), FieldTtl::Clear);
+                    if deadlines && n % 3 == 0 {
+                        edit.set_deadline(&long(n), Some(1_800_000_000_000 + n as i64));
+                    }
+                }
+            });
+            check_compressed_afterwards(view(&hash), version);
+        }
+    }
+}
