@@ -9,7 +9,7 @@ use super::error::CmdError;
 use super::introspect::help;
 use super::spec::{Command, Flags, Group, Locks};
 use crate::base::glob;
-use crate::config::{Caller, RewriteError};
+use crate::config::{Caller, RewriteError, SetError};
 use crate::server::{Peer, Server, gate};
 
 const COMMON: Flags = Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
@@ -62,7 +62,10 @@ fn set(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         (2..args.len()).step_by(2).map(|at| (args.get(at), args.get(at + 1))).collect();
     let caller = Caller { is_local: is_local(ctx), is_loading: ctx.server.loading.is_active() };
     let changed = ctx.server.reconfigure(|config| config.set_by(&pairs, caller));
-    let switches_off = changed.map_err(CmdError::Config)?;
+    let switches_off = changed.map_err(|error| match error {
+        SetError::Loading => CmdError::Loading,
+        error => CmdError::Config(error),
+    })?;
     // The table of cached keys may have to become smaller.
     ctx.effects.audience |= gate::TRACKING;
     if !switches_off {
