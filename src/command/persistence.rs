@@ -95,6 +95,12 @@ fn cancel(ctx: &mut Ctx<'_>) -> Result<Flow, CmdError> {
 }
 
 fn bgrewriteaof(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
+    if ctx.inside {
+        // What comes behind it in the transaction belongs into the new base too.
+        ctx.server.schedule_rewrite();
+        ctx.out.simple("Background append only file rewriting scheduled");
+        return Ok(Flow::Done);
+    }
     match ctx.server.arc().rewrite_in_background() {
         Ok(true) => ctx.out.simple("Background append only file rewriting started"),
         Ok(false) => ctx.out.simple("Background append only file rewriting scheduled"),

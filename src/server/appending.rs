@@ -322,6 +322,11 @@ impl Server {
         }
     }
 
+    /// Lets a rewrite begin soon.
+    pub fn schedule_rewrite(&self) {
+        self.appending.state.lock().scheduled = true;
+    }
+
     /// Begins a rewrite; `Ok(false)` when it begins as soon as a save has ended.
     ///
     /// # Errors
