@@ -35,12 +35,32 @@ impl Background {
         Self(Box::new(begin))
     }
 
+    /// Something that takes a thread of its own, called `name`; the reply is OK or its error.
+    pub(super) fn on_thread(
+        name: &str,
+        work: impl FnOnce(&Arc<Server>) -> Result<(), CmdError> + Send + 'static,
+    ) -> Self {
+        let name = name.to_owned();
+        Self::new(move |server, answer| apart(server, &name, |server| answer.ok_or(work(server))))
+    }
+
     /// Begins.
     pub fn begin(self, server: &Arc<Server>) -> Arc<Pending> {
         let pending = Arc::new(Pending::default());
         (self.0)(server, Answer(Some(Arc::clone(&pending))));
         pending
     }
+}
+
+/// Does `work` on a thread of its own, called `name`. Where there is none to be had it is dropped, and
+/// with it what it has to answer.
+pub(super) fn apart(
+    server: &Arc<Server>,
+    name: &str,
+    work: impl FnOnce(&Arc<Server>) + Send + 'static,
+) {
+    let server = Arc::clone(server);
+    drop(std::thread::Builder::new().name(name.to_owned()).spawn(move || work(&server)));
 }
 
 impl fmt::Debug for Background {
@@ -74,23 +94,14 @@ impl Pending {
 }
 
 impl Answer {
-    /// Replies.
-    pub fn reply(self, write: impl FnOnce(&mut ReplyBuf) + Send + 'static) {
-        self.give(Ok(Box::new(write)));
-    }
-
     /// Replies OK, or an error.
-    pub fn ok_or(self, result: Result<(), CmdError>) {
-        self.give(result.map(|()| Box::new(|out: &mut ReplyBuf| out.ok()) as WriteReply));
+    pub fn ok_or(mut self, result: Result<(), CmdError>) {
+        self.fill(result.map(|()| Box::new(|out: &mut ReplyBuf| out.ok()) as WriteReply));
     }
 
     /// Replies nothing: the client waits until its connection ends.
     pub fn withhold(mut self) {
         self.0 = None;
-    }
-
-    fn give(mut self, reply: Result<WriteReply, CmdError>) {
-        self.fill(reply);
     }
 
     fn fill(&mut self, reply: Result<WriteReply, CmdError>) {

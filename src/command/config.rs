@@ -1,16 +1,14 @@
 //! CONFIG: the directives at run time.
 
-use std::sync::Arc;
-
 use super::args::Args;
-use super::background::Background;
+use super::background::{Background, apart};
 use super::context::{Ctx, Flow};
 use super::error::CmdError;
 use super::introspect::help;
 use super::spec::{Command, Flags, Group, Locks};
 use crate::base::glob;
 use crate::config::{Caller, RewriteError, SetError};
-use crate::server::{Peer, Server, gate};
+use crate::server::{Peer, gate};
 
 const COMMON: Flags = Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
 
@@ -74,23 +72,14 @@ fn set(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     }
     if ctx.inside {
         // It takes the shards that are held here.
-        switch_appending_off(&ctx.server.arc(), || ());
+        apart(&ctx.server.arc(), "appending", |server| server.switch_appending_off());
         ctx.out.ok();
         return Ok(Flow::Done);
     }
-    Ok(Flow::Background(Background::new(|server, answer| {
-        switch_appending_off(server, move || answer.ok_or(Ok(())));
-    })))
-}
-
-/// Switches the append-only file off on a thread of its own; without one it stays on.
-fn switch_appending_off(server: &Arc<Server>, done: impl FnOnce() + Send + 'static) {
-    let server = Arc::clone(server);
-    let work = move || {
+    Ok(Flow::Background(Background::on_thread("appending", |server| {
         server.switch_appending_off();
-        done();
-    };
-    drop(std::thread::Builder::new().name("appending".to_owned()).spawn(work));
+        Ok(())
+    })))
 }
 
 /// Whether the client is on this machine.

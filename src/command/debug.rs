@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::args::Args;
-use super::background::{Answer, Background};
+use super::background::Background;
 use super::client::reply_help;
 use super::config::{is_local, rewritten};
 use super::context::{Ctx, Flow};
@@ -82,7 +82,7 @@ fn debug(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
             }
             ctx.out.ok();
         }
-        "loadaof" if len == 2 => return Ok(Flow::Background(Background::new(load_append_only))),
+        "loadaof" if len == 2 => return Ok(load_append_only()),
         "set-active-expire" if len == 3 => {
             ctx.server.active_expire.store(args.get(2) != b"0", Relaxed);
             ctx.out.ok();
@@ -138,35 +138,27 @@ fn reload(args: &Args<'_>) -> Result<Flow, CmdError> {
             () => return Err(CmdError::DebugReload),
         }
     }
-    Ok(Flow::Background(Background::new(move |server, answer| {
-        apart(server, answer, move |server| {
-            server
-                .reload(save, forget, replaces)
-                .inspect(|()| tracing::warn!("DB reloaded by DEBUG RELOAD"))
-        });
-    })))
+    Ok(apart_loading(move |server| {
+        server
+            .reload(save, forget, replaces)
+            .inspect(|()| tracing::warn!("DB reloaded by DEBUG RELOAD"))
+    }))
 }
 
-fn load_append_only(server: &Arc<Server>, answer: Answer) {
-    apart(server, answer, |server| {
+fn load_append_only() -> Flow {
+    apart_loading(|server| {
         server
             .reload_append_only()
             .inspect(|()| tracing::warn!("Append Only File loaded by DEBUG LOADAOF"))
-    });
+    })
 }
 
-/// Does `work` on a thread of its own; without one the answer is dropped, which is an error reply.
-fn apart(
-    server: &Arc<Server>,
-    answer: Answer,
-    work: impl FnOnce(&Arc<Server>) -> Result<(), String> + Send + 'static,
-) {
-    let server = Arc::clone(server);
-    let run = move || {
-        let result = work(&server).inspect_err(|reason| tracing::warn!("{reason}"));
-        answer.ok_or(result.map_err(|_| CmdError::LoadFailed));
-    };
-    drop(std::thread::Builder::new().name("reload".to_owned()).spawn(run));
+/// Does `work` on a thread of its own; the log says why it failed.
+fn apart_loading(work: impl FnOnce(&Arc<Server>) -> Result<(), String> + Send + 'static) -> Flow {
+    Flow::Background(Background::on_thread("reload", |server| {
+        let result = work(server).inspect_err(|reason| tracing::warn!("{reason}"));
+        result.map_err(|_| CmdError::LoadFailed)
+    }))
 }
 
 fn sleep(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {

@@ -44,22 +44,8 @@ fn save(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
     if ctx.server.saving.running() == Some(Purpose::Save) {
         return Err(CmdError::SaveInProgress);
     }
-    Ok(Flow::Background(Background::new(|server, answer| {
-        // Without a thread the answer is dropped, which is an error reply.
-        drop(spawn_save(server, |result| answer.ok_or(result.map_err(CmdError::from))));
-    })))
-}
-
-/// Saves on a thread of its own, when nothing else is being written any more.
-pub(super) fn spawn_save(
-    server: &Arc<Server>,
-    done: impl FnOnce(Result<(), SaveFailure>) + Send + 'static,
-) -> std::io::Result<()> {
-    let server = Arc::clone(server);
-    let work = move || {
-        done(server.save());
-    };
-    std::thread::Builder::new().name("save".to_owned()).spawn(work).map(drop)
+    let work = |server: &Arc<Server>| Ok(server.save()?);
+    Ok(Flow::Background(Background::on_thread("save", work)))
 }
 
 fn bgsave(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
@@ -70,7 +56,7 @@ fn bgsave(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         2 if args.is(1, "cancel") => return cancel(ctx),
         _ => return Err(CmdError::Syntax),
     }
-    match ctx.server.arc().save_in_background(|_| ()) {
+    match ctx.server.arc().save_in_background() {
         Ok(()) => {
             tracing::info!("Background saving started by pid {}", std::process::id());
             ctx.out.simple("Background saving started");

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
 use super::args::Args;
-use super::background::Background;
+use super::background::{Background, apart};
 use super::context::{Ctx, Flow};
 use super::error::CmdError;
 use super::key::database;
@@ -98,13 +98,14 @@ fn flushall(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let rewriting = ctx.server.saving.running() == Some(Purpose::Rewrite);
     if ctx.inside || rewriting {
         // Nobody waits for the end of a rewrite.
-        drop(super::persistence::spawn_save(&ctx.server.arc(), |_| ()));
+        apart(&ctx.server.arc(), "save", |server| drop(server.save()));
         return Ok(Flow::Done);
     }
     ctx.out.rewind(mark);
-    Ok(Flow::Background(Background::new(|server, answer| {
+    Ok(Flow::Background(Background::on_thread("save", |server| {
         // Data that could not be saved is gone all the same; the log says why.
-        drop(super::persistence::spawn_save(server, |_| answer.ok_or(Ok(()))));
+        drop(server.save());
+        Ok(())
     })))
 }
 

@@ -442,7 +442,7 @@ impl Executor {
     }
 
     #[cold]
-    fn reply_error(
+    pub(super) fn reply_error(
         &mut self,
         error: &CmdError,
         client: &mut Client,

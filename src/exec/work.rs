@@ -20,11 +20,7 @@ impl Executor {
         let mark = out.mark();
         match pending.take() {
             Some(Ok(write)) => write(out),
-            Some(Err(error)) => {
-                out.error(&error);
-                self.counters.errors.add(1);
-                self.server.stats.count_error(&error.to_string());
-            }
+            Some(Err(error)) => return self.reply_error(&error, client, out, mark),
             None => {}
         }
         after_reply(client, out, mark);

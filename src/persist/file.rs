@@ -47,16 +47,19 @@ impl NewFile {
 
     /// Forces everything to disk and leaves the file under its temporary name.
     pub fn keep(mut self) -> io::Result<()> {
-        self.file.flush()?;
-        self.file.sync_all()?;
+        self.sync()?;
         self.kept = true;
         Ok(())
     }
 
     /// Forces everything to disk and gives the file its name, replacing what had it.
     pub fn finish(mut self, name: &Path) -> io::Result<File> {
-        self.file.flush()?;
-        self.file.sync_all()?;
+        self.sync()?;
+        self.publish(name)
+    }
+
+    /// Gives the file, which was forced to disk by [`Self::sync`], its name.
+    pub fn publish(mut self, name: &Path) -> io::Result<File> {
         fs::rename(&self.temporary, name)?;
         self.kept = true;
         sync_directory(name)?;

@@ -18,12 +18,14 @@ use super::rdb::crc::Crc;
 use super::rdb::{Format, Inexpressible, Usage, compress, kind, save, write};
 use super::unit::write_select;
 use crate::base::{clock, os_error};
+use crate::config::REDIS_VERSION;
 use crate::encoding::field::FieldView;
 use crate::encoding::quicklist::Quicklist;
 use crate::keyspace::{
     Access, AccessPolicy, EntryEncoder, EntryView, Keyspace, LargeEntry, LargeValue, LockSet,
     Piece, Snapshot,
 };
+use crate::observe::allocator;
 use crate::value::{ItemEncoder, StrView, Type, ValueReading, ValueView};
 
 /// Entries that are read at a time, under the lock of their shard.
@@ -124,6 +126,17 @@ impl Progress {
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
     }
+}
+
+/// What a file says about itself; `aof_base` says whether it is the base of an append-only file.
+pub fn facts(aof_base: bool) -> Vec<(&'static str, String)> {
+    vec![
+        ("redis-ver", REDIS_VERSION.to_owned()),
+        ("redis-bits", usize::BITS.to_string()),
+        ("ctime", (clock::now_ms() / 1000).to_string()),
+        ("used-mem", allocator::figures().allocated.to_string()),
+        ("aof-base", u8::from(aof_base).to_string()),
+    ]
 }
 
 /// A snapshot that has begun: the keyspace is remembered as it was.

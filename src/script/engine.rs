@@ -191,6 +191,11 @@ impl Engine {
         self.collect();
     }
 
+    /// The sources of all libraries.
+    pub fn library_sources(&self) -> Vec<Vec<u8>> {
+        self.libraries().map(|library| library.source().to_vec()).collect()
+    }
+
     /// All libraries by name.
     pub fn libraries(&self) -> impl ExactSizeIterator<Item = &Library> {
         self.libraries.iter()

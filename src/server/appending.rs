@@ -26,7 +26,7 @@ use crate::persist::aof::policy::{Figures, Options, Policy};
 use crate::persist::aof::storage::{self, Storage};
 use crate::persist::aof::writer::{Syncer, Writer};
 use crate::persist::file::{self, NewFile};
-use crate::persist::snapshot::{Form, Progress, SaveError};
+use crate::persist::snapshot::{self, Form, Progress, SaveError};
 
 /// After a failed rewrite the next automatic one waits this long, twice as long after the next.
 const RETRY_MIN: Duration = Duration::from_secs(60);
@@ -172,7 +172,7 @@ impl Server {
         manifest: &mut Manifest,
     ) -> Result<(), AppendError> {
         let progress = Arc::new(Progress::default());
-        let (base, _) = self
+        let base = self
             .write_base(directory, &progress, || ())
             .map_err(|error| AppendError::Base(error.to_string()))?;
         let name = manifest.begin_base(directory.filename(), base.is_rdb);
@@ -345,12 +345,7 @@ impl Server {
         let server = Arc::clone(self);
         let work = move || {
             let started = Instant::now();
-            let result = match server.rewrite(&progress) {
-                Err(SaveError::Inexpressible(_)) if server.saving.note_field_deadlines() => {
-                    server.rewrite(&progress)
-                }
-                result => result,
-            };
+            let result = server.saving.in_known_version(|| server.rewrite(&progress));
             let mut state = server.appending.state.lock();
             state.last_seconds = Some(started.elapsed().as_secs());
             state.last_try = Some(Instant::now());
@@ -447,7 +442,7 @@ impl Server {
             directory
         };
         let log = Arc::clone(self.propagation.log());
-        let (base, _) = self.write_base(&directory, progress, move || {
+        let base = self.write_base(&directory, progress, move || {
             log.divide();
         })?;
         self.adopt(&directory, base, situation, None)
@@ -472,7 +467,7 @@ impl Server {
             }
             started = Some(made);
         });
-        let adopted = result.and_then(|(base, _)| {
+        let adopted = result.and_then(|base| {
             let (_, syncer) = started.take().ok_or(SaveError::Cancelled)??;
             self.adopt(&directory, base, situation, Some((&path, syncer)))
         });
@@ -490,7 +485,7 @@ impl Server {
         let directory = self.append_directory()?;
         directory.create().map_err(std::io::Error::other)?;
         self.appending.state.lock().manifest = directory.load().map_err(std::io::Error::other)?;
-        let (base, _) = self.write_base(&directory, progress, || ())?;
+        let base = self.write_base(&directory, progress, || ())?;
         self.adopt(&directory, base, situation, None)
     }
 
@@ -542,7 +537,7 @@ impl Server {
         directory: &Directory,
         progress: &Arc<Progress>,
         cut: impl FnOnce(),
-    ) -> Result<(Base, u64), SaveError> {
+    ) -> Result<Base, SaveError> {
         let (incremental, is_rdb) = {
             let config = self.config.read();
             (config.flag("aof-rewrite-incremental-fsync"), config.flag("aof-use-rdb-preamble"))
@@ -551,11 +546,11 @@ impl Server {
         let name = OsString::from(format!("temp-rewriteaof-bg-{}.aof", std::process::id()));
         let temporary = directory.path(&name);
         let mut file = NewFile::create(&temporary, incremental)?;
-        let (begun, libraries, changes) = self.begin_snapshot(progress, form, cut)?;
-        let facts = self.facts(true);
+        let (begun, libraries, _) = self.begin_snapshot(progress, form, cut)?;
+        let facts = snapshot::facts(true);
         let len = begun.write(&self.keyspace, &facts, &libraries, &mut file)?;
         file.keep()?;
-        Ok((Base { temporary, len, is_rdb }, changes))
+        Ok(Base { temporary, len, is_rdb })
     }
 
     /// What INFO says of the append-only file.

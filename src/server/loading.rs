@@ -217,10 +217,7 @@ impl Server {
             replaces: how.replaces,
             ..rdb_load::Options::new(self.now_ms(), self.threads())
         };
-        let mut function = |source: Vec<u8>| {
-            let mut engine = self.scripts.engine.lock();
-            engine.load_library(&source, how.replaces, false).map(drop).map_err(|e| e.to_string())
-        };
+        let mut function = |source: Vec<u8>| self.load_library_of_file(&source, how.replaces);
         let progress = &self.loading.current;
         let mut hooks =
             Hooks { progress, key_delay_us: &self.settings.load_delay_us, function: &mut function };
@@ -232,6 +229,16 @@ impl Server {
         (last.keys, last.expired) = (summary.keys, summary.expired);
         last.used_mem = summary.facts.used_memory.map_or(0, i64::unsigned_abs);
         Ok(summary.len)
+    }
+
+    /// Loads a library that a file has the source of.
+    ///
+    /// # Errors
+    ///
+    /// Why it is refused.
+    pub fn load_library_of_file(&self, source: &[u8], replaces: bool) -> Result<(), String> {
+        let loaded = self.scripts.engine.lock().load_library(source, replaces, false);
+        loaded.map(drop).map_err(|error| error.to_string())
     }
 
     /// DEBUG RELOAD: saves, forgets everything and loads what was saved; each where asked for.

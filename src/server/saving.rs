@@ -8,11 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::{Server, gate};
 use crate::base::clock;
-use crate::config::REDIS_VERSION;
 use crate::observe::allocator;
 use crate::persist::file::NewFile;
 use crate::persist::rdb::Formats;
@@ -95,8 +94,6 @@ pub struct SavingFigures {
     pub ok: bool,
     /// How many succeeded.
     pub saves: u64,
-    /// Changes that the last save contains.
-    pub saved_changes: u64,
     /// Most memory that the last one held, in bytes.
     pub held_peak: usize,
 }
@@ -122,7 +119,6 @@ impl Saving {
             last_seconds: state.last_seconds,
             ok: state.error.is_none(),
             saves: state.saves,
-            saved_changes: state.saved_changes,
             held_peak: state.held_peak,
         }
     }
@@ -150,10 +146,15 @@ impl Saving {
 
     /// Waits until nothing is being written.
     pub fn wait_idle(&self) {
+        drop(self.idle_state());
+    }
+
+    fn idle_state(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock();
         while state.running.is_some() {
             self.idle.wait(&mut state);
         }
+        state
     }
 
     /// Why the last save in the background failed.
@@ -166,18 +167,22 @@ impl Saving {
         self.state.lock().saved_changes = changes;
     }
 
-    /// Notes that fields of hashes have deadlines; `false` if that was known.
-    pub(super) fn note_field_deadlines(&self) -> bool {
-        !std::mem::replace(&mut self.state.lock().field_deadlines, true)
+    /// Writes, and once again where fields of hashes turn out to have deadlines, for which another
+    /// version is needed than was thought.
+    pub(super) fn in_known_version<T>(
+        &self,
+        write: impl Fn() -> Result<T, SaveError>,
+    ) -> Result<T, SaveError> {
+        let known = |state: &mut State| std::mem::replace(&mut state.field_deadlines, true);
+        match write() {
+            Err(SaveError::Inexpressible(_)) if !known(&mut self.state.lock()) => write(),
+            result => result,
+        }
     }
 
     /// Takes the place of the one who writes, when it is free.
     pub(super) fn take(&self, purpose: Purpose) -> Arc<Progress> {
-        let mut state = self.state.lock();
-        while state.running.is_some() {
-            self.idle.wait(&mut state);
-        }
-        Self::occupy(&mut state, purpose)
+        Self::occupy(&mut self.idle_state(), purpose)
     }
 
     /// Takes the place of the one who writes.
@@ -231,15 +236,12 @@ impl Server {
         result
     }
 
-    /// Begins to save in the background; `done` is called at the end.
+    /// Begins to save in the background.
     ///
     /// # Errors
     ///
     /// When something is being written already.
-    pub fn save_in_background(
-        self: &Arc<Self>,
-        done: impl FnOnce(Result<(), SaveFailure>) + Send + 'static,
-    ) -> Result<(), SaveFailure> {
+    pub fn save_in_background(self: &Arc<Self>) -> Result<(), SaveFailure> {
         let progress = self.saving.begin(Purpose::Save)?;
         let server = Arc::clone(self);
         let work = move || {
@@ -256,7 +258,6 @@ impl Server {
                 }
                 Err(_) => tracing::warn!("Background saving error"),
             }
-            done(result);
         };
         let spawned = std::thread::Builder::new().name("save".to_owned()).spawn(work);
         spawned.map(drop).map_err(|error| {
@@ -266,14 +267,7 @@ impl Server {
     }
 
     pub(super) fn save_to_file(&self, progress: &Arc<Progress>) -> Result<(), SaveFailure> {
-        let result = match self.write_snapshot_file(progress) {
-            // Another version is needed than was thought.
-            Err(SaveError::Inexpressible(_)) if self.saving.note_field_deadlines() => {
-                self.write_snapshot_file(progress)
-            }
-            result => result,
-        };
-        match result {
+        match self.saving.in_known_version(|| self.write_snapshot_file(progress)) {
             Ok(changes) => {
                 let mut state = self.saving.state.lock();
                 state.saved_changes = changes;
@@ -311,7 +305,7 @@ impl Server {
         let mut file = NewFile::create(&temporary, incremental)
             .map_err(|error| named(error, &temporary, "Failed opening the temp RDB file"))?;
         let (begun, libraries, changes) = self.begin_snapshot(progress, Form::Rdb, || ())?;
-        let facts = self.facts(false);
+        let facts = snapshot::facts(false);
         begun.write(&self.keyspace, &facts, &libraries, &mut file).inspect_err(|error| {
             if matches!(error, SaveError::Io(_)) {
                 tracing::warn!("Write error while saving DB to the disk: {error}");
@@ -322,7 +316,7 @@ impl Server {
             return Err(SaveError::Cancelled);
         }
         let path = dir.join(&name);
-        file.finish(&path).map_err(|error| {
+        file.publish(&path).map_err(|error| {
             named(error, &path, "Error moving the temp DB file to the final destination")
         })?;
         Ok(changes)
@@ -344,8 +338,7 @@ impl Server {
                 cut();
                 self.stats.sum(|counters| &counters.dirty)
             });
-        let libraries = engine.libraries().map(|library| library.source().to_vec()).collect();
-        Ok((begun, libraries, changes))
+        Ok((begun, engine.library_sources(), changes))
     }
 
     fn snapshot_options(&self, form: Form) -> Result<Options, SaveError> {
@@ -372,17 +365,6 @@ impl Server {
         })
     }
 
-    /// What a file says about itself.
-    pub(super) fn facts(&self, aof_base: bool) -> Vec<(&'static str, String)> {
-        vec![
-            ("redis-ver", REDIS_VERSION.to_owned()),
-            ("redis-bits", usize::BITS.to_string()),
-            ("ctime", (clock::now_ms() / 1000).to_string()),
-            ("used-mem", allocator::figures().allocated.to_string()),
-            ("aof-base", u8::from(aof_base).to_string()),
-        ]
-    }
-
     /// Begins a save where a save point says so, or one is scheduled.
     pub fn save_if_due(self: &Arc<Self>) {
         if self.loading.is_active() || self.shutdown.is_under_way() {
@@ -407,7 +389,7 @@ impl Server {
         if let Some(point) = due {
             tracing::info!("{} changes in {} seconds. Saving...", point.changes, point.seconds);
         }
-        if (due.is_some() || scheduled) && self.save_in_background(|_| ()).is_ok() {
+        if (due.is_some() || scheduled) && self.save_in_background().is_ok() {
             tracing::info!("Background saving started by pid {}", std::process::id());
         }
     }

@@ -205,10 +205,7 @@ impl Loader<'_> {
             drops_expired: false,
             ..rdb_load::Options::new(self.server.now_ms(), self.server.threads())
         };
-        let mut function = |source: Vec<u8>| {
-            let mut engine = self.server.scripts.engine.lock();
-            engine.load_library(&source, false, false).map(drop).map_err(|error| error.to_string())
-        };
+        let mut function = |source: Vec<u8>| self.server.load_library_of_file(&source, false);
         let (progress, key_delay_us) = (&self.done.current, &AtomicI64::new(0));
         let mut hooks = Hooks { progress, key_delay_us, function: &mut function };
         let summary = rdb_load::load(file, &self.server.keyspace, &options, &mut hooks)

@@ -12,9 +12,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::source::Source;
-use crate::base::{clock, os_error};
-use crate::config::REDIS_VERSION;
-use crate::observe::allocator;
+use crate::base::os_error;
 use crate::persist::aof::directory::Directory;
 use crate::persist::aof::manifest::Manifest;
 use crate::persist::file::{self, NewFile};
@@ -136,12 +134,11 @@ impl Target {
         };
         let progress = Arc::new(Progress::default());
         *current.lock() = Arc::clone(&progress);
-        let libraries: Vec<Vec<u8>> =
-            server.scripts.engine.lock().libraries().map(|one| one.source().to_vec()).collect();
+        let libraries = server.scripts.engine.lock().library_sources();
         let temporary = self.temporary();
         let mut new = if is_folder { New::folder(temporary)? } else { New::file(&temporary)? };
         let (begun, ()) = snapshot::begin(&server.keyspace, options, Arc::clone(&progress), || ());
-        let facts = facts(is_folder);
+        let facts = snapshot::facts(is_folder);
         let bytes = begun.write(&server.keyspace, &facts, &libraries, new.output())?;
         new.finish(&self.path)?;
         let keys = progress.written.load(std::sync::atomic::Ordering::Relaxed);
@@ -153,17 +150,6 @@ impl Target {
         name.push(self.path.file_name().unwrap_or_default());
         self.path.with_file_name(name)
     }
-}
-
-/// What a file says about itself.
-fn facts(aof_base: bool) -> Vec<(&'static str, String)> {
-    vec![
-        ("redis-ver", REDIS_VERSION.to_owned()),
-        ("redis-bits", usize::BITS.to_string()),
-        ("ctime", (clock::now_ms() / 1000).to_string()),
-        ("used-mem", allocator::figures().allocated.to_string()),
-        ("aof-base", u8::from(aof_base).to_string()),
-    ]
 }
 
 /// A file, or a folder with one, that has no name yet.
