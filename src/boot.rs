@@ -45,18 +45,16 @@ pub fn run(config: Config) -> anyhow::Result<ExitCode> {
     for (name, feature) in config.unsupported() {
         tracing::warn!("'{name}' is set, but {feature} is not supported yet: it has no effect");
     }
-    let port = config.int("port");
     let listeners = match net::bind(&config) {
         Ok(listeners) => listeners,
         Err(error) => {
-            tracing::warn!("Warning: {error}");
-            tracing::warn!("Failed listening on port {port} (tcp), aborting.");
+            tracing::warn!("{error}");
             return Ok(ExitCode::FAILURE);
         }
     };
     clock::ticks_per_us();
     let server = Server::new(config, threads, commands.ids(), Some(log));
-    *server.addresses.write() = listeners.addresses();
+    *server.listeners.write() = listeners.shown();
     server.loading.set_runner(exec::RUNNER);
     server.begin_loading();
     tracing::info!("Server initialized");
@@ -145,7 +143,7 @@ async fn accept(
     tokio::task::spawn_local(cron(Arc::clone(server)));
     server.startup_memory.store(allocator::figures().allocated, Ordering::Relaxed);
     let unix = listeners.unix_path().cloned();
-    let tcp = !listeners.addresses().is_empty();
+    let kinds: Vec<_> = listeners.shown().iter().map(|listener| listener.kind).collect();
     // Who connects in the first moment waits for an answer rather than being told to come back.
     let mut loading = Box::pin(load(server));
     let early = tokio::time::timeout(LOADING_UNSEEN, &mut loading).await.ok();
@@ -158,11 +156,8 @@ async fn accept(
         None => loading.await,
     };
     if loaded {
-        if tcp {
-            tracing::info!("Ready to accept connections tcp");
-        }
-        if unix.is_some() {
-            tracing::info!("Ready to accept connections unix");
+        for kind in kinds {
+            tracing::info!("Ready to accept connections {kind}");
         }
         server.shutdown.wait().await;
     }
@@ -262,7 +257,8 @@ async fn cron(server: Arc<Server>) {
         if idle_seconds > 0 {
             for client in server.clients.all() {
                 let idle_ms = now_ms - client.active_at_ms.load(Ordering::Relaxed);
-                let exempt = client.waiter().is_some() || client.is_subscriber();
+                let exempt =
+                    client.waiter().is_some() || client.is_subscriber() || client.is_monitor();
                 if idle_ms > idle_seconds * 1000 && !exempt {
                     client.kill();
                 }

@@ -1,28 +1,31 @@
 //! Listening sockets, and handing new connections to the least loaded event loop.
 
-use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use thiserror::Error;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::bind::{BindError, BoundUnix, Port, bind_unix};
 use super::connection::Connection;
 use super::reactor::Reactor;
 use super::stream::Stream;
 use crate::config::Config;
-use crate::server::{ClientFlags, ClientHandle, Peer, Server};
+use crate::server::{ClientFlags, ClientHandle, Listener, Peer, Server};
 
 /// How long accepting rests after an error such as too many open files.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// What listeners are called in INFO.
+const TCP: &str = "tcp";
+const UNIX: &str = "unix";
 
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
 const DENIED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is \
@@ -38,110 +41,29 @@ restart it with the '--protected-mode no' option. 4) Set up an authentication pa
 default user. NOTE: You only need to do one of the above things in order for the server to start \
 accepting connections from the outside.\r\n";
 
-/// Why a listening socket could not be had.
-#[derive(Debug, Error)]
-#[error("Could not create server TCP listening socket {address}: {source}")]
-pub struct BindError {
-    /// What was to be bound.
-    pub address: String,
-    /// Why not.
-    pub source: io::Error,
-}
-
 /// Sockets that accept connections.
 pub struct Listeners {
-    tcp: Vec<std::net::TcpListener>,
-    unix: Option<(std::os::unix::net::UnixListener, PathBuf)>,
+    tcp: Port,
+    unix: Option<BoundUnix>,
 }
 
 /// Opens the sockets of `port`, `bind` and `unixsocket`.
 pub fn bind(config: &Config) -> Result<Listeners, BindError> {
-    Ok(Listeners { tcp: bind_all(config)?, unix: bind_unix(config)? })
-}
-
-/// Opens the sockets of `port` and `bind`.
-fn bind_all(config: &Config) -> Result<Vec<std::net::TcpListener>, BindError> {
-    let port = u16::try_from(config.int("port")).expect("the table bounds ports");
-    let backlog = i32::try_from(config.int("tcp-backlog")).unwrap_or(i32::MAX);
-    let mut tcp = Vec::new();
-    if port != 0 {
-        for word in config.words("bind") {
-            let (optional, address) = match word.strip_prefix('-') {
-                Some(rest) => (true, rest),
-                None => (false, word.as_str()),
-            };
-            match bind_tcp(address, port, backlog) {
-                Ok(listener) => tcp.push(listener),
-                Err(error) if optional && is_unavailable(&error) => {}
-                Err(source) => {
-                    return Err(BindError { address: format!("{address}:{port}"), source });
-                }
-            }
-        }
+    let listeners = Listeners { tcp: Port::open(config, "port", TCP)?, unix: bind_unix(config)? };
+    if listeners.shown().is_empty() {
+        return Err(BindError::Nowhere);
     }
-    Ok(tcp)
-}
-
-/// Errors that say the machine lacks such an address, rather than that it is taken.
-fn is_unavailable(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::AddrNotAvailable | ErrorKind::Unsupported)
-        || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
-        || error.raw_os_error() == Some(rustix::io::Errno::PROTONOSUPPORT.raw_os_error())
-}
-
-fn bind_tcp(address: &str, port: u16, backlog: i32) -> io::Result<std::net::TcpListener> {
-    let ip = match address {
-        "*" => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        "::*" => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        text => text.parse().or_else(|_| resolve(text))?,
-    };
-    let address = SocketAddr::new(ip, port);
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(backlog)?;
-    Ok(socket.into())
-}
-
-fn resolve(host: &str) -> io::Result<IpAddr> {
-    use std::net::ToSocketAddrs;
-    let mut found = (host, 0).to_socket_addrs()?;
-    found.next().map(|address| address.ip()).ok_or_else(|| ErrorKind::AddrNotAvailable.into())
-}
-
-type BoundUnix = (std::os::unix::net::UnixListener, PathBuf);
-
-fn bind_unix(config: &Config) -> Result<Option<BoundUnix>, BindError> {
-    let path = config.text("unixsocket");
-    if path.is_empty() {
-        return Ok(None);
-    }
-    let open = || -> io::Result<BoundUnix> {
-        let path = PathBuf::from(path);
-        // A socket file that an earlier run left behind would keep the address taken.
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let listener = std::os::unix::net::UnixListener::bind(&path)?;
-        listener.set_nonblocking(true)?;
-        let mode = u32::try_from(config.int("unixsocketperm")).unwrap_or(0);
-        if mode != 0 {
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))?;
-        }
-        Ok((listener, path))
-    };
-    open().map(Some).map_err(|source| BindError { address: path.to_owned(), source })
+    Ok(listeners)
 }
 
 impl Listeners {
-    /// The addresses of the TCP sockets.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.tcp.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    /// What INFO shows of them.
+    pub fn shown(&self) -> Vec<Listener> {
+        self.tcp
+            .listener()
+            .into_iter()
+            .chain(self.unix_path().map(|path| shown_unix(path)))
+            .collect()
     }
 
     /// The path of the unix socket.
@@ -150,15 +72,20 @@ impl Listeners {
     }
 }
 
+fn shown_unix(path: &Path) -> Listener {
+    Listener { kind: UNIX, binds: vec![path.display().to_string()], port: 0 }
+}
+
 /// The TCP sockets in use, held a second time to end them from any thread, and the way to the
 /// event loop that accepts on new ones.
 pub struct Listening {
-    sockets: Vec<std::net::TcpListener>,
+    tcp: Port,
+    unix: Option<PathBuf>,
     opened: UnboundedSender<std::net::TcpListener>,
 }
 
 impl Listening {
-    /// Listens where `port` and `bind` say now, and nowhere else; returns the addresses.
+    /// Listens where `port` and `bind` say now, and nowhere else; returns what INFO shows.
     ///
     /// The old sockets end first, because a wildcard address and one of its own cannot be listened
     /// on at the same time. When a new one cannot be had, those of `before` are opened again.
@@ -166,30 +93,29 @@ impl Listening {
         &mut self,
         config: &Config,
         before: &Config,
-    ) -> Result<Vec<SocketAddr>, BindError> {
-        for socket in self.sockets.drain(..) {
+    ) -> Result<Vec<Listener>, BindError> {
+        for socket in self.tcp.sockets.drain(..) {
             // Its task sees the end; a socket that has ended already needs none.
             let _ = SockRef::from(&socket).shutdown(std::net::Shutdown::Both);
         }
-        let opened = bind_all(config).and_then(|sockets| self.take(sockets));
+        let opened = Port::open(config, "port", TCP).and_then(|port| self.take(port));
         if opened.is_err()
-            && let Err(error) = bind_all(before).and_then(|sockets| self.take(sockets))
+            && let Err(error) = Port::open(before, "port", TCP).and_then(|port| self.take(port))
         {
             tracing::warn!("No longer listening: {error}");
         }
-        opened
+        opened?;
+        Ok(self.tcp.listener().into_iter().chain(self.unix.as_deref().map(shown_unix)).collect())
     }
 
-    fn take(&mut self, sockets: Vec<std::net::TcpListener>) -> Result<Vec<SocketAddr>, BindError> {
-        let mut addresses = Vec::new();
-        for socket in sockets {
-            let failed = |source| BindError { address: String::new(), source };
-            addresses.push(socket.local_addr().map_err(failed)?);
-            self.sockets.push(socket.try_clone().map_err(failed)?);
+    fn take(&mut self, port: Port) -> Result<(), BindError> {
+        for socket in &port.sockets {
+            let Ok(copy) = socket.try_clone() else { return Err(port.failed()) };
             // Nobody accepts any more only when the server stops.
-            let _ = self.opened.send(socket);
+            let _ = self.opened.send(copy);
         }
-        Ok(addresses)
+        self.tcp = port;
+        Ok(())
     }
 }
 
@@ -242,11 +168,10 @@ impl Acceptor {
     /// place later.
     pub fn start(self: &Rc<Self>, listeners: Listeners) -> io::Result<Listening> {
         let (opened, mut receiver) = unbounded_channel();
-        let mut sockets = Vec::new();
-        for listener in listeners.tcp {
-            sockets.push(listener.try_clone()?);
-            self.listen(listener)?;
+        for listener in &listeners.tcp.sockets {
+            self.listen(listener.try_clone()?)?;
         }
+        let unix = listeners.unix_path().cloned();
         let acceptor = Rc::clone(self);
         tokio::task::spawn_local(async move {
             while let Some(listener) = receiver.recv().await {
@@ -259,7 +184,7 @@ impl Acceptor {
             let (acceptor, listener) = (Rc::clone(self), UnixListener::from_std(listener)?);
             tokio::task::spawn_local(async move { acceptor.accept_unix(listener, path).await });
         }
-        Ok(Listening { sockets, opened })
+        Ok(Listening { tcp: listeners.tcp, unix, opened })
     }
 
     fn listen(self: &Rc<Self>, listener: std::net::TcpListener) -> io::Result<()> {

@@ -4,6 +4,7 @@
 //! limit; replies leave in request order; a connection stays on its event loop for life; no lock of
 //! the keyspace is held while a task waits.
 
+mod bind;
 mod care;
 mod connection;
 mod listener;
@@ -11,5 +12,6 @@ mod reactor;
 mod sink;
 mod stream;
 
-pub use listener::{Acceptor, Arrival, BindError, Listeners, Listening, bind};
+pub use bind::BindError;
+pub use listener::{Acceptor, Arrival, Listeners, Listening, bind};
 pub use reactor::Reactor;

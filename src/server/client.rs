@@ -259,6 +259,11 @@ impl ClientHandle {
         ClientFlags(self.flags.load(Ordering::Relaxed)).has(ClientFlags::PUBSUB)
     }
 
+    /// Whether the client is sent every command.
+    pub fn is_monitor(&self) -> bool {
+        ClientFlags(self.flags.load(Ordering::Relaxed)).has(ClientFlags::MONITOR)
+    }
+
     /// Remembers how to wake the client's task.
     pub fn register(&self, waker: &std::task::Waker) {
         self.mailbox.register(waker);

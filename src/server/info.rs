@@ -117,9 +117,19 @@ fn server(server: &Server, _: &InfoContext<'_>, out: &mut String) {
     field(out, "config_file", config.path().map_or(String::new(), |p| p.display().to_string()));
     field(out, "io_threads_active", 0);
     field(out, "event_loops", server.threads());
-    for address in server.addresses.read().iter() {
-        let (kind, host) = ("tcp", address.ip());
-        put(out, format_args!("listener0:name={kind},bind={host},port={}\r\n", address.port()));
+    for listener in server.listeners.read().iter() {
+        // The numbers are those that Redis gives the kinds.
+        let number = match listener.kind {
+            "tcp" => 0,
+            "unix" => 1,
+            _ => 2,
+        };
+        put(out, format_args!("listener{number}:name={}", listener.kind));
+        listener.binds.iter().for_each(|bind| put(out, format_args!(",bind={bind}")));
+        if listener.port != 0 {
+            put(out, format_args!(",port={}", listener.port));
+        }
+        out.push_str("\r\n");
     }
 }
 

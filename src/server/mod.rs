@@ -25,7 +25,6 @@ mod shutdown;
 mod tracking;
 mod transaction;
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -84,9 +83,20 @@ pub mod gate {
     pub const AUDIENCE: u32 = OBSERVED | TRACKING | MONITORS;
 }
 
-/// Listens where the first configuration says, or else where the second does; returns the addresses,
-/// or why the first did not work.
-pub type Relisten = Box<dyn FnMut(&Config, &Config) -> Result<Vec<SocketAddr>, String> + Send>;
+/// Where the server listens, as INFO shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// `tcp`, `unix` or `tls`.
+    pub kind: &'static str,
+    /// The addresses, as `bind` names them, or the path.
+    pub binds: Vec<String>,
+    /// The port; 0 for none.
+    pub port: u16,
+}
+
+/// Listens where the first configuration says, or else where the second does; returns what is listened
+/// on, or why the first did not work.
+pub type Relisten = Box<dyn FnMut(&Config, &Config) -> Result<Vec<Listener>, String> + Send>;
 
 /// The process.
 pub struct Server {
@@ -151,7 +161,7 @@ pub struct Server {
     /// Memory used when the server had started, in bytes.
     pub startup_memory: AtomicUsize,
     /// Where the server listens.
-    pub addresses: RwLock<Vec<SocketAddr>>,
+    pub listeners: RwLock<Vec<Listener>>,
     /// Moves the listening sockets, once there are any.
     pub relisten: Mutex<Option<Relisten>>,
     threads: usize,
@@ -194,7 +204,7 @@ impl Server {
             abandon_scripts: AtomicBool::new(false),
             cron_paused: AtomicBool::new(false),
             startup_memory: AtomicUsize::new(0),
-            addresses: RwLock::default(),
+            listeners: RwLock::default(),
             relisten: Mutex::default(),
             threads,
             config: RwLock::new(config),

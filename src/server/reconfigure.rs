@@ -133,7 +133,7 @@ impl Server {
     fn listen_anew(&self, config: &Config, before: &Config) -> Result<(), SetError> {
         let mut relisten = self.relisten.lock();
         let Some(relisten) = relisten.as_mut() else { return Ok(()) };
-        let addresses = relisten(config, before).map_err(|error| {
+        let listeners = relisten(config, before).map_err(|error| {
             tracing::warn!("{error}");
             if config.int("port") == before.int("port") {
                 SetError::refused("bind", "Failed to bind to specified addresses.")
@@ -141,7 +141,7 @@ impl Server {
                 SetError::refused("port", "Unable to listen on this port. Check server logs.")
             }
         })?;
-        *self.addresses.write() = addresses;
+        *self.listeners.write() = listeners;
         Ok(())
     }
 }

@@ -35,11 +35,11 @@ pub(super) const NETWORK: &[Directive] = &[
     octal("unixsocketperm", "0", (0, 0o777), E::None,
         "Mode of the Unix socket; 0 keeps the umask's.").fixed(),
     text("unixsocketgroup", "", Rule::Optional, E::None, "Group that owns the Unix socket.")
-        .fixed().unlisted().later("Unix sockets"),
+        .fixed().unlisted(),
     text("bind-source-addr", "", Rule::Optional, E::None, "Local address of outgoing connections.")
         .later("replication"),
     int("socket-mark-id", "0", (0, U32), E::None, "Mark set on listening sockets; 0 sets none.")
-        .fixed().later("socket marks"),
+        .fixed(),
     int("max-new-connections-per-cycle", "10", (1, 1000), E::None,
         "Connections accepted in one turn of an event loop."),
     bool("mptcp", "no", E::None, "Listen with Multipath TCP.").fixed().unlisted().later("Multipath TCP"),
