@@ -17,6 +17,7 @@ use redstart::persist::rdb::read::{Scratch, Slice, Source};
 use redstart::persist::rdb::skim;
 use redstart::value::limits::Limits;
 use redstart::value::packed::PackedForm;
+use redstart::value::stream::{Stream, StreamId};
 use redstart::value::zset::ZSet;
 use redstart::value::{EditContext, Hash, List, Set, Type, ValueView};
 
@@ -72,6 +73,19 @@ fn read(value: ValueView<'_>) -> usize {
                 before = (score, member);
             }
             zset.len()
+        }
+        Type::Stream => {
+            let stream = value.of::<Stream>().expect("a stream");
+            let all = StreamId::MIN..=StreamId::MAX;
+            let mut count = 0;
+            for entry in stream.entries(all.clone(), End::Head) {
+                assert_eq!(entry.pairs().count(), entry.len());
+                assert!(stream.contains(entry.id));
+                count += 1;
+            }
+            assert_eq!(stream.entries(all, End::Tail).count(), count);
+            assert_eq!(stream.len(), count as u64);
+            count
         }
     }
 }

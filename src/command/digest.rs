@@ -9,6 +9,7 @@ use super::args::Args;
 use super::context::Ctx;
 use super::error::CmdError;
 use crate::keyspace::{EntryView, Lookup};
+use crate::value::stream::Stream;
 use crate::value::zset::ZSet;
 use crate::value::{Hash, List, Set, Str, Type};
 
@@ -45,6 +46,7 @@ impl Sum {
             Type::Set => 2,
             Type::ZSet => 3,
             Type::Hash => 4,
+            Type::Stream => 6,
         };
         self.chain(&type_number.to_be_bytes());
         if let Ok(text) = value.of::<Str>() {
@@ -74,6 +76,15 @@ impl Sum {
                 }
                 self.combine(&sum.0);
             });
+        }
+        if let Ok(stream) = value.of::<Stream>() {
+            for entry in stream.iter() {
+                self.chain(format!("{}.{}", entry.id.ms, entry.id.seq).as_bytes());
+                for (name, value) in entry.pairs() {
+                    self.chain(name.bytes(&mut digits));
+                    self.chain(value.bytes(&mut digits));
+                }
+            }
         }
         if entry.deadline().is_some() {
             self.combine(b"!!expire!!");

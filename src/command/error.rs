@@ -313,6 +313,28 @@ pub enum CmdError {
     GeoFrom(String),
     #[error("ERR exactly one of BYRADIUS and BYBOX can be specified for {0}")]
     GeoBy(String),
+    #[error("ERR Invalid stream ID specified as stream command argument")]
+    StreamId,
+    #[error("ERR invalid {0} ID for the interval")]
+    StreamInterval(&'static str),
+    #[error("ERR The ID specified in XADD must be greater than 0-0")]
+    StreamIdZero,
+    #[error("ERR The ID specified in XADD is equal or smaller than the target stream top item")]
+    StreamIdPast,
+    #[error("ERR The stream has exhausted the last possible ID, unable to add more items")]
+    StreamExhausted,
+    #[error("ERR Elements are too large to be stored")]
+    StreamElements,
+    #[error("ERR syntax error, MAXLEN and MINID options at the same time are not compatible")]
+    TrimTwice,
+    #[error("ERR The {0} argument must be >= 0.")]
+    TrimNegative(&'static str),
+    #[error("ERR syntax error, LIMIT cannot be used without specifying a trimming strategy")]
+    TrimLimitAlone,
+    #[error("ERR syntax error, XTRIM must be called with a trimming strategy")]
+    TrimMissing,
+    #[error("ERR syntax error, LIMIT cannot be used without the special ~ option")]
+    TrimLimitExact,
     #[error("ERR One or more scores can't be converted into double")]
     SortScore,
     #[error(

@@ -54,6 +54,7 @@ mod set;
 mod set_algebra;
 mod sort;
 mod spec;
+mod stream;
 mod string;
 mod string_numbers;
 mod string_ranges;

@@ -158,6 +158,8 @@ pub enum Group {
     Transactions,
     /// Publishing and subscribing.
     PubSub,
+    /// Streams.
+    Stream,
 }
 
 impl Group {
@@ -178,6 +180,7 @@ impl Group {
             Self::Scripting => "scripting",
             Self::Transactions => "transactions",
             Self::PubSub => "pubsub",
+            Self::Stream => "stream",
         }
     }
 }
@@ -524,6 +527,7 @@ impl Command {
         add(of_group(Group::Bitmap), "bitmap");
         add(of_group(Group::HyperLogLog), "hyperloglog");
         add(of_group(Group::Geo), "geo");
+        add(of_group(Group::Stream), "stream");
         add(self.flags.has(Flags::PUBSUB), "pubsub");
         add(self.flags.has(Flags::ADMIN), "admin");
         add(self.flags.has(Flags::FAST), "fast");

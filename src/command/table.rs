@@ -6,7 +6,8 @@ use super::{
     bitmap, client, config, connection, debug, dump, expire, function, geo, geo_search, hash,
     hash_ex, hash_expire, hash_import, hash_walk, hyperloglog, introspect, key, list,
     list_blocking, list_move, memory, migrate, monitor, persistence, pubsub, scan, scripting,
-    server, set, set_algebra, sort, string, string_numbers, string_ranges, transaction, zset,
+    server, set, set_algebra, sort, stream, string, string_numbers, string_ranges, transaction,
+    zset,
 };
 use crate::base::bytes;
 use crate::base::limits::ERROR_PREVIEW_MAX;
@@ -37,6 +38,8 @@ static FAMILIES: &[&[Command]] = &[
     zset::blocking::COMMANDS,
     geo::COMMANDS,
     geo_search::COMMANDS,
+    stream::COMMANDS,
+    stream::range::COMMANDS,
     key::COMMANDS,
     dump::COMMANDS,
     migrate::COMMANDS,

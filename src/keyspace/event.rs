@@ -15,6 +15,8 @@ pub enum EventClass {
     Hash,
     /// `z`: sorted sets.
     ZSet,
+    /// `t`: streams.
+    Stream,
     /// `x`: a key expired.
     Expired,
     /// `e`: a key was evicted.
@@ -29,13 +31,14 @@ pub enum EventClass {
 
 impl EventClass {
     /// The classes that have a letter, with it.
-    const LETTERS: [(Self, u8); 10] = [
+    const LETTERS: [(Self, u8); 11] = [
         (Self::Generic, b'g'),
         (Self::String, b'$'),
         (Self::List, b'l'),
         (Self::Set, b's'),
         (Self::Hash, b'h'),
         (Self::ZSet, b'z'),
+        (Self::Stream, b't'),
         (Self::Expired, b'x'),
         (Self::Evicted, b'e'),
         (Self::Miss, b'm'),
@@ -62,7 +65,7 @@ impl EventClasses {
         let bits = text.bytes().fold(0, |bits, letter| match letter {
             b'K' => bits | Self::KEYSPACE,
             b'E' => bits | Self::KEYEVENT,
-            b'A' => b"g$lshzxe".iter().fold(bits, |bits, letter| bits | bit(*letter)),
+            b'A' => b"g$lshzxet".iter().fold(bits, |bits, letter| bits | bit(*letter)),
             letter => bits | bit(letter),
         });
         Self(bits)
@@ -133,6 +136,11 @@ impl Event {
     /// An event of sorted sets.
     pub const fn zset(name: &'static str) -> Self {
         Self { class: EventClass::ZSet, name }
+    }
+
+    /// An event of streams.
+    pub const fn stream(name: &'static str) -> Self {
+        Self { class: EventClass::Stream, name }
     }
 
     const fn generic(name: &'static str) -> Self {

@@ -214,6 +214,7 @@ fn is_large(value: &Value) -> bool {
     match value {
         Value::Str(bytes) => bytes.len() > SHARED_STRING_LEN,
         Value::List(items) => items.node_count() > SHARED_LIST_NODES,
+        Value::Stream(_) => false,
         table => len_of(table) > OWN_READING_LEN,
     }
 }
@@ -225,6 +226,7 @@ fn len_of(value: &Value) -> usize {
         Value::Set(set) => set.len(),
         Value::ZSet(set) => set.len(),
         Value::Hash(table) => table.len(),
+        Value::Stream(stream) => stream.node_count(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::*;
 use crate::base::random::Random;
 use crate::value::packed::{Packed, PackedForm, Place};
-use crate::value::{Collection, EditContext, Kind, NewStr, Str, ValueView};
+use crate::value::{Collection, EditContext, Fresh, Kind, NewStr, Str, ValueView};
 
 fn key<'k>(keyspace: &Keyspace, bytes: &'k [u8]) -> Key<'k> {
     Key { bytes, hash: keyspace.hash(bytes) }
@@ -158,7 +158,7 @@ impl Kind for Bare {
 }
 
 impl Collection for Bare {
-    const FRESH: PackedForm = PackedForm::List;
+    const FRESH: Fresh = Fresh::Packed(PackedForm::List);
     type Edit<'a> = &'a mut dyn Place;
 
     fn edit<'a>(place: &'a mut dyn Place, _: EditContext<'a>) -> &'a mut dyn Place {

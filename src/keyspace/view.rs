@@ -15,7 +15,7 @@ use crate::base::limits::INLINE_VALUE_MAX;
 use crate::base::random::Random;
 use crate::encoding::table::Position;
 use crate::value::packed::Packed;
-use crate::value::{Collection, Kind, NewStr, Str, StrView, Value, ValueView, WrongType};
+use crate::value::{Collection, Fresh, Kind, NewStr, Str, StrView, Value, ValueView, WrongType};
 
 /// What a lookup leaves behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +104,11 @@ impl<'a> DbView<'a> {
     /// What time it is, in Unix milliseconds: relative deadlines count from it.
     pub fn clock_ms(&self) -> i64 {
         self.clock_ms
+    }
+
+    /// Whether the command runs again as it ran before, from a file.
+    pub fn is_replay(&self) -> bool {
+        self.now_ms != self.clock_ms
     }
 
     /// Leaves expired keys where they are, unseen.
@@ -373,8 +378,13 @@ impl<'a> DbView<'a> {
         match self.lookup(key, Lookup::Write) {
             Some(entry) => drop(entry.value().of::<K>()?),
             None => {
-                let empty = Packed { form: K::FRESH, count: Some(0), body: &[] };
-                self.store(key, NewValue::Packed(empty), Deadline::Clear, None);
+                let empty = match K::FRESH {
+                    Fresh::Packed(form) => {
+                        NewValue::Packed(Packed { form, count: Some(0), body: &[] })
+                    }
+                    Fresh::Object(new) => NewValue::Object(Box::new(new())),
+                };
+                self.store(key, empty, Deadline::Clear, None);
             }
         }
         Ok(self.guard(key))

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed};
 
+use super::stream::NodeLimits;
+
 /// The thresholds; each read is one relaxed load.
 #[derive(Debug)]
 pub struct Limits {
@@ -10,7 +12,7 @@ pub struct Limits {
 }
 
 /// The directive behind each threshold, with its default, in the order of [`Limit`].
-const DIRECTIVES: [(&str, i64); 10] = [
+const DIRECTIVES: [(&str, i64); 12] = [
     ("list-max-listpack-size", -2),
     ("list-compress-depth", 0),
     ("hash-max-listpack-entries", 512),
@@ -21,6 +23,8 @@ const DIRECTIVES: [(&str, i64); 10] = [
     ("zset-max-listpack-entries", 128),
     ("zset-max-listpack-value", 64),
     ("hll-sparse-max-bytes", 3000),
+    ("stream-node-max-bytes", 4096),
+    ("stream-node-max-entries", 100),
 ];
 
 /// Index of a threshold.
@@ -36,6 +40,8 @@ enum Limit {
     ZSetEntries,
     ZSetValue,
     HllBytes,
+    StreamNodeBytes,
+    StreamNodeEntries,
 }
 
 impl Default for Limits {
@@ -117,6 +123,14 @@ impl Limits {
     /// Longest member of a packed sorted set, in bytes.
     pub fn zset_max_listpack_value(&self) -> usize {
         self.size(Limit::ZSetValue)
+    }
+
+    /// How large a stream's nodes get.
+    pub fn stream_node(&self) -> NodeLimits {
+        NodeLimits {
+            bytes: self.size(Limit::StreamNodeBytes),
+            entries: self.size(Limit::StreamNodeEntries),
+        }
     }
 
     /// Largest sparse HyperLogLog, in bytes.

@@ -11,7 +11,7 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::packed::{PACKED_COUNT_MAX, PACKED_LEN_MAX, Packed, PackedForm, Place};
-use super::{Collection, EditContext, Kind, Value, ValueView};
+use super::{Collection, EditContext, Fresh, Kind, Value, ValueView};
 use crate::encoding::End;
 use crate::encoding::listpack::{Encoded, Item, Listpack, Needle};
 use crate::encoding::quicklist::{Fill, Quicklist};
@@ -41,7 +41,7 @@ impl Kind for List {
 }
 
 impl Collection for List {
-    const FRESH: PackedForm = PackedForm::List;
+    const FRESH: Fresh = Fresh::Packed(PackedForm::List);
 
     type Edit<'a> = ListMut<'a>;
 

@@ -17,6 +17,7 @@ mod list;
 pub mod packed;
 mod reading;
 mod set;
+pub mod stream;
 mod string;
 pub mod zset;
 
@@ -31,6 +32,7 @@ pub use list::{List, ListMut, ListView};
 use packed::{Packed, PackedForm, Place};
 pub use reading::{ItemEncoder, ValueReading};
 pub use set::{Probe, Set, SetMut, SetView};
+use stream::Stream;
 pub use string::{NewStr, Str, StrView};
 use zset::ScoredSet;
 
@@ -53,6 +55,8 @@ pub enum Type {
     ZSet,
     /// Fields and their values.
     Hash,
+    /// Entries with ascending ids.
+    Stream,
 }
 
 impl Type {
@@ -64,6 +68,7 @@ impl Type {
             Self::Set => "set",
             Self::ZSet => "zset",
             Self::Hash => "hash",
+            Self::Stream => "stream",
         }
     }
 }
@@ -81,6 +86,8 @@ pub enum Value {
     Set(SetTable),
     /// A large sorted set.
     ZSet(Box<ScoredSet>),
+    /// A stream of any length.
+    Stream(Box<Stream>),
 }
 
 impl Value {
@@ -92,6 +99,7 @@ impl Value {
             Self::Hash(_) => Type::Hash,
             Self::Set(_) => Type::Set,
             Self::ZSet(_) => Type::ZSet,
+            Self::Stream(_) => Type::Stream,
         }
     }
 
@@ -103,6 +111,7 @@ impl Value {
             Self::Hash(_) => "hashtable",
             Self::Set(_) => "hashtable",
             Self::ZSet(_) => "skiplist",
+            Self::Stream(_) => "stream",
         }
     }
 
@@ -116,6 +125,7 @@ impl Value {
             Self::Hash(table) => size_of::<Self>() + table.memory(),
             Self::Set(table) => size_of::<Self>() + table.memory(),
             Self::ZSet(set) => size_of::<Self>() + set.memory(),
+            Self::Stream(stream) => size_of::<Self>() + size_of_val(&**stream) + stream.memory(),
         }
     }
 
@@ -127,6 +137,7 @@ impl Value {
             Self::Hash(table) => table.len() > FREE_AT_ONCE_ELEMENTS,
             Self::Set(table) => table.len() > FREE_AT_ONCE_ELEMENTS,
             Self::ZSet(set) => set.len() > FREE_AT_ONCE_ELEMENTS,
+            Self::Stream(stream) => stream.free_effort() > FREE_AT_ONCE_ELEMENTS,
         }
     }
 
@@ -134,7 +145,9 @@ impl Value {
     pub fn view(&self) -> ValueView<'_> {
         match self {
             Self::Str(bytes) => ValueView::Str(StrView::Shared(bytes)),
-            Self::List(_) | Self::Hash(_) | Self::Set(_) | Self::ZSet(_) => ValueView::Object(self),
+            Self::List(_) | Self::Hash(_) | Self::Set(_) | Self::ZSet(_) | Self::Stream(_) => {
+                ValueView::Object(self)
+            }
         }
     }
 
@@ -144,7 +157,7 @@ impl Value {
             Self::Set(members) => members.note_moved(name),
             Self::Hash(fields) => fields.note_moved(name),
             Self::ZSet(set) => set.note_moved(name),
-            Self::Str(_) | Self::List(_) => {}
+            Self::Str(_) | Self::List(_) | Self::Stream(_) => {}
         }
     }
 
@@ -157,10 +170,10 @@ impl Value {
         }
     }
 
-    /// Whether a collection has no element.
+    /// Whether a collection has no element, and its key therefore is to go. A stream may be empty.
     pub fn is_empty(&self) -> bool {
         match self {
-            Self::Str(_) => false,
+            Self::Str(_) | Self::Stream(_) => false,
             Self::List(items) => items.is_empty(),
             Self::Hash(table) => table.is_empty(),
             Self::Set(table) => table.is_empty(),
@@ -171,17 +184,16 @@ impl Value {
     /// Removes parts that expired at or before `now_ms`, within `budget`, which is reduced; adds
     /// their names to `removed`.
     pub fn expire_parts(&mut self, now_ms: i64, budget: &mut usize, removed: &mut Vec<Box<[u8]>>) {
-        match self {
-            Self::Str(_) | Self::List(_) | Self::Set(_) | Self::ZSet(_) => {}
-            Self::Hash(table) => table.expire(now_ms, budget, removed),
+        if let Self::Hash(table) = self {
+            table.expire(now_ms, budget, removed);
         }
     }
 
     /// No part of the value expires before this, in Unix milliseconds; `None` when none ever does.
     pub fn due_at_ms(&self) -> Option<i64> {
         match self {
-            Self::Str(_) | Self::List(_) | Self::Set(_) | Self::ZSet(_) => None,
             Self::Hash(table) => table.min_expire_ms(),
+            _ => None,
         }
     }
 }
@@ -245,10 +257,19 @@ pub trait Kind {
     fn of(value: ValueView<'_>) -> Option<Self::View<'_>>;
 }
 
+/// A collection in which nothing is yet.
+#[derive(Clone, Copy, Debug)]
+pub enum Fresh {
+    /// It lies in its entry.
+    Packed(PackedForm),
+    /// It is an object from the beginning.
+    Object(fn() -> Value),
+}
+
 /// A type of collection, for changing one in its place.
 pub trait Collection: Kind {
-    /// The form a new one has before anything is in it.
-    const FRESH: PackedForm;
+    /// What a new one is before anything is in it.
+    const FRESH: Fresh;
 
     /// What changes one.
     type Edit<'a>;

@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::{Type, Value};
+use super::{Fresh, Type, Value};
 
 /// Longest body, in bytes; what grows longer becomes an object of its own.
 pub const PACKED_LEN_MAX: usize = 60 * 1024;
@@ -101,6 +101,14 @@ impl Draft {
     /// An empty collection.
     pub fn new(form: PackedForm) -> Self {
         Self { form, count: 0, body: Vec::new(), object: None }
+    }
+
+    /// A new collection, as [`super::Collection::FRESH`] has it.
+    pub fn fresh(fresh: Fresh) -> Self {
+        match fresh {
+            Fresh::Packed(form) => Self::new(form),
+            Fresh::Object(new) => Self { object: Some(new()), ..Self::new(PackedForm::List) },
+        }
     }
 
     /// What was built, as a packed collection or as an object.

@@ -48,7 +48,7 @@ impl ValueReading {
     /// `None` for what is no table, or a small one.
     pub fn begin(value: &mut Value, encoder: Arc<dyn ItemEncoder>) -> Option<Self> {
         match value {
-            Value::Str(_) | Value::List(_) => None,
+            Value::Str(_) | Value::List(_) | Value::Stream(_) => None,
             Value::Set(set) => {
                 let encode: Encode<Member> =
                     Arc::new(move |item, out| encoder.member(item.as_view().bytes(), out));

@@ -11,6 +11,7 @@ use redstart::base::{clock, hash::KeyHasher, number};
 use redstart::encoding::End;
 use redstart::keyspace::Keyspace;
 use redstart::persist::rdb::load::{Hooks, Options, Summary, load};
+use redstart::value::stream::Stream;
 use redstart::value::zset::ZSet;
 use redstart::value::{Hash, Kind, List, Set, Str, Type, ValueView};
 
@@ -128,6 +129,14 @@ fn shown(value: ValueView<'_>) -> Vec<Vec<u8>> {
             for (member, score) in seen::<ZSet>(value).iter() {
                 all.push(member.to_vec());
                 all.push(score_text(score));
+            }
+        }
+        Type::Stream => {
+            for entry in seen::<Stream>(value).iter() {
+                all.push(format!("{}-{}", entry.id.ms, entry.id.seq).into_bytes());
+                for (name, value) in entry.pairs() {
+                    all.extend([name.to_vec(), value.to_vec()]);
+                }
             }
         }
     }

@@ -129,6 +129,11 @@ fn zset() {
 }
 
 #[test]
+fn stream() {
+    run_family("stream");
+}
+
+#[test]
 fn string() {
     run_family("string");
 }

@@ -24,6 +24,7 @@ pub mod pubsub;
 pub mod scripting;
 pub mod server;
 pub mod set;
+pub mod stream;
 pub mod string;
 pub mod transaction;
 pub mod zset;
@@ -340,6 +341,7 @@ static FAMILIES: &[&[Docs]] = &[
     hash::DOCS,
     set::DOCS,
     zset::DOCS,
+    stream::DOCS,
     geo::DOCS,
     key::DOCS,
     connection::DOCS,

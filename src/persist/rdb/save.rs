@@ -207,6 +207,7 @@ impl<'a> Form<'a> {
             ValueView::Object(Value::List(items)) => Self::List(ListForm::Nodes(items)),
             ValueView::Object(Value::Set(members)) => Self::Members(SetView::Table(members)),
             ValueView::Object(Value::ZSet(set)) => Self::Scores(set),
+            ValueView::Object(Value::Stream(_)) => return Err(Inexpressible(version)),
             ValueView::Object(Value::Hash(fields)) => match earliest(fields) {
                 Some(min_ms) => Self::FieldsWithDeadlines(fields, Layout::of(version, min_ms)?),
                 None => Self::Fields(fields),

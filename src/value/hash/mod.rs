@@ -18,7 +18,7 @@ pub use edit::{FieldTtl, HashMut};
 pub use table::HashTable;
 
 use super::packed::{Packed, PackedForm, Place};
-use super::{Collection, EditContext, Kind, Value, ValueView};
+use super::{Collection, EditContext, Fresh, Kind, Value, ValueView};
 use crate::base::number;
 use crate::base::random::Random;
 use crate::encoding::field::FieldView;
@@ -44,7 +44,7 @@ impl Kind for Hash {
 }
 
 impl Collection for Hash {
-    const FRESH: PackedForm = PackedForm::Hash;
+    const FRESH: Fresh = Fresh::Packed(PackedForm::Hash);
 
     type Edit<'a> = HashMut<'a>;
 

@@ -27,7 +27,7 @@ impl Lone {
             _ => 0,
         });
         let hasher = KeyHasher::random();
-        Self { place: Draft::new(List::FRESH), limits, hasher }
+        Self { place: Draft::fresh(List::FRESH), limits, hasher }
     }
 
     fn edit(&mut self) -> ListMut<'_> {

@@ -9,7 +9,7 @@ mod edit;
 mod tests;
 
 use super::packed::{Packed, PackedForm, Place};
-use super::{Collection, EditContext, Kind, Value, ValueView};
+use super::{Collection, EditContext, Fresh, Kind, Value, ValueView};
 use crate::base::random::Random;
 use crate::encoding::intset::{Ints, Width};
 use crate::encoding::listpack::{Item, Listpack};
@@ -33,7 +33,7 @@ impl Kind for Set {
 }
 
 impl Collection for Set {
-    const FRESH: PackedForm = PackedForm::Ints16;
+    const FRESH: Fresh = Fresh::Packed(PackedForm::Ints16);
     type Edit<'a> = SetMut<'a>;
 
     #[inline]

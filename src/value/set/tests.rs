@@ -19,7 +19,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let (draft, limits) = (Draft::new(Set::FRESH), Limits::default());
+        let (draft, limits) = (Draft::fresh(Set::FRESH), Limits::default());
         Self { draft, limits, hasher: KeyHasher::seeded(1), random: Random::seeded(2) }
     }
 

@@ -12,7 +12,7 @@ mod tests;
 use std::ops::Range;
 
 use super::packed::{PACKED_LEN_MAX, Packed, PackedForm, Place};
-use super::{Collection, EditContext, Kind, Value, ValueView};
+use super::{Collection, EditContext, Fresh, Kind, Value, ValueView};
 use crate::base::random::Random;
 use crate::encoding::listpack::Item;
 use crate::encoding::rank_tree::Bound;
@@ -39,7 +39,7 @@ impl Kind for ZSet {
 }
 
 impl Collection for ZSet {
-    const FRESH: PackedForm = PackedForm::ZSet;
+    const FRESH: Fresh = Fresh::Packed(PackedForm::ZSet);
 
     type Edit<'a> = ZSetMut<'a>;
 

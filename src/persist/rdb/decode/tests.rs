@@ -4,7 +4,7 @@ use super::*;
 use crate::encoding::End;
 use crate::keyspace::Entry;
 use crate::persist::rdb::ziplist::build;
-use crate::value::{Hash, List, Set, ValueView, zset::ZSet};
+use crate::value::{Hash, List, Set, ValueView, stream::Stream, zset::ZSet};
 
 const NOW_MS: i64 = 1_000_000;
 
@@ -72,6 +72,17 @@ pub(in crate::persist::rdb) fn show(value: ValueView<'_>) -> String {
             });
             assert_eq!(parts.len(), hash.len());
             parts.sort();
+        }
+        Type::Stream => {
+            let stream = value.of::<Stream>().unwrap();
+            for entry in stream.iter() {
+                let pairs = entry.pairs().map(|(name, value)| {
+                    format!("{}={}", text(&name.to_vec()), text(&value.to_vec()))
+                });
+                let pairs: Vec<String> = pairs.collect();
+                parts.push(format!("{}-{}:{}", entry.id.ms, entry.id.seq, pairs.join(",")));
+            }
+            assert_eq!(parts.len() as u64, stream.len());
         }
     }
     parts.join(" ")

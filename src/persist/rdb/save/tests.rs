@@ -43,7 +43,7 @@ fn limits(set: &[(&str, i64)]) -> Limits {
 
 /// What `fill` makes of an empty collection.
 fn built<K: Collection>(limits: &Limits, fill: impl FnOnce(K::Edit<'_>)) -> Draft {
-    let mut draft = Draft::new(K::FRESH);
+    let mut draft = Draft::fresh(K::FRESH);
     let hasher = KeyHasher::seeded(1);
     fill(K::edit(&mut draft, EditContext { limits, hasher: &hasher, now_ms: 0 }));
     draft
