@@ -19,12 +19,15 @@ use super::entry::object_mut;
 use super::{Access, Db, Entry, EntryView, Key, Keyspace};
 use crate::encoding::quicklist::Quicklist;
 use crate::encoding::table::{Encode, SharedReading};
+use crate::value::stream::Stream;
 use crate::value::{ItemEncoder, Type, Value, ValueReading};
 
 /// Longer strings are shared, in bytes.
 const SHARED_STRING_LEN: usize = 16 * 1024;
 /// Lists of more nodes are shared.
 const SHARED_LIST_NODES: usize = 2;
+/// Streams of more nodes, consumers and pending entries are shared.
+const SHARED_STREAM_PARTS: usize = 4;
 /// What a node of a list takes, about.
 const NODE_LEN: usize = 8 * 1024;
 /// Tables of more items get a reading of their own.
@@ -104,6 +107,8 @@ pub enum LargeValue {
     Str(Arc<Vec<u8>>),
     /// A list, which shares its nodes with the one that commands see.
     List(Quicklist),
+    /// A stream, which shares its nodes with the one that commands see.
+    Stream(Box<Stream>),
     /// The items of a table, to be read with [`Snapshot::read_items`].
     Items {
         /// The type.
@@ -123,6 +128,7 @@ impl LargeEntry {
         match &self.value {
             LargeValue::Str(bytes) => bytes.len(),
             LargeValue::List(items) => items.node_count() * NODE_LEN,
+            LargeValue::Stream(stream) => stream.memory(),
             LargeValue::Items { .. } => 0,
         }
     }
@@ -198,6 +204,7 @@ fn large_entry(
     let value = match entry.object_mut()? {
         Value::Str(bytes) => LargeValue::Str(Arc::clone(bytes)),
         Value::List(items) => LargeValue::List((**items).clone()),
+        Value::Stream(stream) => LargeValue::Stream(stream.clone()),
         table => {
             let len = len_of(table);
             let (type_of, min_expire_ms) = (table.type_of(), table.due_at_ms());
@@ -214,7 +221,7 @@ fn is_large(value: &Value) -> bool {
     match value {
         Value::Str(bytes) => bytes.len() > SHARED_STRING_LEN,
         Value::List(items) => items.node_count() > SHARED_LIST_NODES,
-        Value::Stream(_) => false,
+        Value::Stream(stream) => stream.free_effort() > SHARED_STREAM_PARTS,
         table => len_of(table) > OWN_READING_LEN,
     }
 }

@@ -9,6 +9,7 @@ use crate::base::random::Random;
 use crate::encoding::End;
 use crate::encoding::field::{FieldView, NewFieldValue};
 use crate::keyspace::{Changes, DbView, Deadline, Event, LockSet, Lookup};
+use crate::value::stream::{NodeLimits, Pending, Stream, StreamId};
 use crate::value::{FieldTtl, List, ListView, Set, ValueView, zset::ZSet};
 
 const DATABASES: usize = 2;
@@ -67,6 +68,8 @@ fn items_of(value: ValueView<'_>, out: &mut Vec<u8>) {
         set.iter().for_each(|item| Lines.member(item.bytes(&mut [0; 20]), out));
     } else if let Ok(set) = value.of::<ZSet>() {
         set.iter().for_each(|(item, score)| Lines.scored(item.bytes(&mut [0; 20]), score, out));
+    } else if let Ok(stream) = value.of::<Stream>() {
+        stream_items(stream, out);
     } else if let Ok(hash) = value.of::<crate::value::Hash>() {
         hash.for_each(0, |name, value| {
             let (name, value) =
@@ -81,6 +84,16 @@ fn list_items(list: &ListView<'_>, out: &mut Vec<u8>) {
         line(out, &[b"item", item.bytes(&mut [0; 20])]);
         true
     });
+}
+
+fn stream_items(stream: &Stream, out: &mut Vec<u8>) {
+    for entry in stream.iter() {
+        let pairs = entry.pairs().count();
+        line(out, &[b"entry", format!("{:?} {pairs}", entry.id).as_bytes()]);
+    }
+    for (name, group) in stream.groups() {
+        line(out, &[b"group", name, format!("{:?}", group.pending()).as_bytes()]);
+    }
 }
 
 /// Database and key to the sorted lines of the value.
@@ -131,11 +144,26 @@ fn change(keyspace: &Keyspace, random: &mut Random) {
     }
 }
 
+fn grow_stream(view: &mut DbView<'_>, key: Key<'_>, removes: bool, random: &mut Random) {
+    let Ok(mut stream) = view.write_or_create::<Stream>(key) else { return };
+    let edit = stream.edit();
+    let id = edit.next_id(0).expect("there are ids left");
+    let pairs = [(&b"field"[..], &[b'v'; 50][..])];
+    edit.append(id, pairs.into_iter(), NodeLimits { bytes: 0, entries: 4 });
+    if removes {
+        edit.delete(StreamId::new(0, random.below(id.seq + 1)));
+    }
+    edit.create_group(b"g", StreamId::MIN, None);
+    let group = edit.group_mut(b"g").expect("it was created");
+    group.set_pending(id, Pending { delivered_at_ms: 1, deliveries: 1, consumer: None });
+    stream.changed(Event::SET);
+}
+
 /// Adds, changes or removes items of the key, whose number says its type.
 fn grow(view: &mut DbView<'_>, key: Key<'_>, random: &mut Random) {
     let item = format!("item-{}", random.below(ITEMS));
     let (item, removes) = (item.as_bytes(), random.below(3) == 0);
-    match key.hash % 5 {
+    match key.hash % 6 {
         0 => {
             let text = vec![item[item.len() - 1]; random.below(40_000) as usize];
             view.set_bytes(key, text, Deadline::Clear).changed(Event::SET);
@@ -150,6 +178,7 @@ fn grow(view: &mut DbView<'_>, key: Key<'_>, random: &mut Random) {
             }
             list.changed(Event::SET);
         }
+        5 => grow_stream(view, key, removes, random),
         2 => {
             let Ok(mut set) = view.write_or_create::<Set>(key) else { return };
             let _ = if removes { set.edit().remove(item) } else { set.edit().insert(item) };
@@ -203,6 +232,7 @@ fn read_large(keyspace: &Keyspace, snapshot: &Snapshot, content: &mut Content) {
         match &large.value {
             LargeValue::Str(text) => line(&mut items, &[b"text", text]),
             LargeValue::List(list) => list_items(&ListView::Large(list), &mut items),
+            LargeValue::Stream(stream) => stream_items(stream, &mut items),
             LargeValue::Items { reading, .. } => {
                 let reading = reading.clone();
                 while snapshot.read_items(keyspace, &mut large, 20) {

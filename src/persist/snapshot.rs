@@ -26,6 +26,7 @@ use crate::keyspace::{
     Piece, Snapshot,
 };
 use crate::observe::allocator;
+use crate::value::stream::Stream;
 use crate::value::{ItemEncoder, StrView, Type, ValueReading, ValueView};
 
 /// Entries that are read at a time, under the lock of their shard.
@@ -391,6 +392,12 @@ impl Begun {
                 bytes.clear();
                 Ok::<_, SaveError>(())
             })?,
+            LargeValue::Stream(stream) => commands::stream(&key, stream, &mut bytes, |bytes| {
+                self.check()?;
+                out.write_keys(db, bytes)?;
+                bytes.clear();
+                Ok::<_, SaveError>(())
+            })?,
             LargeValue::Items { reading, .. } => {
                 out.write_keys(db, &[])?;
                 let reading = reading.clone();
@@ -448,6 +455,11 @@ impl Begun {
                 out.write_keys(large.db, &bytes)?;
                 return self.write_nodes(items, out);
             }
+            LargeValue::Stream(stream) => {
+                save::stream_head(&mut bytes, &large.key, stream.node_count(), format);
+                out.write_keys(large.db, &bytes)?;
+                return self.write_stream(stream, out);
+            }
             LargeValue::Items { type_of, len, min_expire_ms, reading } => {
                 let reading = reading.clone();
                 match (type_of, min_expire_ms) {
@@ -483,6 +495,29 @@ impl Begun {
             }
         });
         result?;
+        Ok(out.write(&bytes)?)
+    }
+
+    fn write_stream<W: Write>(
+        &self,
+        stream: &Stream,
+        out: &mut Output<'_, W>,
+    ) -> Result<(), SaveError> {
+        let (mut bytes, format) = (Vec::new(), self.options.format);
+        let mut flush = |bytes: &mut Vec<u8>| {
+            if bytes.len() > PIECE_LEN {
+                self.check()?;
+                out.write(bytes)?;
+                bytes.clear();
+            }
+            Ok::<_, SaveError>(())
+        };
+        for node in stream.nodes() {
+            save::stream_node(&mut bytes, node, format.compress);
+            flush(&mut bytes)?;
+        }
+        save::stream_ids(&mut bytes, stream);
+        save::stream_groups(&mut bytes, stream, format, flush)?;
         Ok(out.write(&bytes)?)
     }
 }

@@ -184,7 +184,7 @@ fn hashes(conn: &mut Conn) {
 
 /// Whether the server under test has streams, so that they can pass.
 pub(crate) fn has_streams() -> bool {
-    CommandTable::new(&[]).is_ok_and(|table| table.get(b"xadd").is_some())
+    CommandTable::new(&[]).is_ok_and(|table| table.get(b"xautoclaim").is_some())
 }
 
 fn streams(conn: &mut Conn) {

@@ -3,9 +3,12 @@
 //! ```text
 //! SET key value | RPUSH key item... | SADD key member... | ZADD key score member... | HMSET key field value...
 //! HPEXPIREAT key at FIELDS 1 field      where a field has a deadline
+//! XADD key id field value...            entry by entry, then what a stream remembers and its groups:
+//! XSETID | XGROUP CREATE | XGROUP CREATECONSUMER | XCLAIM | XNACK
 //! PEXPIREAT key at                      where the key has one
 //! ```
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use crate::base::number;
@@ -14,11 +17,15 @@ use crate::encoding::field::FieldView;
 use crate::encoding::quicklist::{NodeView, Quicklist};
 use crate::keyspace::EntryView;
 use crate::persist::unit::Unit;
+use crate::value::stream::{Group, ID_LEN_MAX, Pending, Stream, StreamId};
 use crate::value::zset::ZSet;
 use crate::value::{Hash, ItemEncoder, List, Set, Str};
 
 /// Most items of one command (Redis: AOF_REWRITE_ITEMS_PER_CMD).
 const ITEMS_MAX: usize = 64;
+
+/// Commands are handed on when they are so long together, in bytes.
+const FLUSH_LEN: usize = 64 * 1024;
 
 /// Writes an entry.
 pub fn entry(entry: EntryView<'_>, out: &mut Vec<u8>) {
@@ -56,6 +63,9 @@ pub fn entry(entry: EntryView<'_>, out: &mut Vec<u8>) {
         });
         items.finish(out);
         out.append(&mut deadlines);
+    } else if let Ok(entries) = value.of::<Stream>() {
+        let result: Result<(), Infallible> = stream(key, entries, out, |_| Ok(()));
+        let Ok(()) = result;
     }
     deadline(key, entry.deadline(), out);
 }
@@ -96,6 +106,85 @@ pub fn list<E>(
     result?;
     items.finish(&mut out);
     flush(&mut out)
+}
+
+/// Writes a stream; what is in `out` is taken by `flush` now and then.
+pub fn stream<E>(
+    key: &[u8],
+    stream: &Stream,
+    out: &mut Vec<u8>,
+    mut flush: impl FnMut(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
+    for entry in stream.iter() {
+        let mut args = vec![b"XADD".to_vec(), key.to_vec(), spelled(entry.id)];
+        entry.pairs().for_each(|(name, value)| args.extend([name.to_vec(), value.to_vec()]));
+        push(out, &args.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        if out.len() > FLUSH_LEN {
+            flush(out)?;
+        }
+    }
+    if stream.is_empty() {
+        // An entry that is gone at once leaves an empty stream.
+        push(out, &[b"XADD", key, b"MAXLEN", b"0", b"0-1", b"x", b"y"]);
+    }
+    let (ids, [last, deleted]) = (stream.ids(), [stream.ids().last, stream.ids().max_deleted]);
+    let added = ids.added.to_string();
+    let (last, deleted) = (spelled(last), spelled(deleted));
+    let counts: [&[u8]; 4] = [b"ENTRIESADDED", added.as_bytes(), b"MAXDELETEDID", &deleted];
+    push(out, &[&[b"XSETID", key, &last][..], &counts].concat());
+    for (name, group) in stream.groups() {
+        group_of(key, name, group, out, &mut flush)?;
+    }
+    flush(out)
+}
+
+fn group_of<E>(
+    key: &[u8],
+    name: &[u8],
+    group: &Group,
+    out: &mut Vec<u8>,
+    flush: &mut impl FnMut(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
+    let read = group.entries_read.map_or_else(|| "-1".to_owned(), |read| read.to_string());
+    let last = spelled(group.last_id);
+    push(out, &[b"XGROUP", b"CREATE", key, name, &last, b"ENTRIESREAD", read.as_bytes()]);
+    for (_, consumer) in group.consumers() {
+        push(out, &[b"XGROUP", b"CREATECONSUMER", key, name, consumer.name()]);
+    }
+    for (id, entry) in group.pending() {
+        match entry.consumer {
+            Some(owner) => claim(out, (key, name, group.consumer(owner).name()), *id, entry),
+            None => release(out, (key, name), *id, entry),
+        }
+        if out.len() > FLUSH_LEN {
+            flush(out)?;
+        }
+    }
+    Ok(())
+}
+
+fn claim(
+    out: &mut Vec<u8>,
+    (key, group, consumer): (&[u8], &[u8], &[u8]),
+    id: StreamId,
+    entry: &Pending,
+) {
+    let (at_ms, count) = (entry.delivered_at_ms.to_string(), entry.deliveries.to_string());
+    let state: [&[u8]; 4] = [b"TIME", at_ms.as_bytes(), b"RETRYCOUNT", count.as_bytes()];
+    let head: [&[u8]; 6] = [b"XCLAIM", key, group, consumer, b"0", &spelled(id)];
+    push(out, &[&head[..], &state, &[b"JUSTID", b"FORCE"]].concat());
+}
+
+/// Makes an entry pending that is of nobody (Redis 8.8).
+fn release(out: &mut Vec<u8>, (key, group): (&[u8], &[u8]), id: StreamId, entry: &Pending) {
+    let count = entry.deliveries.to_string();
+    let state: [&[u8]; 3] = [b"RETRYCOUNT", count.as_bytes(), b"FORCE"];
+    let head: [&[u8]; 7] = [b"XNACK", key, group, b"FAIL", b"IDS", b"1", &spelled(id)];
+    push(out, &[&head[..], &state].concat());
+}
+
+fn spelled(id: StreamId) -> Vec<u8> {
+    id.format(&mut [0; ID_LEN_MAX]).to_vec()
 }
 
 /// What writes the items of a large collection at `key`, each as a command.

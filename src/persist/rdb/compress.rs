@@ -3,6 +3,7 @@
 //! Entries are written under the lock of their shard, by commands too, which is no place for LZF. The
 //! result is byte for byte what writing them compressed would have been.
 
+use super::stream::{ID_LEN, Layout, TIME_LEN};
 use super::{kind, write};
 
 /// Bytes of a double and of a time.
@@ -118,7 +119,33 @@ impl<'a> Walk<'a> {
                 walk.pair();
                 walk.copy(WORD_LEN);
             }),
+            kind::STREAM_LISTPACKS_2 => self.stream(Layout::Counted),
+            kind::STREAM_LISTPACKS_3 => self.stream(Layout::Active),
             other => unreachable!("kind {other} is never written"),
+        }
+    }
+
+    fn stream(&mut self, layout: Layout) {
+        self.each(Self::pair);
+        self.lens(8);
+        self.each(|group| {
+            group.string();
+            group.lens(3);
+            group.each(|pending| {
+                pending.copy(ID_LEN + TIME_LEN);
+                pending.lens(1);
+            });
+            group.each(|consumer| {
+                consumer.string();
+                consumer.copy(if layout >= Layout::Active { 2 * TIME_LEN } else { TIME_LEN });
+                consumer.each(|pending| pending.copy(ID_LEN));
+            });
+        });
+    }
+
+    fn lens(&mut self, count: usize) {
+        for _ in 0..count {
+            self.len();
         }
     }
 

@@ -53,6 +53,10 @@ pub const HASH_LISTPACK_EX_PRE_GA: u8 = 23;
 pub const HASH_METADATA: u8 = 24;
 /// A hash with deadlines as a listpack (version 12).
 pub const HASH_LISTPACK_EX: u8 = 25;
+/// A stream of Redis 8.6 (version 13).
+pub const STREAM_LISTPACKS_4: u8 = 26;
+/// A stream of Redis 8.8 (version 14).
+pub const STREAM_LISTPACKS_5: u8 = 27;
 
 /// Valkey 9.1 and Redis 8.2 on: which slot the keys that follow are of, and how many they are.
 pub const SLOT_INFO: u8 = 244;

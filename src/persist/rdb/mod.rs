@@ -29,6 +29,7 @@ pub mod payload;
 pub mod read;
 pub mod save;
 pub mod skim;
+pub mod stream;
 pub mod write;
 pub mod ziplist;
 pub mod zipmap;

@@ -11,11 +11,15 @@ use crate::encoding::listpack::{self, Listpack};
 use crate::encoding::quicklist::{NodeView, Quicklist};
 use crate::keyspace::EntryView;
 use crate::value::packed::{Packed, PackedForm};
+use crate::value::stream::Stream;
 use crate::value::zset::ScoredSet;
 use crate::value::{HashTable, SetView, StrView, Value, ValueView};
 
+mod stream;
 #[cfg(test)]
 mod tests;
+
+pub use stream::{stream_groups, stream_head, stream_ids, stream_node};
 
 /// A node of a list that is one text.
 const NODE_PLAIN: usize = 1;
@@ -191,6 +195,7 @@ enum Form<'a> {
     Scores(&'a ScoredSet),
     Fields(&'a HashTable),
     FieldsWithDeadlines(&'a HashTable, Layout),
+    Stream(&'a Stream, Version),
 }
 
 enum ListForm<'a> {
@@ -207,7 +212,7 @@ impl<'a> Form<'a> {
             ValueView::Object(Value::List(items)) => Self::List(ListForm::Nodes(items)),
             ValueView::Object(Value::Set(members)) => Self::Members(SetView::Table(members)),
             ValueView::Object(Value::ZSet(set)) => Self::Scores(set),
-            ValueView::Object(Value::Stream(_)) => return Err(Inexpressible(version)),
+            ValueView::Object(Value::Stream(stream)) => Self::Stream(stream, version),
             ValueView::Object(Value::Hash(fields)) => match earliest(fields) {
                 Some(min_ms) => Self::FieldsWithDeadlines(fields, Layout::of(version, min_ms)?),
                 None => Self::Fields(fields),
@@ -242,6 +247,7 @@ impl<'a> Form<'a> {
             Self::Scores(_) => kind::ZSET_2,
             Self::Fields(_) => kind::HASH,
             Self::FieldsWithDeadlines(_, layout) => layout.kind(),
+            Self::Stream(_, version) => stream::kind_of(*version),
         }
     }
 
@@ -276,6 +282,9 @@ impl<'a> Form<'a> {
             Self::FieldsWithDeadlines(fields, layout) => {
                 layout.head(out, fields.len());
                 fields.for_each(|field| layout.item(out, field, compress));
+            }
+            Self::Stream(stream, version) => {
+                stream::body(out, stream, Format { version: *version, compress });
             }
         }
     }

@@ -4,6 +4,7 @@ use super::decode::{Dialect, refusal};
 use super::error::RdbError;
 use super::kind;
 use super::read::Source;
+use super::stream::{ID_LEN, Layout, TIME_LEN};
 
 /// Bytes of a double and of a time.
 const WORD_LEN: u64 = 8;
@@ -50,8 +51,51 @@ pub fn value<S: Source>(source: &mut S, kind: u8, dialect: Dialect) -> Result<()
             source.skip(WORD_LEN, "field deadline")?;
             source.skip_text("value")
         }
-        _ => Err(refusal(kind, source)),
+        _ => match Layout::of(kind) {
+            Some(layout) => stream(source, kind, layout),
+            None => Err(refusal(kind, source)),
+        },
     }
+}
+
+fn stream<S: Source>(source: &mut S, kind: u8, layout: Layout) -> Result<(), RdbError> {
+    const WHAT: &str = "stream";
+    each(source, |source| {
+        source.skip_text("stream node")?;
+        source.skip_text("stream node")
+    })?;
+    lens(source, if layout >= Layout::Counted { 8 } else { 3 })?;
+    each(source, |source| {
+        source.skip_text("stream group")?;
+        lens(source, if layout >= Layout::Counted { 3 } else { 2 })?;
+        each(source, |source| {
+            source.skip((ID_LEN + TIME_LEN) as u64, "pending entry")?;
+            lens(source, 1)
+        })?;
+        let times = if layout >= Layout::Active { 2 } else { 1 };
+        each(source, |source| {
+            source.skip_text("stream consumer")?;
+            source.skip(times * TIME_LEN as u64, "stream consumer")?;
+            ids(source)
+        })?;
+        if layout >= Layout::Released { ids(source) } else { Ok(()) }
+    })?;
+    if layout >= Layout::Messages {
+        lens(source, 2)?;
+        if source.len(WHAT)? > 0 {
+            return Err(refusal(kind, source));
+        }
+        lens(source, 2)?;
+    }
+    Ok(())
+}
+
+fn lens<S: Source>(source: &mut S, count: usize) -> Result<(), RdbError> {
+    (0..count).try_for_each(|_| source.len("stream").map(drop))
+}
+
+fn ids<S: Source>(source: &mut S) -> Result<(), RdbError> {
+    each(source, |source| source.skip(ID_LEN as u64, "stream id"))
 }
 
 fn each<S: Source>(

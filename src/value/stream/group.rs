@@ -216,10 +216,10 @@ impl Group {
         Ok(())
     }
 
-    /// Whether all that is pending is for somebody.
-    pub fn is_all_owned(&self) -> bool {
+    /// How many pending entries are of nobody.
+    pub fn unowned(&self) -> usize {
         let owned: usize = self.consumers().map(|(_, consumer)| consumer.pending.len()).sum();
-        owned == self.pending.len()
+        self.pending.len() - owned
     }
 
     pub(super) fn memory(&self) -> usize {

@@ -8,6 +8,7 @@
 mod hash;
 mod list;
 mod set;
+mod stream;
 #[cfg(test)]
 pub(super) mod tests;
 mod zset;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use super::error::RdbError;
 use super::read::{Head, Scratch, Slice, Source, Text};
+use super::stream::Layout;
 use super::{kind, ziplist};
 use crate::base::hash::KeyHasher;
 use crate::base::limits::INLINE_VALUE_MAX;
@@ -166,7 +168,10 @@ impl Decoder<'_> {
             kind::HASH_LISTPACK_EX_PRE_GA | kind::HASH_LISTPACK_EX => {
                 self.hash_listpack_ex(kind, source, scratch)
             }
-            _ => Err(refusal(kind, source)),
+            _ => match Layout::of(kind) {
+                Some(layout) => self.stream((kind, layout), source, scratch),
+                None => Err(refusal(kind, source)),
+            },
         }
     }
 }
@@ -179,10 +184,7 @@ pub(super) fn refusal<S: Source>(kind: u8, source: &mut S) -> RdbError {
             Ok(id) => RdbError::Module { at, name: module_name(id) },
             Err(error) => error,
         },
-        kind::MODULE_PRE_GA
-        | kind::STREAM_LISTPACKS
-        | kind::STREAM_LISTPACKS_2
-        | kind::STREAM_LISTPACKS_3 => {
+        kind::MODULE_PRE_GA | kind::STREAM_LISTPACKS_4 | kind::STREAM_LISTPACKS_5 => {
             RdbError::Unsupported { at, kind, name: kind_name(kind).unwrap_or_default() }
         }
         _ => RdbError::Kind { at, kind },
@@ -217,6 +219,8 @@ pub fn kind_name(kind: u8) -> Option<&'static str> {
         kind::HASH_LISTPACK_EX_PRE_GA => "hash-listpack-md-pre-release",
         kind::HASH_METADATA => "hash-hashtable-md",
         kind::HASH_LISTPACK_EX => "hash-listpack-md",
+        kind::STREAM_LISTPACKS_4 => "stream-v4",
+        kind::STREAM_LISTPACKS_5 => "stream-v5",
         _ => return None,
     })
 }

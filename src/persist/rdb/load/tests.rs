@@ -178,8 +178,8 @@ fn errors_are_those_of_redis() {
     assert_eq!(error(&twice), "RDB has duplicated key 'a' in DB 0");
     assert_eq!(error(&file().add(b"\xf5\x03bad").end()), "Failed loading library, it is bad");
     assert_eq!(error(&file().entry(30, "a", b"").end()), "Invalid object type: 30");
-    let stream = file().entry(kind::STREAM_LISTPACKS_2, "s", b"\x00").end();
-    assert_eq!(error(&stream), "Values of type 19 (stream-v2) are not supported");
+    let module = file().entry(kind::MODULE_PRE_GA, "m", b"\x00").end();
+    assert_eq!(error(&module), "Values of type 6 (module-pre-release) are not supported");
     let mut damaged = file().string("a", "1").end();
     *damaged.last_mut().unwrap() ^= 1;
     assert_eq!(error(&damaged), "RDB CRC error");
