@@ -15,9 +15,9 @@ use crate::base::clock;
 use crate::command::CommandTable;
 use crate::config::{Config, REDIS_VERSION};
 use crate::exec;
-use crate::net::{self, Acceptor, Listeners, Reactor};
+use crate::net::{self, Acceptor, BindError, Listeners, Reactor};
 use crate::observe::{allocator, log};
-use crate::server::{Server, ShutdownMode, ShutdownOptions, log_settings};
+use crate::server::{NotListening, Server, ShutdownMode, ShutdownOptions, log_settings};
 
 /// How often an event loop looks for expired keys.
 const EXPIRE_PERIOD: Duration = Duration::from_millis(100);
@@ -49,6 +49,9 @@ pub fn run(config: Config) -> anyhow::Result<ExitCode> {
         Ok(listeners) => listeners,
         Err(error) => {
             tracing::warn!("{error}");
+            if matches!(error, BindError::Tls(_)) {
+                tracing::warn!("Failed to configure TLS. Check logs for more info.");
+            }
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -149,7 +152,10 @@ async fn accept(
     let early = tokio::time::timeout(LOADING_UNSEEN, &mut loading).await.ok();
     let mut listening = acceptor.start(listeners)?;
     *server.relisten.lock() = Some(Box::new(move |config, before| {
-        listening.listen_anew(config, before).map_err(|error| error.to_string())
+        listening.listen_anew(config, before).map_err(|error| match error {
+            BindError::Tls(error) => NotListening::Tls(error.to_string()),
+            error => NotListening::Socket(error.to_string()),
+        })
     }));
     let loaded = match early {
         Some(loaded) => loaded,
@@ -242,6 +248,7 @@ async fn expire(reactor: Rc<Reactor>) {
 
 /// Samples what INFO shows and closes idle clients.
 async fn cron(server: Arc<Server>) {
+    let (mut tls_files, mut tls_seen_ms) = (Vec::new(), 0);
     loop {
         tokio::time::sleep(CRON_PERIOD).await;
         if server.cron_paused.load(Ordering::Relaxed) {
@@ -253,6 +260,11 @@ async fn cron(server: Arc<Server>) {
         server.rewrite_if_due();
         server.stats.sample(clock::now_ms());
         server.note_memory(allocator::figures().allocated);
+        let tls_period_ms = server.config.read().int("tls-auto-reload-interval") * 1000;
+        if tls_period_ms > 0 && clock::now_ms() - tls_seen_ms >= tls_period_ms {
+            tls_seen_ms = clock::now_ms();
+            server.reload_tls(&mut tls_files);
+        }
         let idle_seconds = server.settings.idle_seconds.load(Ordering::Relaxed);
         if idle_seconds > 0 {
             for client in server.clients.all() {

@@ -31,6 +31,12 @@ pub const BATCH_COMMANDS_MAX: usize = 64;
 /// Bytes read from a socket at once; also the most one client gets per turn.
 pub const READ_LEN: usize = 64 * 1024;
 
+/// Longest TLS handshake; a connection that takes longer is closed.
+pub const TLS_HANDSHAKE_MAX: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Ciphertext read at once, in bytes: what rustls takes at a time.
+pub const TLS_READ_LEN: usize = 4096;
+
 /// Reply buffers up to this capacity are kept for reuse, in bytes.
 pub const POOLED_REPLY_MAX: usize = 64 * 1024;
 

@@ -11,9 +11,10 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 use thiserror::Error;
 
+use super::tls::TlsError;
 use crate::base::os_error;
 use crate::config::Config;
 use crate::server::Listener;
@@ -32,14 +33,42 @@ pub enum BindError {
     /// The Unix socket cannot be had.
     #[error("Failed opening Unix socket: {0}")]
     Unix(String),
+    /// TLS cannot be spoken as configured.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Neither a port nor a Unix socket is configured.
     #[error("Configured to not listen anywhere, exiting.")]
     Nowhere,
 }
 
+/// What is spoken on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Plain,
+    Tls,
+}
+
+impl Protocol {
+    /// The directive with the port.
+    fn directive(self) -> &'static str {
+        match self {
+            Self::Plain => "port",
+            Self::Tls => "tls-port",
+        }
+    }
+
+    /// What INFO and the log call it.
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Plain => "tcp",
+            Self::Tls => "tls",
+        }
+    }
+}
+
 /// The sockets of one port, in the order of `bind`.
 pub(super) struct Port {
-    kind: &'static str,
+    protocol: Protocol,
     port: u16,
     pub(super) sockets: Vec<TcpListener>,
     /// The words of `bind` that they are from.
@@ -54,16 +83,12 @@ struct Options {
 }
 
 impl Port {
-    /// Opens the sockets of `bind` and the port directive called `directive`.
-    pub(super) fn open(
-        config: &Config,
-        directive: &str,
-        kind: &'static str,
-    ) -> Result<Self, BindError> {
-        let port = u16::try_from(config.int(directive)).expect("the table bounds ports");
+    /// Opens the sockets of `bind` and the port of that protocol.
+    pub(super) fn open(config: &Config, protocol: Protocol) -> Result<Self, BindError> {
+        let port = port_of(config, protocol);
         let mark = u32::try_from(config.int("socket-mark-id")).expect("the table bounds marks");
         let options = Options { port, backlog: backlog(config), mark };
-        let mut opened = Self { kind, port, sockets: Vec::new(), words: Vec::new() };
+        let mut opened = Self { protocol, port, sockets: Vec::new(), words: Vec::new() };
         if port == 0 {
             return Ok(opened);
         }
@@ -84,7 +109,7 @@ impl Port {
                     );
                     let missing = optional && error.kind() == ErrorKind::AddrNotAvailable;
                     if !missing && !is_unsupported(&error) {
-                        return Err(BindError::Port { kind, port });
+                        return Err(opened.failed());
                     }
                 }
             }
@@ -92,15 +117,25 @@ impl Port {
         Ok(opened)
     }
 
+    /// What is spoken there.
+    pub(super) fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// Whether it has the number that `config` says.
+    pub(super) fn is_as(&self, config: &Config) -> bool {
+        self.port == port_of(config, self.protocol)
+    }
+
     /// That it cannot be listened on.
     pub(super) fn failed(&self) -> BindError {
-        BindError::Port { kind: self.kind, port: self.port }
+        BindError::Port { kind: self.protocol.kind(), port: self.port }
     }
 
     /// What INFO shows of it, if anything is open.
     pub(super) fn listener(&self) -> Option<Listener> {
         (!self.sockets.is_empty()).then(|| Listener {
-            kind: self.kind,
+            kind: self.protocol.kind(),
             binds: self.words.clone(),
             port: self.port,
         })
@@ -115,7 +150,8 @@ impl Options {
             text => text.parse().or_else(|_| resolve(text))?,
         };
         let address = SocketAddr::new(ip, self.port);
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        let socket =
+            Socket::new(Domain::for_address(address), Type::STREAM, Some(socket2::Protocol::TCP))?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
@@ -130,6 +166,10 @@ impl Options {
         }
         Ok(socket.into())
     }
+}
+
+fn port_of(config: &Config, protocol: Protocol) -> u16 {
+    u16::try_from(config.int(protocol.directive())).expect("the table bounds ports")
 }
 
 fn backlog(config: &Config) -> i32 {

@@ -7,8 +7,6 @@
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
-use rustix::net::RecvFlags;
-
 use super::reactor::Reactor;
 use super::sink::{Flushed, Sink};
 use crate::exec::{Batch, answer};
@@ -48,9 +46,7 @@ impl Reactor {
         if !idle || sink.unfinished.get() || sink.handle().is_killed() {
             return;
         }
-        let look =
-            |flags, buffer: &mut [u8]| sink.writer().recv(flags | RecvFlags::DONTWAIT, buffer);
-        let Ok(count @ 1..) = look(RecvFlags::PEEK, buffer) else { return };
+        let Ok(count @ 1..) = sink.writer().look(buffer, true) else { return };
         let (mut parser, mut batch) = (RequestParser::default(), Batch::default());
         let limits = ParseLimits { bulk_max: LOOK_LEN as i64, unauthenticated: false };
         // What cannot be understood is for the connection's task to refuse.
@@ -64,7 +60,7 @@ impl Reactor {
             .count();
         drop(out);
         if let Some(end) = batch.end_of(answered) {
-            let _ = look(RecvFlags::empty(), &mut buffer[..end]);
+            let _ = sink.writer().look(&mut buffer[..end], false);
             if sink.flush(self) != Flushed::All {
                 // The flusher sees to the rest when it runs again.
                 self.queue(sink);

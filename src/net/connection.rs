@@ -93,6 +93,14 @@ impl Connection {
         }
     }
 
+    /// Authenticates the client as the first of `users` that there is, if any: those that its
+    /// certificate names.
+    pub(super) fn authenticate_as(&mut self, users: &[String]) {
+        if users.iter().any(|user| user == "default") {
+            self.client.set_flags(ClientFlags::UNAUTHENTICATED, false);
+        }
+    }
+
     /// Serves the connection until it ends.
     pub(super) async fn run(mut self) {
         loop {
@@ -136,6 +144,7 @@ impl Connection {
         }
         // Or the event loop would keep a blocked socket open.
         self.sink.trouble.set(Some(Flushed::Broken));
+        self.sink.writer().close();
         let server = Arc::clone(self.reactor.server());
         {
             let mut executor = self.reactor.executor.borrow_mut();

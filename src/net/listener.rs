@@ -7,25 +7,24 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::bind::{BindError, BoundUnix, Port, bind_unix};
+use super::bind::{BindError, BoundUnix, Port, Protocol, bind_unix};
 use super::connection::Connection;
 use super::reactor::Reactor;
 use super::stream::Stream;
+use super::tls::{Session, Tls, TlsSlot};
+use crate::base::limits::TLS_HANDSHAKE_MAX;
 use crate::config::Config;
 use crate::server::{ClientFlags, ClientHandle, Listener, Peer, Server};
 
 /// How long accepting rests after an error such as too many open files.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
-
-/// What listeners are called in INFO.
-const TCP: &str = "tcp";
-const UNIX: &str = "unix";
 
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
 const DENIED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is \
@@ -43,13 +42,17 @@ accepting connections from the outside.\r\n";
 
 /// Sockets that accept connections.
 pub struct Listeners {
-    tcp: Port,
+    ports: [Port; 2],
     unix: Option<BoundUnix>,
+    tls: Option<Arc<Tls>>,
 }
 
-/// Opens the sockets of `port`, `bind` and `unixsocket`.
+/// Opens the sockets of `port`, `tls-port`, `bind` and `unixsocket`.
 pub fn bind(config: &Config) -> Result<Listeners, BindError> {
-    let listeners = Listeners { tcp: Port::open(config, "port", TCP)?, unix: bind_unix(config)? };
+    let tls = Tls::of(config)?;
+    let plain = Port::open(config, Protocol::Plain)?;
+    let unix = bind_unix(config)?;
+    let listeners = Listeners { ports: [plain, Port::open(config, Protocol::Tls)?], unix, tls };
     if listeners.shown().is_empty() {
         return Err(BindError::Nowhere);
     }
@@ -59,11 +62,7 @@ pub fn bind(config: &Config) -> Result<Listeners, BindError> {
 impl Listeners {
     /// What INFO shows of them.
     pub fn shown(&self) -> Vec<Listener> {
-        self.tcp
-            .listener()
-            .into_iter()
-            .chain(self.unix_path().map(|path| shown_unix(path)))
-            .collect()
+        shown(&self.ports, self.unix_path().map(PathBuf::as_path))
     }
 
     /// The path of the unix socket.
@@ -72,49 +71,72 @@ impl Listeners {
     }
 }
 
-fn shown_unix(path: &Path) -> Listener {
-    Listener { kind: UNIX, binds: vec![path.display().to_string()], port: 0 }
+/// What INFO shows, in the order of Redis.
+fn shown(ports: &[Port; 2], unix: Option<&Path>) -> Vec<Listener> {
+    let unix = unix.map(|path| Listener {
+        kind: "unix",
+        binds: vec![path.display().to_string()],
+        port: 0,
+    });
+    let [plain, tls] = ports.each_ref().map(Port::listener);
+    plain.into_iter().chain(unix).chain(tls).collect()
 }
 
 /// The TCP sockets in use, held a second time to end them from any thread, and the way to the
 /// event loop that accepts on new ones.
 pub struct Listening {
-    tcp: Port,
+    ports: [Port; 2],
     unix: Option<PathBuf>,
-    opened: UnboundedSender<std::net::TcpListener>,
+    opened: UnboundedSender<(Protocol, std::net::TcpListener)>,
+    tls: TlsSlot,
 }
 
 impl Listening {
-    /// Listens where `port` and `bind` say now, and nowhere else; returns what INFO shows.
+    /// Listens where `port`, `tls-port` and `bind` say now, and nowhere else, and speaks TLS as the
+    /// directives and their files say; returns what INFO shows. If that is not possible, everything
+    /// stays as `before` says.
     ///
-    /// The old sockets end first, because a wildcard address and one of its own cannot be listened
-    /// on at the same time. When a new one cannot be had, those of `before` are opened again.
+    /// Old sockets end before new ones are opened, because a wildcard address and one of its own cannot
+    /// be listened on at the same time.
     pub fn listen_anew(
         &mut self,
         config: &Config,
         before: &Config,
     ) -> Result<Vec<Listener>, BindError> {
-        for socket in self.tcp.sockets.drain(..) {
-            // Its task sees the end; a socket that has ended already needs none.
-            let _ = SockRef::from(&socket).shutdown(std::net::Shutdown::Both);
+        let tls = Tls::of(config)?;
+        let moved =
+            |port: &Port| !port.is_as(config) || config.words("bind") != before.words("bind");
+        let moving: Vec<_> =
+            self.ports.iter().filter(|port| moved(port)).map(Port::protocol).collect();
+        for port in self.ports.iter_mut().filter(|port| moving.contains(&port.protocol())) {
+            for socket in port.sockets.drain(..) {
+                // Its task sees the end; a socket that has ended already needs none.
+                let _ = SockRef::from(&socket).shutdown(std::net::Shutdown::Both);
+            }
         }
-        let opened = Port::open(config, "port", TCP).and_then(|port| self.take(port));
-        if opened.is_err()
-            && let Err(error) = Port::open(before, "port", TCP).and_then(|port| self.take(port))
-        {
-            tracing::warn!("No longer listening: {error}");
+        if let Err(error) = self.open(config, &moving) {
+            if let Err(error) = self.open(before, &moving) {
+                tracing::warn!("No longer listening: {error}");
+            }
+            return Err(error);
         }
-        opened?;
-        Ok(self.tcp.listener().into_iter().chain(self.unix.as_deref().map(shown_unix)).collect())
+        *self.tls.write() = tls;
+        Ok(shown(&self.ports, self.unix.as_deref()))
     }
 
-    fn take(&mut self, port: Port) -> Result<(), BindError> {
-        for socket in &port.sockets {
-            let Ok(copy) = socket.try_clone() else { return Err(port.failed()) };
-            // Nobody accepts any more only when the server stops.
-            let _ = self.opened.send(copy);
+    /// Opens the sockets of the ports that are `moving`, or none of them.
+    fn open(&mut self, config: &Config, moving: &[Protocol]) -> Result<(), BindError> {
+        let opened: Result<Vec<_>, _> =
+            moving.iter().map(|protocol| Port::open(config, *protocol)).collect();
+        for port in opened? {
+            for socket in &port.sockets {
+                let copy = socket.try_clone().map_err(|_| port.failed())?;
+                // Nobody accepts any more only when the server stops.
+                let _ = self.opened.send((port.protocol(), copy));
+            }
+            let place = &mut self.ports[port.protocol() as usize];
+            *place = port;
         }
-        self.tcp = port;
         Ok(())
     }
 }
@@ -127,6 +149,7 @@ pub struct Arrival {
 
 enum Accepted {
     Tcp(std::net::TcpStream),
+    Tls(std::net::TcpStream, Arc<Tls>),
     Unix(std::os::unix::net::UnixStream),
 }
 
@@ -136,6 +159,10 @@ impl Arrival {
         let stream = match self.socket {
             Accepted::Tcp(socket) => TcpStream::from_std(socket).map(Stream::Tcp),
             Accepted::Unix(socket) => UnixStream::from_std(socket).map(Stream::Unix),
+            Accepted::Tls(socket, tls) => {
+                tokio::task::spawn_local(serve_tls(reactor, socket, tls, self.handle));
+                return;
+            }
         };
         match stream {
             Ok(stream) => {
@@ -150,9 +177,55 @@ impl Arrival {
     }
 }
 
+/// Serves a connection after its handshake.
+async fn serve_tls(
+    reactor: Rc<Reactor>,
+    socket: std::net::TcpStream,
+    tls: Arc<Tls>,
+    handle: Arc<ClientHandle>,
+) {
+    let shaken = tokio::time::timeout(TLS_HANDSHAKE_MAX, shake_hands(socket, &tls, &handle)).await;
+    match shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+        Ok((stream, users)) => {
+            let mut connection = Connection::new(reactor, stream, handle);
+            connection.authenticate_as(&users);
+            connection.run().await;
+        }
+        Err(error) => {
+            tracing::debug!(
+                "Error accepting a client connection: {error} (addr={} laddr={})",
+                handle.peer.addr(),
+                handle.peer.laddr()
+            );
+            reactor.server().clients.remove(handle.id);
+        }
+    }
+}
+
+/// The connection after the handshake, and the users that the client's certificate names.
+async fn shake_hands(
+    socket: std::net::TcpStream,
+    tls: &Tls,
+    handle: &ClientHandle,
+) -> io::Result<(Stream, Vec<String>)> {
+    let (mut reader, writer) = TcpStream::from_std(socket)?.into_split();
+    let session = Session::new(tls)?;
+    std::future::poll_fn(|cx| {
+        handle.register(cx.waker());
+        if handle.is_killed() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        session.poll_handshake(&mut reader, cx)
+    })
+    .await?;
+    let users = session.users(tls);
+    Ok((Stream::Tls(reader, writer, Rc::new(session)), users))
+}
+
 /// Accepts connections and deals them out to the event loops.
 pub struct Acceptor {
     server: Arc<Server>,
+    tls: TlsSlot,
     loops: Vec<UnboundedSender<Arrival>>,
     next: AtomicUsize,
 }
@@ -161,21 +234,27 @@ impl Acceptor {
     /// An acceptor and the receiving ends, one for each event loop.
     pub fn new(server: Arc<Server>) -> (Rc<Self>, Vec<UnboundedReceiver<Arrival>>) {
         let (loops, receivers) = (0..server.threads()).map(|_| unbounded_channel()).unzip();
-        (Rc::new(Self { server, loops, next: AtomicUsize::new(0) }), receivers)
+        (
+            Rc::new(Self { server, loops, next: AtomicUsize::new(0), tls: TlsSlot::default() }),
+            receivers,
+        )
     }
 
     /// Accepts on all of `listeners` in tasks of the current event loop, and on those that take their
     /// place later.
     pub fn start(self: &Rc<Self>, listeners: Listeners) -> io::Result<Listening> {
         let (opened, mut receiver) = unbounded_channel();
-        for listener in &listeners.tcp.sockets {
-            self.listen(listener.try_clone()?)?;
+        *self.tls.write() = listeners.tls;
+        for port in &listeners.ports {
+            for listener in &port.sockets {
+                self.listen(port.protocol(), listener.try_clone()?)?;
+            }
         }
-        let unix = listeners.unix_path().cloned();
+        let unix = listeners.unix.as_ref().map(|(_, path)| path.clone());
         let acceptor = Rc::clone(self);
         tokio::task::spawn_local(async move {
-            while let Some(listener) = receiver.recv().await {
-                if let Err(error) = acceptor.listen(listener) {
+            while let Some((protocol, listener)) = receiver.recv().await {
+                if let Err(error) = acceptor.listen(protocol, listener) {
                     tracing::warn!("Unrecoverable error creating a listening socket: {error}");
                 }
             }
@@ -184,19 +263,23 @@ impl Acceptor {
             let (acceptor, listener) = (Rc::clone(self), UnixListener::from_std(listener)?);
             tokio::task::spawn_local(async move { acceptor.accept_unix(listener, path).await });
         }
-        Ok(Listening { tcp: listeners.tcp, unix, opened })
+        Ok(Listening { ports: listeners.ports, unix, opened, tls: Arc::clone(&self.tls) })
     }
 
-    fn listen(self: &Rc<Self>, listener: std::net::TcpListener) -> io::Result<()> {
+    fn listen(
+        self: &Rc<Self>,
+        protocol: Protocol,
+        listener: std::net::TcpListener,
+    ) -> io::Result<()> {
         let (acceptor, listener) = (Rc::clone(self), TcpListener::from_std(listener)?);
-        tokio::task::spawn_local(async move { acceptor.accept_tcp(listener).await });
+        tokio::task::spawn_local(async move { acceptor.accept_tcp(protocol, listener).await });
         Ok(())
     }
 
-    async fn accept_tcp(&self, listener: TcpListener) {
+    async fn accept_tcp(&self, protocol: Protocol, listener: TcpListener) {
         loop {
             let accepted = match listener.accept().await {
-                Ok((stream, far)) => self.admit(stream, far),
+                Ok((stream, far)) => self.admit(protocol, stream, far),
                 Err(error) if is_ended(&error) => return,
                 Err(error) => Err(error),
             };
@@ -207,16 +290,27 @@ impl Acceptor {
     }
 
     /// Gives a new connection to an event loop, or turns it away.
-    fn admit(&self, stream: TcpStream, far: SocketAddr) -> io::Result<()> {
+    fn admit(&self, protocol: Protocol, stream: TcpStream, far: SocketAddr) -> io::Result<()> {
         let peer = Peer::Tcp(far, stream.local_addr()?);
         self.prepare(&stream)?;
         if let Some(text) = self.refusal(&peer) {
             self.server.stats.rejected_connections.fetch_add(1, Ordering::Relaxed);
-            let _ = stream.try_write(text);
+            // Before the handshake nothing can be said by TLS.
+            if protocol == Protocol::Plain {
+                let _ = stream.try_write(text);
+            }
             return Ok(());
         }
         let stream = stream.into_std()?;
-        self.deal(stream.as_raw_fd(), Accepted::Tcp(stream), peer, 0);
+        let fd = stream.as_raw_fd();
+        match protocol {
+            Protocol::Plain => self.deal(fd, Accepted::Tcp(stream), peer, 0),
+            Protocol::Tls => {
+                // Nothing is there only while the port is being closed.
+                let tls = self.tls.read().clone().ok_or(io::ErrorKind::ConnectionAborted)?;
+                self.deal(fd, Accepted::Tls(stream, tls), peer, 0);
+            }
+        }
         Ok(())
     }
 

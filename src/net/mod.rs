@@ -11,7 +11,9 @@ mod listener;
 mod reactor;
 mod sink;
 mod stream;
+mod tls;
 
 pub use bind::BindError;
 pub use listener::{Acceptor, Arrival, Listeners, Listening, bind};
 pub use reactor::Reactor;
+pub use tls::TlsError;

@@ -149,7 +149,11 @@ impl Sink {
                 Err(_) => return Flushed::Broken,
             }
         }
-        Flushed::All
+        match self.writer.finish() {
+            Ok(()) => Flushed::All,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Flushed::Blocked,
+            Err(_) => Flushed::Broken,
+        }
     }
 
     /// Whether the output exceeds its bounds at `now_ms`; if so, that is counted and logged.

@@ -1,12 +1,18 @@
-//! The two kinds of sockets behind one face.
+//! The kinds of sockets behind one face.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
+
+use super::tls::Session;
+
+/// Bytes by which a buffer grows for what TLS decrypts into it: a record.
+const RECORD_LEN: usize = 16 * 1024;
 
 /// The reading half of a connection.
 pub(super) enum Reader {
@@ -14,6 +20,8 @@ pub(super) enum Reader {
     Tcp(tcp::OwnedReadHalf),
     /// A unix socket.
     Unix(unix::OwnedReadHalf),
+    /// TLS over TCP.
+    Tls(tcp::OwnedReadHalf, Rc<Session>),
 }
 
 /// The writing half of a connection.
@@ -22,6 +30,8 @@ pub(super) enum Writer {
     Tcp(tcp::OwnedWriteHalf),
     /// A unix socket.
     Unix(unix::OwnedWriteHalf),
+    /// TLS over TCP.
+    Tls(tcp::OwnedWriteHalf, Rc<Session>),
 }
 
 /// A connection's socket.
@@ -30,6 +40,8 @@ pub(super) enum Stream {
     Tcp(TcpStream),
     /// A unix socket.
     Unix(UnixStream),
+    /// TLS over TCP, after the handshake.
+    Tls(tcp::OwnedReadHalf, tcp::OwnedWriteHalf, Rc<Session>),
 }
 
 impl Stream {
@@ -42,6 +54,9 @@ impl Stream {
             Self::Unix(stream) => {
                 let (read, write) = stream.into_split();
                 (Reader::Unix(read), Writer::Unix(write))
+            }
+            Self::Tls(read, write, session) => {
+                (Reader::Tls(read, Rc::clone(&session)), Writer::Tls(write, session))
             }
         }
     }
@@ -62,15 +77,19 @@ impl Reader {
         let polled = match self {
             Self::Tcp(half) => Pin::new(half).poll_read(cx, &mut buffer),
             Self::Unix(half) => Pin::new(half).poll_read(cx, &mut buffer),
+            Self::Tls(half, session) => {
+                return session.poll_read(half, cx, buffer.initialized_mut());
+            }
         };
         polled.map_ok(|()| buffer.filled().len())
     }
 
     /// Whether the other side is known to have closed; reads nothing.
     ///
-    /// A unix socket, or one with unread input, may be closed without being known to.
+    /// A unix socket, or one with unread input, may be closed without being known to; so may TLS, whose
+    /// end is input.
     pub(super) fn poll_closed(&mut self, cx: &mut Context<'_>) -> bool {
-        let Self::Tcp(half) = self else { return false };
+        let (Self::Tcp(half) | Self::Tls(half, _)) = self else { return false };
         let mut byte = [0];
         matches!(half.poll_peek(cx, &mut ReadBuf::new(&mut byte)), Poll::Ready(Ok(0) | Err(_)))
     }
@@ -83,6 +102,17 @@ impl Reader {
         room: usize,
     ) -> Poll<io::Result<usize>> {
         use bytes::BufMut;
+        if let Self::Tls(half, session) = self {
+            let start = bytes.len();
+            bytes.resize(start + room.min(RECORD_LEN), 0);
+            let polled = session.poll_read(half, cx, &mut bytes[start..]);
+            let count = match &polled {
+                Poll::Ready(Ok(count)) => *count,
+                _ => 0,
+            };
+            bytes.truncate(start + count);
+            return polled;
+        }
         loop {
             let mut limited = (&mut *bytes).limit(room);
             let (ready, read) = match self {
@@ -92,6 +122,7 @@ impl Reader {
                 Self::Unix(half) => {
                     (half.as_ref().poll_read_ready(cx), half.try_read_buf(&mut limited))
                 }
+                Self::Tls(..) => unreachable!("it is read above"),
             };
             match read {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -111,6 +142,7 @@ impl Writer {
         match self {
             Self::Tcp(half) => half.try_write(bytes),
             Self::Unix(half) => half.try_write(bytes),
+            Self::Tls(half, session) => session.try_write(half.as_ref(), &[IoSlice::new(bytes)]),
         }
     }
 
@@ -118,14 +150,33 @@ impl Writer {
         match self {
             Self::Tcp(half) => half.try_write_vectored(slices),
             Self::Unix(half) => half.try_write_vectored(slices),
+            Self::Tls(half, session) => session.try_write(half.as_ref(), slices),
         }
     }
 
-    /// Reads from the socket behind the back of its reading half.
-    pub(super) fn recv(&self, flags: RecvFlags, buffer: &mut [u8]) -> io::Result<usize> {
+    /// Sends what was accepted but is not in the socket yet.
+    pub(super) fn finish(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => Ok(()),
+            Self::Tls(half, session) => session.finish(half.as_ref()),
+        }
+    }
+
+    /// Says goodbye where the protocol wants that.
+    pub(super) fn close(&self) {
+        if let Self::Tls(half, session) = self {
+            session.close(half.as_ref());
+        }
+    }
+
+    /// Reads what has arrived behind the back of the reading half, or only looks at it and will `keep`
+    /// it.
+    pub(super) fn look(&self, buffer: &mut [u8], keep: bool) -> io::Result<usize> {
+        let flags = RecvFlags::DONTWAIT | if keep { RecvFlags::PEEK } else { RecvFlags::empty() };
         let (count, _) = match self {
             Self::Tcp(half) => rustix::net::recv(half.as_ref(), buffer, flags),
             Self::Unix(half) => rustix::net::recv(half.as_ref(), buffer, flags),
+            Self::Tls(half, session) => return session.look(half.as_ref(), buffer, keep),
         }?;
         Ok(count)
     }
@@ -134,6 +185,7 @@ impl Writer {
         match self {
             Self::Tcp(half) => half.as_ref().poll_write_ready(cx),
             Self::Unix(half) => half.as_ref().poll_write_ready(cx),
+            Self::Tls(half, _) => half.as_ref().poll_write_ready(cx),
         }
     }
 }

@@ -105,7 +105,11 @@ fn server(server: &Server, _: &InfoContext<'_>, out: &mut String) {
     field(out, "process_id", std::process::id());
     field(out, "process_supervised", "no");
     field(out, "run_id", &server.run_id);
-    field(out, "tcp_port", config.int("port"));
+    let port = match config.int("port") {
+        0 => config.int("tls-port"),
+        port => port,
+    };
+    field(out, "tcp_port", port);
     field(out, "server_time_usec", now_us);
     field(out, "uptime_in_seconds", uptime);
     field(out, "uptime_in_days", uptime / 86_400);

@@ -94,9 +94,18 @@ pub struct Listener {
     pub port: u16,
 }
 
+/// Why the server does not listen as a configuration says.
+#[derive(Clone, Debug)]
+pub enum NotListening {
+    /// A socket cannot be had.
+    Socket(String),
+    /// TLS cannot be spoken so.
+    Tls(String),
+}
+
 /// Listens where the first configuration says, or else where the second does; returns what is listened
 /// on, or why the first did not work.
-pub type Relisten = Box<dyn FnMut(&Config, &Config) -> Result<Vec<Listener>, String> + Send>;
+pub type Relisten = Box<dyn FnMut(&Config, &Config) -> Result<Vec<Listener>, NotListening> + Send>;
 
 /// The process.
 pub struct Server {

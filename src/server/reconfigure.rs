@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::SystemTime;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::settings::OutputBound;
-use super::{Server, gate};
+use super::{NotListening, Server, gate};
 use crate::base::limits::BUFFER_MAX;
 use crate::config::{Config, Effect, SetError};
 use crate::keyspace::{AccessPolicy, EventClass, EventClasses};
@@ -118,7 +119,7 @@ impl Server {
             std::env::set_current_dir(config.text("dir"))
                 .map_err(|error| SetError::refused("dir", error.to_string()))?;
         }
-        if has(Effect::Listen) {
+        if has(Effect::Listen) || has(Effect::Tls) {
             self.listen_anew(config, before)?;
         }
         // What cannot fail comes last, so that nothing has to be taken back.
@@ -133,18 +134,73 @@ impl Server {
     fn listen_anew(&self, config: &Config, before: &Config) -> Result<(), SetError> {
         let mut relisten = self.relisten.lock();
         let Some(relisten) = relisten.as_mut() else { return Ok(()) };
-        let listeners = relisten(config, before).map_err(|error| {
-            tracing::warn!("{error}");
-            if config.int("port") == before.int("port") {
-                SetError::refused("bind", "Failed to bind to specified addresses.")
-            } else {
-                SetError::refused("port", "Unable to listen on this port. Check server logs.")
+        let listeners = relisten(config, before).map_err(|failed| {
+            let differs = |name: &&&str| config.print(name) != before.print(name);
+            match failed {
+                NotListening::Tls(reason) => {
+                    tracing::warn!("{reason}");
+                    // The same name again tells that its file has changed.
+                    let name = TLS_NAMES.iter().find(differs).unwrap_or(&"tls-cert-file");
+                    let reason = format!("Unable to update TLS configuration. {reason}");
+                    SetError::refused(name, reason)
+                }
+                NotListening::Socket(reason) => {
+                    tracing::warn!("{reason}");
+                    match ["port", "tls-port"].iter().find(differs) {
+                        Some(name) => SetError::refused(
+                            name,
+                            "Unable to listen on this port. Check server logs.",
+                        ),
+                        None => SetError::refused("bind", "Failed to bind to specified addresses."),
+                    }
+                }
             }
         })?;
         *self.listeners.write() = listeners;
         Ok(())
     }
 }
+
+impl Server {
+    /// Looks whether the files of TLS have changed since they were `seen`, and if so loads them anew.
+    pub fn reload_tls(&self, seen: &mut Vec<Option<SystemTime>>) {
+        let config = self.config.read().clone();
+        let changed_at =
+            |name: &&str| Some(config.text(name).to_owned()).filter(|path| !path.is_empty());
+        let paths =
+            TLS_NAMES.iter().filter(|name| name.contains("-file") && !name.ends_with("-pass"));
+        let now: Vec<_> = paths
+            .filter_map(changed_at)
+            .map(|path| std::fs::metadata(path).and_then(|data| data.modified()).ok())
+            .collect();
+        let is_first = seen.is_empty();
+        if *seen == now || config.int("tls-port") == 0 {
+            return;
+        }
+        *seen = now;
+        if !is_first && self.listen_anew(&config, &config).is_ok() {
+            tracing::info!("TLS certificates and keys are loaded anew");
+        }
+    }
+}
+
+/// The directives by which TLS may become impossible.
+const TLS_NAMES: [&str; 14] = [
+    "tls-cert-file",
+    "tls-key-file",
+    "tls-key-file-pass",
+    "tls-ca-cert-file",
+    "tls-ca-cert-dir",
+    "tls-auth-clients",
+    "tls-protocols",
+    "tls-ciphers",
+    "tls-ciphersuites",
+    "tls-client-cert-file",
+    "tls-client-key-file",
+    "tls-client-key-file-pass",
+    "tls-dh-params-file",
+    "tls-port",
+];
 
 /// Files the server opens besides its clients' sockets, and those of each event loop.
 const FILES_RESERVED: usize = 32;

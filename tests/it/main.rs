@@ -38,5 +38,6 @@ mod serializability;
 mod shutdown;
 mod snapshots;
 mod tidy;
+mod tls;
 mod tracking;
 mod transactions;

@@ -14,7 +14,7 @@ const PORT: (i64, i64) = (0, 65535);
 const LONG: (i64, i64) = (0, i64::MAX);
 const I32: i64 = i32::MAX as i64;
 
-const SECURE: &str = "TLS";
+const SECURE_OUT: &str = "TLS towards other servers";
 const SCRIPTS: &str = "Lua scripting";
 const PERSISTENCE: &str = "persistence";
 const REPLICATION: &str = "replication";
@@ -227,44 +227,42 @@ pub(super) const CLUSTER: &[Directive] = &[
 
 #[rustfmt::skip]
 pub(super) const TLS: &[Directive] = &[
-    int("tls-port", "0", PORT, E::Tls, "TLS port for clients; 0 opens none.").later(SECURE),
-    text("tls-cert-file", "", Rule::Optional, E::Tls, "Certificate shown to clients.")
-        .flag(Flags::VOLATILE).later(SECURE),
-    text("tls-key-file", "", Rule::Optional, E::Tls, "Its private key.")
-        .flag(Flags::VOLATILE).later(SECURE),
+    int("tls-port", "0", PORT, E::Tls, "TLS port for clients; 0 opens none."),
+    text("tls-cert-file", "", Rule::Optional, E::Tls,
+        "Certificate shown to clients, and its chain; set again to load it anew.")
+        .flag(Flags::VOLATILE),
+    text("tls-key-file", "", Rule::Optional, E::Tls, "Its private key.").flag(Flags::VOLATILE),
     text("tls-key-file-pass", "", Rule::Optional, E::Tls, "Passphrase of that key.")
-        .flag(Flags::SENSITIVE).later(SECURE),
+        .flag(Flags::SENSITIVE),
     text("tls-client-cert-file", "", Rule::Optional, E::Tls,
-        "Certificate for outgoing connections.").flag(Flags::VOLATILE).later(SECURE),
+        "Certificate for outgoing connections.").flag(Flags::VOLATILE).later(SECURE_OUT),
     text("tls-client-key-file", "", Rule::Optional, E::Tls, "Its private key.")
-        .flag(Flags::VOLATILE).later(SECURE),
+        .flag(Flags::VOLATILE).later(SECURE_OUT),
     text("tls-client-key-file-pass", "", Rule::Optional, E::Tls, "Passphrase of that key.")
-        .flag(Flags::SENSITIVE).later(SECURE),
-    text("tls-dh-params-file", "", Rule::Optional, E::Tls, "Diffie-Hellman parameters.")
-        .flag(Flags::VOLATILE).later(SECURE),
+        .flag(Flags::SENSITIVE).later(SECURE_OUT),
+    text("tls-dh-params-file", "", Rule::Optional, E::Tls,
+        "Accepted for old files; keys are exchanged on elliptic curves only.")
+        .flag(Flags::VOLATILE).later("Diffie-Hellman in finite fields"),
     text("tls-ca-cert-file", "", Rule::Optional, E::Tls, "Certificates that vouch for clients.")
-        .flag(Flags::VOLATILE).later(SECURE),
+        .flag(Flags::VOLATILE),
     text("tls-ca-cert-dir", "", Rule::Optional, E::Tls, "Directory of such certificates.")
-        .flag(Flags::VOLATILE).later(SECURE),
-    words("tls-auth-clients", "yes", TLS_AUTH, E::Tls, "Whether clients need a certificate.")
-        .later(SECURE),
+        .flag(Flags::VOLATILE),
+    words("tls-auth-clients", "yes", TLS_AUTH, E::Tls, "Whether clients need a certificate."),
     words("tls-auth-clients-user", "off", TLS_USER, E::Tls,
-        "Part of a certificate that names the user.").later(SECURE),
-    bool("tls-replication", "no", E::Tls, "Use TLS towards the primary.").later(SECURE),
-    bool("tls-cluster", "no", E::Tls, "Use TLS on the cluster bus.").later(SECURE),
-    text("tls-protocols", "", Rule::Optional, E::Tls, "Versions of TLS that are allowed.")
-        .later(SECURE),
-    text("tls-ciphers", "", Rule::Optional, E::Tls, "Ciphers up to TLS 1.2.").later(SECURE),
-    text("tls-ciphersuites", "", Rule::Optional, E::Tls, "Cipher suites of TLS 1.3.").later(SECURE),
-    bool("tls-prefer-server-ciphers", "no", E::Tls, "Let the server choose the cipher.")
-        .later(SECURE),
-    bool("tls-session-caching", "yes", E::Tls, "Let clients resume sessions.").later(SECURE),
-    int("tls-session-cache-size", "20480", COUNT, E::Tls, "Sessions remembered; 0 is no limit.")
-        .later(SECURE),
-    int("tls-session-cache-timeout", "300", COUNT, E::Tls, "Seconds a session can be resumed.")
-        .later(SECURE),
-    int("tls-auto-reload-interval", "0", COUNT, E::Tls,
-        "Seconds between looks for new certificates; 0 never.").later(SECURE),
-    int("max-new-tls-connections-per-cycle", "1", (1, 1000), E::Tls,
-        "TLS connections accepted in one turn of an event loop.").later(SECURE),
+        "Part of a client's certificate that names its user."),
+    bool("tls-replication", "no", E::Tls, "Use TLS towards the primary.").later(REPLICATION),
+    bool("tls-cluster", "no", E::Tls, "Use TLS on the cluster bus.").later(CLUSTER_MODE),
+    text("tls-protocols", "", Rule::Optional, E::Tls,
+        "Versions of TLS that are allowed, of TLSv1.2 and TLSv1.3; both when empty."),
+    text("tls-ciphers", "", Rule::Optional, E::Tls,
+        "Ciphers of TLS 1.2, as OpenSSL names them; those with forward secrecy and AEAD."),
+    text("tls-ciphersuites", "", Rule::Optional, E::Tls, "Cipher suites of TLS 1.3."),
+    bool("tls-prefer-server-ciphers", "no", E::Tls, "Let the server choose the cipher."),
+    bool("tls-session-caching", "yes", E::Tls, "Let clients resume sessions."),
+    int("tls-session-cache-size", "20480", COUNT, E::Tls, "Sessions remembered; 0 is no limit."),
+    int("tls-session-cache-timeout", "300", COUNT, E::Tls, "Seconds a session can be resumed."),
+    int("tls-auto-reload-interval", "0", COUNT, E::None,
+        "Seconds between looks for new certificates; 0 never."),
+    int("max-new-tls-connections-per-cycle", "1", (1, 1000), E::None,
+        "Accepted for old files; handshakes are spread over the event loops."),
 ];
