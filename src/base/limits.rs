@@ -103,3 +103,6 @@ pub const SCRIPT_COLLECT_RUNS: u32 = 50;
 
 /// Scripts that EVAL leaves in the cache (Redis: LRU_LIST_LENGTH).
 pub const EVAL_SCRIPTS_MAX: usize = 500;
+
+/// From so many cached scripts on, MEMORY DOCTOR finds them worth a word.
+pub const MANY_SCRIPTS: usize = 1000;

@@ -198,7 +198,7 @@ fn line(ctx: &Ctx<'_>, handle: &ClientHandle) -> String {
         handle.mailbox.count(Kind::Channel),
         handle.mailbox.count(Kind::Pattern),
         handle.mailbox.count(Kind::Shard),
-        query + output + size_of::<ClientHandle>(),
+        handle.memory(),
         command.unwrap_or_else(|| "NULL".to_owned()),
         redirect_of(handle),
         if flags.has(ClientFlags::RESP3) { 3 } else { 2 },

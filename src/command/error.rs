@@ -33,6 +33,14 @@ pub enum CmdError {
     RewriteFailed,
     #[error("ERR {0}")]
     SaveFailed(String),
+    #[error("ERR Error purging dirty pages")]
+    PurgeFailed,
+    #[error("ERR count should be greater than or equal to -1")]
+    LogCount,
+    #[error("ERR type should be one of the following: slow, large-request, large-reply")]
+    LogKind,
+    #[error("ERR No samples available for event '{0}'")]
+    NoLatencySamples(String),
     #[error("ERR Background saving is currently not in progress or scheduled")]
     NoSave,
     #[error("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.")]

@@ -5,6 +5,7 @@ use super::context::{Ctx, Flow};
 use super::error::CmdError;
 use super::spec::{Command, Flags, Group, Locks};
 use crate::base::{bytes, quote};
+use crate::config::is_sensitive;
 use crate::resp::Argv;
 use crate::server::{Client, ClientFlags, Peer, Server};
 
@@ -67,6 +68,14 @@ pub fn secrets_of(argv: Argv<'_>) -> Vec<usize> {
     if is(0, "migrate") {
         secrets.extend(super::migrate::secrets_of(argv));
     }
+    if is(0, "acl") && argv.len() > 2 && ["setuser", "getuser", "deluser"].iter().any(|w| is(1, w))
+    {
+        let last = if is(1, "getuser") { 3 } else { argv.len() };
+        secrets.extend(2..last);
+    }
+    if is(0, "config") && argv.len() > 3 && is(1, "set") {
+        secrets.extend((3..argv.len()).step_by(2).filter(|at| is_sensitive(argv.arg(at - 1))));
+    }
     if is(0, "hello") {
         let mut at = 2;
         while at < argv.len() {
@@ -110,6 +119,9 @@ mod tests {
             ("HELLO 3 AUTH AUTH b SETNAME c", "HELLO 3 AUTH (redacted) (redacted) SETNAME c"),
             ("HELLO 3 AUTH a", "HELLO 3 AUTH a"),
             ("SET auth secret", "SET auth secret"),
+            ("ACL SETUSER u >p", "ACL SETUSER (redacted) (redacted)"),
+            ("ACL LIST", "ACL LIST"),
+            ("CONFIG SET requirepass p port 1", "CONFIG SET requirepass (redacted) port 1"),
         ];
         for (request, expected) in cases {
             assert_eq!(shown(request), expected);

@@ -13,7 +13,7 @@ use super::tracking::invalidate_all;
 use super::transaction::touch_database;
 use crate::base::{bytes, clock, number};
 use crate::config::REDIS_VERSION;
-use crate::keyspace::Db;
+use crate::keyspace::DbFigures;
 use crate::server::{InfoContext, Purpose, ShutdownOptions, gate};
 
 const FLUSH: Flags = Flags::KEYSPACE.with(Flags::DANGEROUS);
@@ -165,19 +165,21 @@ fn time(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
 fn info(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let asked: Vec<&[u8]> = args.rest(1).collect();
     let names = ctx.commands.names_by_id();
-    let databases = ctx.db.databases();
-    let counts = ctx.db.fold(vec![(0, 0); databases], |mut counts, shard| {
-        for (db, count) in counts.iter_mut().enumerate() {
-            count.0 += shard.db(db).map_or(0, Db::len);
-            count.1 += shard.db(db).map_or(0, Db::volatile_len);
-        }
-        counts
-    });
+    let databases = db_figures(ctx);
     let keys = ctx.db.stats();
-    let context = InfoContext { command_names: &names, keys: &keys, databases: &counts };
+    let context = InfoContext { command_names: &names, keys: &keys, databases: &databases };
     let text = ctx.server.info(&asked, &context);
     ctx.out.verbatim("txt", text.as_bytes());
     Ok(Flow::Done)
+}
+
+/// What is in each database.
+pub(super) fn db_figures(ctx: &mut Ctx<'_>) -> Vec<DbFigures> {
+    let databases = vec![DbFigures::default(); ctx.db.databases()];
+    ctx.db.fold(databases, |mut databases, shard| {
+        databases.iter_mut().enumerate().for_each(|(db, figures)| figures.add(shard, db));
+        databases
+    })
 }
 
 /// Largest drawing, in columns and in rows.

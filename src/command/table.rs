@@ -4,10 +4,10 @@ use super::error::CmdError;
 use super::spec::Command;
 use super::{
     bitmap, client, config, connection, debug, dump, expire, function, geo, geo_search, hash,
-    hash_ex, hash_expire, hash_import, hash_walk, hyperloglog, introspect, key, list,
+    hash_ex, hash_expire, hash_import, hash_walk, hyperloglog, introspect, key, latency, list,
     list_blocking, list_move, memory, migrate, monitor, persistence, pubsub, scan, scripting,
-    server, set, set_algebra, sort, stream, string, string_numbers, string_ranges, transaction,
-    zset,
+    server, set, set_algebra, slowlog, sort, stream, string, string_numbers, string_ranges,
+    transaction, zset,
 };
 use crate::base::bytes;
 use crate::base::limits::ERROR_PREVIEW_MAX;
@@ -54,6 +54,8 @@ static FAMILIES: &[&[Command]] = &[
     config::COMMANDS,
     introspect::COMMANDS,
     memory::COMMANDS,
+    slowlog::COMMANDS,
+    latency::COMMANDS,
     monitor::COMMANDS,
     scripting::COMMANDS,
     function::COMMANDS,

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use super::call::{Executor, after_reply, context};
 use super::commit::{commit, conclude_without_command};
+use super::remember::Cost;
 use super::track::invalidate;
+use crate::base::clock;
 use crate::command::{Args, CmdError, Ctx};
 use crate::keyspace::{Access, DbView, Key, LockSet, Lookup, Presence, Touched};
 use crate::resp::{Argv, OwnedArgv, ReplyBuf};
@@ -182,7 +184,7 @@ impl Executor {
         client: &mut Client,
         out: &mut ReplyBuf,
     ) {
-        let mark = out.mark();
+        let (mark, replied, begun) = (out.mark(), out.len(), clock::ticks());
         let (server, argv) = (Arc::clone(&self.server), waiter.argv.as_argv());
         let keys: Vec<Key<'_>> = waiter
             .wait
@@ -213,5 +215,7 @@ impl Executor {
             WaitEnd::Gone => {}
         }
         after_reply(client, out, mark);
+        let reply_len = out.len().saturating_sub(replied);
+        self.end_unfinished(client, Cost { ticks: clock::ticks().wrapping_sub(begun), reply_len });
     }
 }

@@ -12,6 +12,7 @@ use super::block::begin_wait;
 use super::commit::{conclude, finish};
 use super::eval::{eval, lock_engine};
 use super::multi::effective_flags;
+use super::remember::{Cost, goes_on, is_notable, remember};
 use super::track::end_caching;
 use super::work::NOTHING;
 use crate::base::clock;
@@ -168,16 +169,23 @@ impl Executor {
         for (index, plan) in plans.iter().enumerate() {
             let argv = batch.argv(buffer, from + index);
             let found = &keys[plan.keys.0 as usize..plan.keys.1 as usize];
-            let before = ticks;
+            let (before, replied) = (ticks, out.len());
             let Outcome { stop, called } =
                 self.request(plan.registered, argv, found, client, out, now_ms);
             ticks = clock::ticks();
             progress.ran += usize::from(!matches!(stop, Some(Stop::Paused)));
             if let (Some(registered), true) = (plan.registered, called) {
                 // Counted afterwards, so that CONFIG RESETSTAT counts itself, as in Redis.
-                let cell = &self.counters.commands[registered.id];
                 let span = ticks.wrapping_sub(before) + slept_ticks(stop.as_ref());
-                cell.count(span, tracks_latency);
+                let cost = Cost { ticks: span, reply_len: out.len().saturating_sub(replied) };
+                if goes_on(stop.as_ref()) {
+                    Self::postpone(client, registered, argv, cost);
+                } else {
+                    self.counters.commands[registered.id].count(span, tracks_latency);
+                    if is_notable(&self.server, argv, cost) {
+                        remember(&self.server, registered, argv, &client.handle, cost);
+                    }
+                }
                 self.counters.processed.add(1);
             }
             if ticks.wrapping_sub(fresh_ticks) > self.stale_ticks {

@@ -11,6 +11,7 @@ use super::commit::{announce, push_deletion};
 use super::track::invalidate_removed;
 use crate::base::limits::BACKGROUND_SLICE;
 use crate::keyspace::{Event, Presence, Removed, Trash};
+use crate::observe::latency_monitor::event;
 use crate::persist::unit::Unit;
 use crate::server::Server;
 
@@ -76,12 +77,20 @@ impl Executor {
                 cursor.shard += cursor.threads;
             }
             if start.elapsed() >= BACKGROUND_SLICE {
+                note_slice(&server, start);
                 return true;
             }
         }
+        note_slice(&server, start);
         cursor.restart();
         false
     }
+}
+
+/// Tells LATENCY how long a slice took.
+fn note_slice(server: &Server, start: Instant) {
+    let us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+    server.latency.note(event::EXPIRE_CYCLE, us);
 }
 
 /// Each removal is a unit of its own.

@@ -3,6 +3,7 @@
 use super::call::stop_of;
 use super::commit::finish;
 use super::eval::eval;
+use super::remember::{Cost, is_notable, remember};
 use super::{Stop, call::slept_ticks};
 use crate::base::clock;
 use crate::command::{Args, CmdError, Ctx, Flow, Registered};
@@ -26,7 +27,7 @@ pub(super) fn run_inner(
     let outer_row = std::mem::replace(&mut ctx.command, registered.command);
     let outer_inside = std::mem::replace(&mut ctx.inside, true);
     let outer_dirty = std::mem::take(&mut ctx.db.changes().dirty);
-    let (db, mark) = (ctx.client.db, ctx.out.mark());
+    let (db, mark, replied) = (ctx.client.db, ctx.out.mark(), ctx.out.len());
     ctx.db.select(db);
     ctx.db.set_touching(!ctx.client.flags.has(ClientFlags::NO_TOUCH));
     let args = Args::new(argv, keys, &ctx.server.keyspace);
@@ -71,5 +72,9 @@ pub(super) fn run_inner(
     let tracks_latency = &ctx.server.settings.latency_tracking;
     cell.count(span, tracks_latency.load(std::sync::atomic::Ordering::Relaxed));
     counters.processed.add(1);
+    let cost = Cost { ticks: span, reply_len: ctx.out.len().saturating_sub(replied) };
+    if is_notable(ctx.server, argv, cost) {
+        remember(ctx.server, registered, argv, &ctx.client.handle, cost);
+    }
     stop
 }

@@ -14,6 +14,7 @@ mod eval;
 mod expire;
 mod inner;
 mod multi;
+mod remember;
 mod replay;
 #[cfg(test)]
 mod tests;

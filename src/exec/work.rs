@@ -6,6 +6,8 @@ use smallvec::SmallVec;
 
 use super::call::{Executor, after_reply, context};
 use super::commit::conclude_without_command;
+use super::remember::Cost;
+use crate::base::clock;
 use crate::command::{Command, Flow, Job, Pending};
 use crate::keyspace::{Access, LockSet};
 use crate::resp::ReplyBuf;
@@ -17,19 +19,25 @@ pub(super) static NOTHING: Command = Command::new("", 0, |_, _| Ok(Flow::Done));
 impl Executor {
     /// Replies what another thread made.
     pub fn end_background(&mut self, pending: &Pending, client: &mut Client, out: &mut ReplyBuf) {
-        let mark = out.mark();
+        let (mark, replied) = (out.mark(), out.len());
         match pending.take() {
-            Some(Ok(write)) => write(out),
-            Some(Err(error)) => return self.reply_error(&error, client, out, mark),
-            None => {}
+            Some(Ok(write)) => {
+                write(out);
+                after_reply(client, out, mark);
+            }
+            Some(Err(error)) => self.reply_error(&error, client, out, mark),
+            None => after_reply(client, out, mark),
         }
-        after_reply(client, out, mark);
+        let since = client.unfinished.as_ref().map_or(0, |unfinished| unfinished.since);
+        let reply_len = out.len().saturating_sub(replied);
+        self.end_unfinished(client, Cost { ticks: clock::ticks().wrapping_sub(since), reply_len });
     }
 
     /// Lets `job` make one step with the locks it needs; `true` when it is done.
     pub fn work(&mut self, job: &mut dyn Job, client: &mut Client, out: &mut ReplyBuf) -> bool {
         let (server, commands) = (Arc::clone(&self.server), Arc::clone(&self.commands));
         let (mark, now_ms) = (out.mark(), server.now_ms());
+        let (begun, replied) = (clock::ticks(), out.len());
         let access = lock(&server, job);
         let state = (&mut self.changes, &mut self.effects);
         let mut ctx = context(&server, &commands, state, access, client, out, now_ms);
@@ -46,10 +54,18 @@ impl Executor {
             server.stats.count_error(&error.to_string());
         }
         let done = result.unwrap_or(true);
+        let reply_len = out.len().saturating_sub(replied);
+        let cost = Cost { ticks: clock::ticks().wrapping_sub(begun), reply_len };
         if done {
             after_reply(client, out, mark);
         } else if client.flags.has(ClientFlags::REPLY_OFF | ClientFlags::REPLY_SKIP) {
             out.rewind(mark);
+        }
+        if done {
+            self.end_unfinished(client, cost);
+        } else if let Some(unfinished) = &mut client.unfinished {
+            unfinished.ticks += cost.ticks;
+            unfinished.reply_len += cost.reply_len;
         }
         done
     }

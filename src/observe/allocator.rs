@@ -76,6 +76,31 @@ pub fn figures() -> Figures {
     }
 }
 
+/// Gives pages that hold nothing back to the system; `false` when jemalloc refuses.
+pub fn purge() -> bool {
+    // 4096 stands for all arenas (MALLCTL_ARENAS_ALL).
+    let name = c"arena.4096.purge";
+    let null = std::ptr::null_mut;
+    // SAFETY: the name ends in NUL, and `purge` takes and returns nothing.
+    unsafe { ffi::mallctl(name.as_ptr(), null(), std::ptr::null_mut(), null(), 0) == 0 }
+}
+
+/// What jemalloc's own report says, in its own form.
+pub fn report() -> String {
+    unsafe extern "C" fn append(text: *mut c_void, piece: *const std::ffi::c_char) {
+        // SAFETY: jemalloc hands back the pointer it was given, which outlives the call, and a text
+        // that ends in NUL.
+        let (text, piece) = unsafe { (&mut *text.cast::<String>(), CStr::from_ptr(piece)) };
+        text.push_str(&piece.to_string_lossy());
+    }
+    let mut text = String::new();
+    // SAFETY: `append` has the type that jemalloc calls, and gets a pointer to a `String`.
+    unsafe {
+        ffi::malloc_stats_print(Some(append), (&raw mut text).cast(), std::ptr::null());
+    }
+    text
+}
+
 /// The size class quantum jemalloc was built with.
 pub fn quantum() -> usize {
     read(c"arenas.quantum")
@@ -131,6 +156,11 @@ mod tests {
                 unsafe { Jemalloc.dealloc(ptr, layout) };
             }
         }
+    }
+
+    #[test]
+    fn it_reports_and_purges() {
+        assert!(report().contains("jemalloc statistics") && purge());
     }
 
     #[test]

@@ -65,6 +65,32 @@ impl Distribution {
         self.counts.iter().all(|count| *count == 0)
     }
 
+    /// How many spans were counted.
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// How many spans were at most so many microseconds, for bounds of about 1, 2, 4... up to a
+    /// second, those left out that add nothing. The bounds are the ones of Redis, whose histogram
+    /// counts nanoseconds with two digits of precision: 2^n + 2^(n-7) - 1, n from 10 to 30.
+    pub fn doublings(&self, ticks_per_us: f64) -> Vec<(u64, u64)> {
+        let mut ends: Vec<(u64, u64)> = Vec::new();
+        let (mut shift, mut seen) = (10, 0);
+        let bound = |shift: u32| (1u64 << shift) + (1 << (shift - 7)) - 1;
+        for (bucket, count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let ns = longest_of(bucket) as f64 * 1000.0 / ticks_per_us;
+            while shift < 30 && ns > bound(shift) as f64 {
+                shift += 1;
+            }
+            seen += count;
+            match ends.last_mut() {
+                Some((us, total)) if *us == bound(shift) / 1000 => *total = seen,
+                _ => ends.push((bound(shift) / 1000, seen)),
+            }
+        }
+        ends
+    }
+
     /// The span, in ticks, that `percent` of all spans do not exceed.
     pub fn percentile(&self, percent: f64) -> u64 {
         let total: u64 = self.counts.iter().sum();
@@ -123,6 +149,17 @@ mod tests {
         let mut none = Distribution::default();
         histogram.add_to(&mut none);
         assert!(none.is_empty() && none.percentile(50.0) == 0);
+    }
+
+    #[test]
+    fn doublings_count_up_to_bounds_that_double() {
+        let (histogram, mut sum) = (Histogram::default(), Distribution::default());
+        for us in [1, 1, 30, 32, 40, 1_000_000, 5_000_000] {
+            histogram.record(us * 1000);
+        }
+        histogram.add_to(&mut sum);
+        assert_eq!(sum.total(), 7);
+        assert_eq!(sum.doublings(1000.0), [(1, 2), (33, 4), (66, 5), (1_082_130, 7)]);
     }
 
     #[test]

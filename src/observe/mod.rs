@@ -4,6 +4,8 @@
 //! Keeps: a hot-path counter is written by one thread only and costs a plain addition.
 
 pub mod allocator;
+pub mod command_log;
 mod latency;
+pub mod latency_monitor;
 pub mod log;
 pub mod stats;

@@ -77,6 +77,24 @@ impl<'a> Argv<'a> {
         (range.start == ArgRange::BIG).then(|| &self.bigs[range.len as usize])
     }
 
+    /// About how many bytes the request has, cheaply: never less than the arguments together, and
+    /// [`usize::MAX`] for one with a buffer of its own.
+    #[inline]
+    pub fn extent(&self) -> usize {
+        match (self.ranges, self.bigs) {
+            ([first, .., last], []) => (last.start + last.len).saturating_sub(first.start) as usize,
+            ([only], []) => only.len as usize,
+            _ => usize::MAX,
+        }
+    }
+
+    /// How many bytes the request has as a client sends it.
+    pub fn wire_len(&self) -> usize {
+        let headed = |len: usize| 3 + len.checked_ilog10().unwrap_or(0) as usize + 1;
+        let args = self.iter().map(|arg| headed(arg.len()) + arg.len() + 2);
+        headed(self.len()) + args.sum::<usize>()
+    }
+
     /// The arguments from `start` on as a request of their own.
     pub fn skip(&self, start: usize) -> Self {
         Self { ranges: &self.ranges[start..], ..*self }

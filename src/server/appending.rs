@@ -195,6 +195,7 @@ impl Server {
         options: Options,
     ) -> std::io::Result<(Arc<Writer>, Syncer)> {
         let writer = Arc::new(Writer::new(Arc::clone(self.propagation.log()), file, len, options));
+        writer.watch_latency(&self.latency);
         let syncer = Syncer::start(&writer)?;
         Ok((writer, syncer))
     }

@@ -15,6 +15,7 @@ use super::Server;
 use super::blocked::Waiter;
 use super::fieldsets::Fieldsets;
 use super::transaction::{Transaction, Watch};
+use crate::observe::command_log::LoggedArgs;
 use crate::pubsub::{Kind, Mailbox, PubSub, Subscriptions};
 
 /// Properties of a client.
@@ -140,6 +141,22 @@ pub struct Identity {
     pub lib_name: Bytes,
     /// CLIENT SETINFO lib-ver.
     pub lib_ver: Bytes,
+}
+
+/// What is remembered of a request that goes on after its handler has returned.
+pub struct Unfinished {
+    /// Its command's id.
+    pub command: usize,
+    /// The request, as far as a log keeps it.
+    pub args: LoggedArgs,
+    /// Bytes of the request.
+    pub request_len: usize,
+    /// Bytes replied so far.
+    pub reply_len: usize,
+    /// Ticks spent so far.
+    pub ticks: u64,
+    /// The time at which another thread began to make the reply, in ticks.
+    pub since: u64,
 }
 
 /// What other event loops may see of a client. Its own loop writes it without waiting.
@@ -289,6 +306,8 @@ pub struct Client {
     pub transaction: Option<Box<Transaction>>,
     /// What it watches.
     pub watch: Option<Box<Watch>>,
+    /// What of its request is still to come.
+    pub unfinished: Option<Box<Unfinished>>,
     /// The prefixes of the keys whose changes it hears of; none is most common.
     #[expect(clippy::box_collection, reason = "hardly any client has some, and a word is enough")]
     prefixes: Option<Box<BTreeSet<Box<[u8]>>>>,
@@ -307,6 +326,7 @@ impl Client {
             fieldsets: None,
             transaction: None,
             watch: None,
+            unfinished: None,
             prefixes: None,
             subscriptions: None,
         }

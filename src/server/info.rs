@@ -6,11 +6,12 @@
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::memory::Ratio;
 use super::{LoadingFigures, Server};
 use crate::base::bytes::human_size;
 use crate::base::{bytes, clock};
 use crate::config::REDIS_VERSION;
-use crate::keyspace::Stats as KeyStats;
+use crate::keyspace::{DbFigures, Stats as KeyStats};
 use crate::observe::allocator;
 use crate::pubsub::Kind;
 
@@ -20,8 +21,8 @@ pub struct InfoContext<'a> {
     pub command_names: &'a [String],
     /// What was counted in the keyspace.
     pub keys: &'a KeyStats,
-    /// Keys of each database: how many, and how many of them with a deadline.
-    pub databases: &'a [(usize, usize)],
+    /// What is in each database.
+    pub databases: &'a [DbFigures],
 }
 
 /// A section: its name, whether it is shown unasked, and what writes its fields.
@@ -157,51 +158,44 @@ fn clients(server: &Server, _: &InfoContext<'_>, out: &mut String) {
     field(out, "total_blocking_keys_on_nokey", 0);
 }
 
-fn memory(server: &Server, _: &InfoContext<'_>, out: &mut String) {
-    let figures = allocator::figures();
-    let resident = resident_bytes().unwrap_or(figures.resident);
-    let peak = server.note_memory(figures.allocated);
-    let maxmemory = server.settings.maxmemory.load(Relaxed);
+fn memory(server: &Server, context: &InfoContext<'_>, out: &mut String) {
+    let use_of = server.memory_use(context.databases);
+    let figures = use_of.allocator;
     let both = |out: &mut String, name: &str, size: u64| {
         field(out, name, size);
         field(out, &format!("{name}_human"), human_size(size));
     };
     both(out, "used_memory", figures.allocated as u64);
-    both(out, "used_memory_rss", resident as u64);
-    both(out, "used_memory_peak", peak as u64);
-    let share = figures.allocated as f64 * 100.0 / peak.max(1) as f64;
-    field(out, "used_memory_peak_perc", format!("{share:.2}%"));
-    field(out, "used_memory_startup", server.startup_memory.load(Relaxed));
-    let dataset = figures.allocated.saturating_sub(server.startup_memory.load(Relaxed));
-    field(out, "used_memory_overhead", figures.allocated - dataset);
-    field(out, "used_memory_dataset", dataset);
+    both(out, "used_memory_rss", use_of.resident as u64);
+    both(out, "used_memory_peak", use_of.peak as u64);
+    field(out, "used_memory_peak_time", server.peak_memory_at_s.load(Relaxed));
+    field(out, "used_memory_peak_perc", format!("{:.2}%", use_of.peak_percent()));
+    field(out, "used_memory_overhead", use_of.overhead());
+    field(out, "used_memory_startup", use_of.startup);
+    field(out, "used_memory_dataset", use_of.dataset());
+    field(out, "used_memory_dataset_perc", format!("{:.2}%", use_of.dataset_percent()));
     field(out, "allocator_allocated", figures.allocated);
     field(out, "allocator_active", figures.active);
     field(out, "allocator_resident", figures.resident);
+    field(out, "allocator_muzzy", 0);
     both(out, "total_system_memory", total_system_bytes());
     scripts(server, out);
-    both(out, "maxmemory", maxmemory);
+    both(out, "maxmemory", server.settings.maxmemory.load(Relaxed));
     field(out, "maxmemory_policy", server.config.read().text("maxmemory-policy"));
-    let ratio = |part: usize, whole: usize| format!("{:.2}", part as f64 / whole.max(1) as f64);
-    for (name, part, whole) in [
-        ("allocator_frag", figures.active, figures.allocated),
-        ("allocator_rss", figures.resident, figures.active),
-        ("rss_overhead", resident, figures.resident),
-        ("mem_fragmentation", resident, figures.allocated),
-    ] {
-        field(out, &format!("{name}_ratio"), ratio(part, whole));
+    for Ratio { name, part, whole } in use_of.ratios() {
+        field(out, &format!("{name}_ratio"), format!("{:.2}", part as f64 / whole.max(1) as f64));
         field(out, &format!("{name}_bytes"), part as i64 - whole as i64);
     }
     field(out, "mem_not_counted_for_evict", 0);
     field(out, "mem_replication_backlog", 0);
+    field(out, "mem_total_replication_buffers", 0);
+    field(out, "mem_replica_full_sync_buffer", 0);
     field(out, "mem_clients_slaves", 0);
-    let buffers = |client: &std::sync::Arc<super::ClientHandle>| {
-        client.query_len.load(Relaxed) + client.output_len()
-    };
-    let normal: usize = server.clients.all().iter().map(buffers).sum();
-    field(out, "mem_clients_normal", normal);
-    field(out, "mem_aof_buffer", 0);
+    field(out, "mem_clients_normal", use_of.clients);
+    field(out, "mem_cluster_links", 0);
+    field(out, "mem_aof_buffer", use_of.log_buffer);
     field(out, "mem_allocator", allocator::version());
+    field(out, "mem_overhead_db_hashtable_rehashing", 0);
     field(out, "active_defrag_running", 0);
     field(out, "lazyfree_pending_objects", server.lazyfree.pending());
     field(out, "lazyfreed_objects", server.lazyfree.freed());
@@ -226,13 +220,6 @@ fn scripts(server: &Server, out: &mut String) {
     field(out, "used_memory_functions", libraries);
     field(out, "used_memory_scripts", cached + libraries);
     field(out, "used_memory_scripts_human", human_size((cached + libraries) as u64));
-}
-
-/// Resident memory of the process from procfs.
-fn resident_bytes() -> Option<usize> {
-    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: usize = text.split_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size())
 }
 
 fn total_system_bytes() -> u64 {
@@ -417,9 +404,11 @@ fn latencystats(server: &Server, context: &InfoContext<'_>, out: &mut String) {
     }
 }
 
-fn keyspace(_: &Server, context: &InfoContext<'_>, out: &mut String) {
+fn keyspace(server: &Server, context: &InfoContext<'_>, out: &mut String) {
     let counts = context.databases.iter().enumerate();
-    for (db, (keys, expires)) in counts.filter(|(_, (keys, _))| *keys > 0) {
-        put(out, format_args!("db{db}:keys={keys},expires={expires},avg_ttl=0\r\n"));
+    for (db, figures) in counts.filter(|(_, figures)| figures.keys > 0) {
+        let DbFigures { keys, volatile, .. } = figures;
+        let ttl_ms = figures.mean_ttl_ms(server.now_ms());
+        put(out, format_args!("db{db}:keys={keys},expires={volatile},avg_ttl={ttl_ms}\r\n"));
     }
 }

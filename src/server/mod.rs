@@ -14,6 +14,7 @@ mod info;
 mod invalidation;
 mod lazyfree;
 mod loading;
+mod memory;
 mod monitors;
 mod pause;
 mod propagate;
@@ -32,13 +33,14 @@ use parking_lot::{Mutex, RwLock};
 
 pub use appending::{AppendError, Appending, AppendingFigures};
 pub use blocked::{Blocked, Wait, WaitEnd, Waiter};
-pub use client::{Client, ClientFlags, ClientHandle, Identity, Peer, meanwhile};
+pub use client::{Client, ClientFlags, ClientHandle, Identity, Peer, Unfinished, meanwhile};
 pub use clients::Clients;
 pub use courier::{Answer, Broken, Couriers, Delivery, Parcel, Receipt, Request};
 pub use fieldsets::{Fieldset, Fieldsets};
 pub use info::InfoContext;
 pub use lazyfree::LazyFree;
 pub use loading::{LoadedFigures, Loading, LoadingFigures, MakeRunner, RunAgain, SnapshotLoad};
+pub use memory::{MemoryUse, Ratio};
 pub use monitors::Monitors;
 pub use pause::{Pause, PauseKind};
 pub use propagate::Propagation;
@@ -53,6 +55,8 @@ use crate::base::hash::KeyHasher;
 use crate::base::{clock, random};
 use crate::config::{Config, REDIS_VERSION};
 use crate::keyspace::Keyspace;
+use crate::observe::command_log::{CommandLog, Thresholds};
+use crate::observe::latency_monitor::LatencyMonitor;
 use crate::observe::log::LogHandle;
 use crate::observe::stats::Stats;
 use crate::pubsub::PubSub;
@@ -119,6 +123,12 @@ pub struct Server {
     pub clients: Clients,
     /// The counters.
     pub stats: Stats,
+    /// Commands that were slow or large.
+    pub command_log: CommandLog,
+    /// When to look closer at a command that has run.
+    pub thresholds: Thresholds,
+    /// What took too long.
+    pub latency: Arc<LatencyMonitor>,
     /// CLIENT PAUSE.
     pub pause: Pause,
     /// SHUTDOWN and signals.
@@ -157,6 +167,8 @@ pub struct Server {
     pub gates: AtomicU32,
     /// Most memory ever used, in bytes.
     pub peak_memory: AtomicUsize,
+    /// When that was, in Unix seconds.
+    pub peak_memory_at_s: AtomicI64,
     /// How far the time that keys live by is off the clock, in milliseconds; tests move it.
     pub clock_skew_ms: AtomicI64,
     /// Whether the active expiry cycle runs (DEBUG SET-ACTIVE-EXPIRE).
@@ -191,6 +203,9 @@ impl Server {
             settings: Settings::default(),
             clients: Clients::default(),
             stats: Stats::new(threads, ids),
+            command_log: CommandLog::default(),
+            thresholds: Thresholds::default(),
+            latency: Arc::default(),
             pause: Pause::default(),
             shutdown: Shutdown::default(),
             monitors: Monitors::default(),
@@ -207,6 +222,7 @@ impl Server {
             started_at_ms: clock::now_ms(),
             gates: AtomicU32::new(0),
             peak_memory: AtomicUsize::new(0),
+            peak_memory_at_s: AtomicI64::new(0),
             clock_skew_ms: AtomicI64::new(0),
             active_expire: AtomicBool::new(true),
             scripts_may_all: AtomicBool::new(false),
@@ -236,11 +252,6 @@ impl Server {
     #[inline]
     pub fn now_ms(&self) -> i64 {
         clock::now_ms() + self.clock_skew_ms.load(Ordering::Relaxed)
-    }
-
-    /// Remembers that `used` bytes are in use, and returns the most that ever were.
-    pub fn note_memory(&self, used: usize) -> usize {
-        self.peak_memory.fetch_max(used, Ordering::Relaxed).max(used)
     }
 
     /// Sets or clears a [`gate`].

@@ -11,6 +11,7 @@ use super::{NotListening, Server, gate};
 use crate::base::limits::BUFFER_MAX;
 use crate::config::{Config, Effect, SetError};
 use crate::keyspace::{AccessPolicy, EventClass, EventClasses};
+use crate::observe::command_log::LogKind;
 use crate::observe::log::{Format, Level, LogSettings, Timestamp};
 use crate::persist::rdb::Formats;
 
@@ -37,6 +38,7 @@ impl Server {
         settings.keepalive_seconds.store(config.int("tcp-keepalive"), Relaxed);
         settings.maxmemory.store(size("maxmemory") as u64, Relaxed);
         settings.latency_tracking.store(config.flag("latency-tracking"), Relaxed);
+        self.set_logs(&config);
         settings.set_password(config.text("requirepass"));
         settings.set_formats(Formats::of(&config));
         let [normal, _, subscriber] = config.output_limits().map(|limit| OutputBound {
@@ -62,6 +64,28 @@ impl Server {
         });
         drop(config);
         self.update_disk_gate();
+    }
+
+    fn set_logs(&self, config: &Config) {
+        let bound = |threshold: &str, len_max: &str| {
+            (config.int(threshold), usize::try_from(config.int(len_max)).unwrap_or(usize::MAX))
+        };
+        for (kind, (threshold, len_max)) in [
+            (LogKind::Slow, bound("slowlog-log-slower-than", "slowlog-max-len")),
+            (
+                LogKind::LargeRequest,
+                bound("commandlog-request-larger-than", "commandlog-large-request-max-len"),
+            ),
+            (
+                LogKind::LargeReply,
+                bound("commandlog-reply-larger-than", "commandlog-large-reply-max-len"),
+            ),
+        ] {
+            self.command_log.set(kind, threshold, len_max);
+        }
+        let latency_ms = u64::try_from(config.int("latency-monitor-threshold")).unwrap_or(0);
+        self.latency.set_threshold(latency_ms);
+        self.thresholds.set(&self.command_log, latency_ms);
     }
 
     /// Changes the configuration by `change` and carries out what follows; all or nothing. Returns

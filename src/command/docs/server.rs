@@ -13,6 +13,15 @@ const FLUSH_HISTORY: &[(&str, &str)] = &[
 const COMMAND_NAMES: &[Arg] = &[Arg::string("command-name").optional().multiple()];
 const COMMAND_LINE: &[Arg] = &[Arg::string("command"), Arg::string("arg").optional().multiple()];
 
+const LOG_TYPE: Arg = Arg::one_of(
+    "type",
+    &[
+        Arg::flag("slow", "SLOW"),
+        Arg::flag("large-request", "LARGE-REQUEST"),
+        Arg::flag("large-reply", "LARGE-REPLY"),
+    ],
+);
+
 const PER_COMMAND: &str = "O(N), N being the number of commands the server has.";
 const PER_COMMAND_ASKED: &str = "O(N), N being the number of commands asked for.";
 const PER_ARGUMENT: &str = "O(N), N being the number of arguments of the command.";
@@ -110,6 +119,28 @@ pub static DOCS: &[Docs] = &[
     server("info", "1.0.0", "O(1)", "Reports on the state of the server, in sections.")
         .history(&[("7.0.0", "Several sections may be asked for.")])
         .args(&[Arg::string("section").optional().multiple()]),
+    server("latency", "2.8.13", "Depends on subcommand.", "Groups the commands on latency."),
+    server("latency|doctor", "2.8.13", "O(1)", "Says in words what took too long."),
+    server("latency|graph", "2.8.13", "O(1)", "Draws the samples of an event.")
+        .args(&[Arg::string("event")]),
+    server("latency|help", "2.8.13", "O(1)", "Lists the LATENCY subcommands."),
+    server(
+        "latency|histogram",
+        "7.0.0",
+        "O(N), N being the number of commands with times.",
+        "Tells how many calls took how long, of the named commands or of all.",
+    )
+    .args(&[Arg::string("command").optional().multiple()]),
+    server("latency|history", "2.8.13", "O(1)", "Lists the samples of an event.")
+        .args(&[Arg::string("event")]),
+    server("latency|latest", "2.8.13", "O(1)", "Tells the last sample of each event."),
+    server(
+        "latency|reset",
+        "2.8.13",
+        "O(1)",
+        "Forgets the samples of the named events, or of all.",
+    )
+    .args(&[Arg::string("event").optional().multiple()]),
     server("lolwut", "5.0.0", "", "Draws a picture and tells the version.").args(&[Arg::integer(
         "version",
     )
@@ -121,6 +152,25 @@ pub static DOCS: &[Docs] = &[
         "Depends on subcommand.",
         "Groups the commands on the use of memory.",
     ),
+    server(
+        "memory|doctor",
+        "4.0.0",
+        "O(1)",
+        "Says in words what is unusual about the use of memory.",
+    ),
+    server(
+        "memory|malloc-stats",
+        "4.0.0",
+        "Depends on how much memory is allocated.",
+        "Shows what the allocator reports.",
+    ),
+    server(
+        "memory|purge",
+        "4.0.0",
+        "Depends on how much memory is allocated.",
+        "Gives unused memory back to the system.",
+    ),
+    server("memory|stats", "4.0.0", "O(1)", "Tells where the memory goes."),
     server("memory|help", "4.0.0", "O(1)", "Lists the MEMORY subcommands."),
     server(
         "memory|usage",
@@ -166,6 +216,41 @@ pub static DOCS: &[Docs] = &[
         Arg::flag("force", "FORCE").optional().since("7.0.0"),
         Arg::flag("abort", "ABORT").optional().since("7.0.0"),
     ]),
+    server("slowlog", "2.2.12", "Depends on subcommand.", "Groups the commands on the slow log."),
+    server(
+        "slowlog|get",
+        "2.2.12",
+        "O(N), N being the number of entries returned.",
+        "Lists the newest entries of the slow log.",
+    )
+    .history(&[("4.0.0", "Entries have the address and the name of the client.")])
+    .args(&[Arg::integer("count").optional()]),
+    server("slowlog|help", "6.2.0", "O(1)", "Lists the SLOWLOG subcommands."),
+    server("slowlog|len", "2.2.12", "O(1)", "Counts the entries of the slow log."),
+    server(
+        "slowlog|reset",
+        "2.2.12",
+        "O(N), N being the number of entries.",
+        "Forgets the entries of the slow log.",
+    ),
+    server("commandlog", "8.1.0", "Depends on subcommand.", "Groups the commands on command logs."),
+    server(
+        "commandlog|get",
+        "8.1.0",
+        "O(N), N being the number of entries returned.",
+        "Lists the newest entries of a command log.",
+    )
+    .args(&[Arg::integer("count"), LOG_TYPE]),
+    server("commandlog|help", "8.1.0", "O(1)", "Lists the COMMANDLOG subcommands."),
+    server("commandlog|len", "8.1.0", "O(1)", "Counts the entries of a command log.")
+        .args(&[LOG_TYPE]),
+    server(
+        "commandlog|reset",
+        "8.1.0",
+        "O(N), N being the number of entries.",
+        "Forgets the entries of a command log.",
+    )
+    .args(&[LOG_TYPE]),
     server(
         "swapdb",
         "4.0.0",

@@ -84,6 +84,31 @@ struct Meta {
     len: u16,
 }
 
+/// Items that have a deadline: how many, and the sum of the deadlines.
+#[derive(Default)]
+struct Volatile {
+    len: usize,
+    sum: i128,
+}
+
+impl Volatile {
+    #[inline]
+    fn add(&mut self, deadline: Option<i64>) {
+        if let Some(at_ms) = deadline {
+            self.len += 1;
+            self.sum += i128::from(at_ms);
+        }
+    }
+
+    #[inline]
+    fn remove(&mut self, deadline: Option<i64>) {
+        if let Some(at_ms) = deadline {
+            self.len -= 1;
+            self.sum -= i128::from(at_ms);
+        }
+    }
+}
+
 /// A hash table of thin items. See the module's documentation.
 pub struct Table<T: Thin> {
     directory: Vec<Pointer>,
@@ -93,8 +118,7 @@ pub struct Table<T: Thin> {
     segments: Vec<Box<Segment<T>>>,
     metas: Vec<Meta>,
     len: usize,
-    /// Items that have a deadline.
-    volatile: usize,
+    volatile: Volatile,
     /// No item of the table is due before this.
     min_expire: i64,
     readers: Option<Box<Readers<T>>>,
@@ -110,7 +134,7 @@ impl<T: Thin> Table<T> {
             segments: Vec::new(),
             metas: Vec::new(),
             len: 0,
-            volatile: 0,
+            volatile: Volatile::default(),
             min_expire: NEVER,
             readers: None,
         }
@@ -128,7 +152,12 @@ impl<T: Thin> Table<T> {
 
     /// How many items have a deadline.
     pub fn volatile_len(&self) -> usize {
-        self.volatile
+        self.volatile.len
+    }
+
+    /// The sum of all deadlines, in Unix milliseconds.
+    pub fn deadline_sum(&self) -> i128 {
+        self.volatile.sum
     }
 
     /// No item is due before this, in Unix milliseconds.
@@ -222,8 +251,8 @@ impl<T: Thin> Table<T> {
         let view = self.view(position);
         let (after, due) = (T::expire_at_ms(view), T::due_at_ms(view));
         if before != after {
-            self.volatile -= usize::from(before.is_some());
-            self.volatile += usize::from(after.is_some());
+            self.volatile.remove(before);
+            self.volatile.add(after);
             self.note_due(segment, due);
         } else if due != after {
             self.note_due(segment, due);
@@ -272,7 +301,7 @@ impl<T: Thin> Table<T> {
                     self.metas[segment].len += 1;
                     let view = self.view(position);
                     let (deadline, due) = (T::expire_at_ms(view), T::due_at_ms(view));
-                    self.volatile += usize::from(deadline.is_some());
+                    self.volatile.add(deadline);
                     self.note_due(segment, due);
                     return position;
                 }
@@ -318,7 +347,7 @@ impl<T: Thin> Table<T> {
         for item in items {
             let view = item.as_view();
             let hash = hasher.hash(T::key(view));
-            self.volatile -= usize::from(T::expire_at_ms(view).is_some());
+            self.volatile.remove(T::expire_at_ms(view));
             self.place(hash, item, hasher);
         }
     }
@@ -336,7 +365,7 @@ impl<T: Thin> Table<T> {
         self.before_change_at(position);
         let segment = position.segment as usize;
         let deadline = T::expire_at_ms(self.view(position));
-        self.volatile -= usize::from(deadline.is_some());
+        self.volatile.remove(deadline);
         self.len -= 1;
         self.metas[segment].len -= 1;
         self.segments[segment].take(position.place).expect("a position names an item")

@@ -88,6 +88,8 @@ impl Model {
         assert_eq!(self.table.len(), self.expected.len());
         let volatile = self.expected.values().filter(|(_, deadline)| deadline.is_some()).count();
         assert_eq!(self.table.volatile_len(), volatile);
+        let deadlines = self.expected.values().filter_map(|(_, deadline)| *deadline);
+        assert_eq!(self.table.deadline_sum(), deadlines.map(i128::from).sum());
         for (number, (value, deadline)) in &self.expected {
             let position = self.table.find(self.hash(*number), &Self::key(*number));
             let view = self.table.view(position.expect("the key is there"));

@@ -18,8 +18,8 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,7 @@ use parking_lot::{Condvar, Mutex};
 use super::policy::{Figures, Options, Policy};
 use super::storage::Storage;
 use crate::base::os_error;
+use crate::observe::latency_monitor::{LatencyMonitor, event};
 use crate::persist::log::WriteLog;
 
 pub use sync::Syncer;
@@ -56,6 +57,7 @@ pub struct Writer {
     delayed_syncs: AtomicU64,
     flush_delay_us: AtomicU64,
     options: Options,
+    latency: OnceLock<Arc<LatencyMonitor>>,
     inner: Mutex<Inner>,
     /// Wakes the thread that syncs.
     wake: Condvar,
@@ -132,8 +134,27 @@ impl Writer {
             delayed_syncs: AtomicU64::new(0),
             flush_delay_us: AtomicU64::new(0),
             options,
+            latency: OnceLock::new(),
             inner: Mutex::new(inner),
             wake: Condvar::new(),
+        }
+    }
+
+    /// Has `monitor` know how long writes and syncs take.
+    pub fn watch_latency(&self, monitor: &Arc<LatencyMonitor>) {
+        // A writer is watched by the one server it has.
+        let _ = self.latency.set(Arc::clone(monitor));
+    }
+
+    /// When what begins now began, if anybody wants to know how long it takes.
+    fn begin_span(&self) -> Option<Instant> {
+        self.latency.get().filter(|monitor| monitor.is_on()).map(|_| Instant::now())
+    }
+
+    fn end_span(&self, begun: Option<Instant>, events: &[&'static str]) {
+        if let (Some(begun), Some(monitor)) = (begun, self.latency.get()) {
+            let us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+            events.iter().for_each(|event| monitor.note(event, us));
         }
     }
 
@@ -364,6 +385,7 @@ impl Writer {
 
     /// Writes all pending bytes or none; says whether it went well.
     fn write_pending(&self, inner: &mut Inner) -> bool {
+        let begun = self.begin_span();
         self.delay_flush();
         let mut done = 0;
         while done < inner.pending.len() {
@@ -380,6 +402,10 @@ impl Writer {
                 }
             }
         }
+        let beside_sync = inner.sync_is_running;
+        let kind =
+            if beside_sync { event::AOF_WRITE_PENDING_FSYNC } else { event::AOF_WRITE_ALONE };
+        self.end_span(begun, &[event::AOF_WRITE, kind]);
         inner.pending.clear();
         if inner.pending.capacity() > KEPT_MAX {
             inner.pending.shrink_to(KEPT_MAX);
@@ -475,9 +501,11 @@ impl Writer {
     }
 
     fn sync_or_exit(&self, inner: &mut Inner) {
+        let begun = self.begin_span();
         if let Err(error) = self.sync_in_place(inner) {
             self.exit_for(&error);
         }
+        self.end_span(begun, &[event::AOF_FSYNC_ALWAYS]);
     }
 
     fn exit_for(&self, error: &io::Error) -> ! {
