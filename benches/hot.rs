@@ -220,7 +220,7 @@ impl Loop {
 
 fn filled(threads: usize) -> (Arc<Server>, Arc<CommandTable>) {
     let commands = Arc::new(CommandTable::new(&[]).expect("no renames"));
-    let server = Server::new(Config::new(), threads, commands.ids(), None);
+    let server = Server::new(Config::new(), threads, CommandTable::catalog(), None);
     let mut one = Loop::new(&server, &commands, 0);
     let value = "v".repeat(32);
     for first in (0..KEYS).step_by(BATCH) {

@@ -56,7 +56,11 @@ pub fn run(config: Config) -> anyhow::Result<ExitCode> {
         }
     };
     clock::ticks_per_us();
-    let server = Server::new(config, threads, commands.ids(), Some(log));
+    let server = Server::new(config, threads, CommandTable::catalog(), Some(log));
+    if let Err(error) = server.load_users() {
+        tracing::warn!("{error}");
+        return Ok(ExitCode::FAILURE);
+    }
     *server.listeners.write() = listeners.shown();
     server.loading.set_runner(exec::RUNNER);
     server.begin_loading();

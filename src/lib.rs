@@ -11,6 +11,7 @@
 //! | 3 | [`keyspace`] | shards, databases, entries, expiry |
 //! | 4 | [`config`] | directives |
 //! | 5 | [`observe`] | counters, log, allocator |
+//! | 6 | [`acl`] | users and what they may do |
 //! | 6 | [`pubsub`] | who listens to what, and the mail on its way to them |
 //! | 6 | [`script`] | the Lua interpreter, scripts and functions |
 //! | 6 | [`persist`] | snapshots, the append-only file, the log of writes |
@@ -21,6 +22,7 @@
 //! | 11 | [`boot`] | starting and stopping |
 //! | 11 | [`tools`] | the programs beside the server |
 
+pub mod acl;
 pub mod base;
 pub mod boot;
 pub mod command;

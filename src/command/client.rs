@@ -11,6 +11,7 @@ use super::context::{Ctx, Flow};
 use super::error::CmdError;
 use super::introspect::help;
 use super::spec::{Command, Flags, Group, Locks};
+use super::table::CommandTable;
 use super::tracking::{caching, getredir, redirect_of, tracking, trackinginfo};
 use crate::base::limits::ERROR_PREVIEW_MAX;
 use crate::base::{bytes, number};
@@ -167,23 +168,32 @@ pub(super) fn flag_letters(handle: &ClientHandle) -> String {
 
 /// A client's line in CLIENT LIST, without its end.
 fn line(ctx: &Ctx<'_>, handle: &ClientHandle) -> String {
+    // The caller's last command is the one that runs right now.
+    let own = (handle.id == ctx.client.handle.id).then(|| ctx.commands.full_name(ctx.command));
+    describe(ctx.commands, handle, own.flatten().as_deref(), ctx.now_ms)
+}
+
+/// The same; `running` is the command that the client runs right now.
+pub(super) fn describe(
+    commands: &CommandTable,
+    handle: &ClientHandle,
+    running: Option<&str>,
+    now_ms: i64,
+) -> String {
     let (identity, flags) = (handle.identity(), ClientFlags(handle.flags.load(Relaxed)));
     let text = |text: &Bytes| String::from_utf8_lossy(text).into_owned();
-    let seconds_since = |at_ms: i64| (ctx.now_ms - at_ms).max(0) / 1000;
+    let seconds_since = |at_ms: i64| (now_ms - at_ms).max(0) / 1000;
     let output = handle.output_len();
     let query = handle.query_len.load(Relaxed);
     let in_multi = flags.has(ClientFlags::MULTI);
     let queued = if in_multi { i64::from(handle.queued.load(Relaxed)) } else { -1 };
     let watched = handle.watched.load(Relaxed);
-    let names = ctx.commands.names_by_id();
-    // The caller's last command is the one that runs right now.
-    let own = (handle.id == ctx.client.handle.id).then(|| ctx.commands.full_name(ctx.command));
     let last = handle.last_command.load(Relaxed).checked_sub(1);
-    let command = own.flatten().or_else(|| last.and_then(|id| names.get(id as usize).cloned()));
+    let last = last.and_then(|id| commands.by_id(id as usize)).map(|last| last.name.as_str());
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={} db={} sub={} psub={} \
          ssub={} multi={queued} watch={watched} qbuf={query} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 \
-         obl={output} oll=0 omem={output} tot-mem={} events=r cmd={} user=default redir={} \
+         obl={output} oll=0 omem={output} tot-mem={} events=r cmd={} user={} redir={} \
          resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
         handle.id,
         handle.peer.addr(),
@@ -199,7 +209,8 @@ fn line(ctx: &Ctx<'_>, handle: &ClientHandle) -> String {
         handle.mailbox.count(Kind::Pattern),
         handle.mailbox.count(Kind::Shard),
         handle.memory(),
-        command.unwrap_or_else(|| "NULL".to_owned()),
+        running.or(last).unwrap_or("NULL"),
+        handle.user_name(),
         redirect_of(handle),
         if flags.has(ClientFlags::RESP3) { 3 } else { 2 },
         text(&identity.lib_name),
@@ -219,7 +230,8 @@ fn info(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
 fn list(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let filter = ClientFilter::parse_list(ctx, args)?;
     let mut text = String::new();
-    for handle in ctx.server.clients.all().iter().filter(|handle| filter.selects(ctx, handle)) {
+    let is_there = |handle: &&Arc<ClientHandle>| !handle.is_killed() && filter.selects(ctx, handle);
+    for handle in ctx.server.clients.all().iter().filter(is_there) {
         text.push_str(&line(ctx, handle));
         text.push('\n');
     }

@@ -1,11 +1,13 @@
 //! The filters of CLIENT LIST and CLIENT KILL: all given ones must hold.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::args::Args;
 use super::client::flag_letters;
 use super::context::Ctx;
 use super::error::CmdError;
+use crate::acl::User;
 use crate::base::limits::ERROR_PREVIEW_MAX;
 use crate::base::{bytes, number};
 use crate::server::{ClientFlags, ClientHandle};
@@ -18,7 +20,7 @@ enum Property {
     Ids(Vec<u64>),
     /// Whether it listens to channels, which normal clients do not; replicas do not exist yet.
     Subscriber(Option<bool>),
-    User,
+    User(Arc<User>),
     Addr(String),
     LAddr(String),
     Ip(String),
@@ -154,8 +156,10 @@ fn property(ctx: &Ctx<'_>, word: &str, value: &[u8]) -> Result<Property, CmdErro
             "master" | "primary" | "slave" | "replica" => Property::Subscriber(None),
             _ => return Err(CmdError::ClientType(text())),
         },
-        "user" if value == b"default" => Property::User,
-        "user" => return Err(CmdError::NoSuchUser(text())),
+        "user" => {
+            let user = ctx.server.acl.user(value);
+            Property::User(user.ok_or_else(|| CmdError::NoSuchUser(text()))?)
+        }
         "addr" => Property::Addr(text()),
         "laddr" => Property::LAddr(text()),
         "ip" => Property::Ip(text()),
@@ -199,7 +203,7 @@ fn holds(ctx: &Ctx<'_>, handle: &ClientHandle, property: &Property) -> bool {
     match property {
         Property::Ids(ids) => ids.contains(&handle.id),
         Property::Subscriber(wanted) => *wanted == Some(handle.is_subscriber()),
-        Property::User => !flags().has(ClientFlags::UNAUTHENTICATED),
+        Property::User(user) => handle.user().is_some_and(|own| own.is(user)),
         Property::Addr(addr) => handle.peer.addr() == *addr,
         Property::LAddr(addr) => handle.peer.laddr() == *addr,
         Property::Ip(ip) => handle.peer.addr().rsplit_once(':').is_some_and(|(own, _)| own == ip),

@@ -92,13 +92,14 @@ pub(super) fn is_local(ctx: &Ctx<'_>) -> bool {
 
 fn resetstat(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
     ctx.server.stats.reset();
+    ctx.server.acl.reset_counts();
     ctx.db.fold((), |(), shard| shard.reset_stats());
     ctx.out.ok();
     Ok(Flow::Done)
 }
 
 fn rewrite(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
-    rewritten(ctx.server.config.read().rewrite())?;
+    rewritten(ctx.server.rewrite_config(false))?;
     ctx.out.ok();
     Ok(Flow::Done)
 }

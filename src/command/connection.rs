@@ -1,13 +1,17 @@
 //! Commands on the connection itself.
 
+use smallvec::smallvec;
+
 use super::args::Args;
-use super::client::{check_name, set_name};
+use super::client::{check_name, describe, set_name};
 use super::context::{Ctx, Flow};
 use super::error::CmdError;
 use super::key::database;
-use super::spec::{Command, Flags, Group, Locks};
+use super::permissions::context_of;
+use super::spec::{Command, Databases, Flags, Group, Locks};
 use super::tracking::end_tracking;
 use super::transaction::forget_watched;
+use crate::acl::{DEFAULT_USER, Denial, Reason};
 use crate::base::limits::ERROR_PREVIEW_MAX;
 use crate::base::{bytes, number};
 use crate::config::REDIS_VERSION;
@@ -32,7 +36,10 @@ pub(super) static COMMANDS: &[Command] = &[
         .flags(Flags::SUBSCRIBER)
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
     row("echo", 2, echo).fast().flags(Flags::LOADING.with(Flags::STALE)),
-    row("select", 2, select).fast().flags(Flags::LOADING.with(Flags::STALE)),
+    row("select", 2, select)
+        .fast()
+        .flags(Flags::LOADING.with(Flags::STALE))
+        .databases(Databases::Args(|_| smallvec![1])),
     row("auth", -2, auth).flags(ALWAYS),
     row("hello", -1, hello).flags(ALWAYS),
     row("quit", -1, quit).flags(ALWAYS.with(Flags::NOT_QUEUED).with(Flags::SUBSCRIBER)),
@@ -76,37 +83,38 @@ fn select(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
 
 fn auth(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let (user, password) = match args.len() {
-        2 => (&b"default"[..], args.get(1)),
+        2 => (DEFAULT_USER, args.get(1)),
         3 => (args.get(1), args.get(2)),
         _ => return Err(CmdError::Syntax),
     };
-    if args.len() == 2 && ctx.server.settings.password().is_none() {
+    if args.len() == 2 && ctx.server.acl.takes_any_password() {
         return Err(CmdError::NoPassword);
     }
-    authenticate(ctx, user, password)?;
+    authenticate(ctx, args, user, password)?;
     ctx.out.ok();
     Ok(Flow::Done)
 }
 
-/// The default user is the only one; without a password it accepts any.
-fn authenticate(ctx: &mut Ctx<'_>, user: &[u8], password: &[u8]) -> Result<(), CmdError> {
-    let expected = ctx.server.settings.password();
-    let right =
-        expected.is_none_or(|expected| equal_in_constant_time(expected.as_bytes(), password));
-    if user != b"default" || !right {
-        return Err(CmdError::WrongPass);
+/// Makes the client `user`; what fails is logged.
+fn authenticate(
+    ctx: &mut Ctx<'_>,
+    args: &Args<'_>,
+    user: &[u8],
+    password: &[u8],
+) -> Result<(), CmdError> {
+    if ctx.server.authenticate(ctx.client, user, password) {
+        return Ok(());
     }
-    ctx.client.set_flags(ClientFlags::UNAUTHENTICATED, false);
-    Ok(())
-}
-
-/// Compares without telling by the time taken how much was right.
-fn equal_in_constant_time(expected: &[u8], given: &[u8]) -> bool {
-    let differing = expected
-        .iter()
-        .enumerate()
-        .fold(0, |sum, (at, byte)| sum | byte ^ given.get(at).copied().unwrap_or(0));
-    differing == 0 && expected.len() == given.len()
+    let name = ctx.commands.full_name(ctx.command);
+    let line = describe(ctx.commands, &ctx.client.handle, name.as_deref(), ctx.now_ms);
+    let denial = Denial {
+        reason: Reason::Auth,
+        context: context_of(ctx.client),
+        object: args.get(0).to_vec(),
+        username: user.to_vec(),
+    };
+    ctx.server.acl.deny(denial, ctx.now_ms, line);
+    Err(CmdError::WrongPass)
 }
 
 fn hello(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
@@ -131,9 +139,9 @@ fn hello(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         }
     }
     if let Some((user, password)) = login {
-        authenticate(ctx, user, password)?;
+        authenticate(ctx, args, user, password)?;
     }
-    let guarded = ctx.server.settings.password().is_some();
+    let guarded = !ctx.server.acl.is_open();
     if guarded && ctx.client.flags.has(ClientFlags::UNAUTHENTICATED) {
         return Err(CmdError::HelloNoAuth);
     }
@@ -191,8 +199,7 @@ fn reset(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
         | ClientFlags::NO_EVICT
         | ClientFlags::CAPA_REDIRECT;
     ctx.client.set_flags(cleared, false);
-    let guarded = ctx.server.settings.password().is_some();
-    ctx.client.set_flags(ClientFlags::UNAUTHENTICATED, guarded);
+    ctx.client.log_out(ctx.server);
     ctx.client.handle.identify(|identity| identity.name.clear());
     ctx.client.fieldsets = None;
     ctx.out.simple("RESET");

@@ -106,7 +106,7 @@ fn debug(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         "digest" if len == 2 => super::digest::digest(ctx),
         "digest-value" if len > 2 => super::digest::digest_value(ctx, args)?,
         "config-rewrite-force-all" if len == 2 => {
-            rewritten(ctx.server.config.read().rewrite_all())?;
+            rewritten(ctx.server.rewrite_config(true))?;
             ctx.out.ok();
         }
         "object" if len >= 3 => object(ctx, args)?,

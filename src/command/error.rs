@@ -1,5 +1,6 @@
 //! Every error a command can answer; the Display is the exact wire text with its prefix.
 
+use crate::acl::{FileError, UserError};
 use thiserror::Error;
 
 use crate::config::{RewriteError, SetError};
@@ -356,6 +357,51 @@ pub enum CmdError {
     MonitorDenied,
     #[error("ERR Replica can't interact with the keyspace")]
     NoKeyspace,
+    #[error("NOPERM this user has no permissions to run the '{0}' command")]
+    NoPermCommand(String),
+    #[error("NOPERM this user has no permissions to access one of the keys used as arguments")]
+    NoPermKey,
+    #[error("NOPERM this user has no permissions to access one of the channels used as arguments")]
+    NoPermChannel,
+    #[error("NOPERM No permissions to access database")]
+    NoPermDatabase,
+    #[error(
+        "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC \
+         call. This command is no longer allowed for the following reason: {0}"
+    )]
+    NoPermAnyMore(&'static str),
+    #[error("NOPERM ACL failure in script: {0}")]
+    NoPermInScript(String),
+    #[error("ERR {0} option of SORT denied due to insufficient ACL permissions.")]
+    NoPermSort(&'static str),
+    #[error("ERR Unknown category '{0}'")]
+    AclCategory(String),
+    #[error("ERR The 'default' user cannot be removed")]
+    AclDefaultUser,
+    #[error("ERR User '{0}' not found")]
+    AclNoUser(String),
+    #[error("ERR Command '{0}' not found")]
+    AclNoCommand(String),
+    #[error(
+        "ERR ACL GENPASS argument must be the number of bits for the output password, a positive \
+         number up to 4096"
+    )]
+    AclGenpass,
+    #[error("ERR {0}")]
+    Acl(UserError),
+    #[error("ERR {0}")]
+    AclFile(FileError),
+    #[error(
+        "ERR This Redis instance is not configured to use an ACL file. You may want to specify users \
+         via the ACL SETUSER command and then issue a CONFIG REWRITE (assuming you have a Redis \
+         configuration file set) in order to store users in the Redis configuration."
+    )]
+    AclNoFile,
+    #[error(
+        "ERR There was an error trying to save the ACLs. Please check the server logs for more \
+         information"
+    )]
+    AclSave,
     #[error("NOAUTH Authentication required.")]
     NoAuth,
     #[error(

@@ -1,10 +1,13 @@
 //! Commands on keys of any type: existence, names, copies, OBJECT.
 
+use smallvec::{SmallVec, smallvec};
+
 use super::args::Args;
 use super::context::{Ctx, Flow};
 use super::error::CmdError;
-use super::spec::{Command, Flags, KeySpec, Locks};
+use super::spec::{Command, Databases, Flags, KeySpec, Locks};
 use crate::keyspace::{EntryView, Event, Key, Lookup};
+use crate::resp::Argv;
 use crate::value::{StrView, ValueView};
 
 /// What OBJECT REFCOUNT reports for the integers that Redis keeps shared (INT_MAX there).
@@ -62,12 +65,14 @@ pub(super) static COMMANDS: &[Command] = &[
     Command::new("copy", -3, copy)
         .grow()
         .flags(Flags::KEYSPACE)
-        .keys(&[KeySpec::one("RO", &["access"]), KeySpec::at(2, "OW", &["update"])]),
+        .keys(&[KeySpec::one("RO", &["access"]), KeySpec::at(2, "OW", &["update"])])
+        .databases(Databases::Args(copy_databases)),
     Command::new("move", 3, move_to)
         .write()
         .fast()
         .flags(Flags::KEYSPACE)
-        .keys(&[KeySpec::one("RW", &["access", "delete"])]),
+        .keys(&[KeySpec::one("RW", &["access", "delete"])])
+        .databases(Databases::Args(|_| smallvec![2])),
     Command::new("randomkey", 1, randomkey)
         .read()
         .flags(Flags::KEYSPACE)
@@ -184,6 +189,12 @@ fn copy(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     ctx.db.select(source);
     ctx.out.integer(i64::from(free));
     Ok(Flow::Done)
+}
+
+/// Where COPY names databases: behind every `DB`, of which the last one counts.
+fn copy_databases(argv: Argv<'_>) -> SmallVec<[usize; 2]> {
+    let names = |at: &usize| crate::base::bytes::is_word(argv.arg(*at - 1), "db");
+    (4..argv.len()).filter(names).collect()
 }
 
 /// The database of that number; Redis tells apart what is no C `int` from what is no database.

@@ -9,6 +9,7 @@
 //! before the first effect; the keyspace changes only through `ctx.db`; a handler does no I/O, takes
 //! no clock and no lock.
 
+mod acl;
 mod args;
 mod background;
 mod bitmap;
@@ -45,6 +46,7 @@ mod memory;
 mod migrate;
 mod monitor;
 mod options;
+mod permissions;
 mod persistence;
 mod pubsub;
 mod reading;
@@ -72,6 +74,7 @@ pub use effects::{Effects, STREAM};
 pub use error::CmdError;
 pub use keys::{KeyUse, key_uses, keys_of};
 pub use monitor::{is_shown, secrets_of, show_to_monitors};
+pub use permissions::{Lack, check_client, check_handle, note_lack};
 pub use spec::{Command, Flags, Group, Handler, KeySpec, Locks};
 pub use table::{CommandTable, Registered};
 pub use tracking::end_tracking;

@@ -65,6 +65,9 @@ pub fn secrets_of(argv: Argv<'_>) -> Vec<usize> {
     if is(0, "auth") && argv.len() <= 3 {
         secrets.extend(1..argv.len());
     }
+    if is(0, "acl") {
+        secrets.extend(super::permissions::secrets_of(argv));
+    }
     if is(0, "migrate") {
         secrets.extend(super::migrate::secrets_of(argv));
     }

@@ -9,7 +9,7 @@ use super::args::Args;
 use super::context::{Ctx, Flow};
 use super::error::CmdError;
 use super::introspect::help;
-use super::spec::{Command, Flags, Group, Handler, KeySpec};
+use super::spec::{Channels, Command, Flags, Group, Handler, KeySpec};
 use crate::base::bytes;
 use crate::base::limits::ERROR_PREVIEW_MAX;
 use crate::pubsub::Kind;
@@ -27,14 +27,14 @@ const fn row(name: &'static str, arity: i32, handler: Handler) -> Command {
 }
 
 pub(super) static COMMANDS: &[Command] = &[
-    row("subscribe", -2, subscribe).flags(SUBSCRIBING),
+    row("subscribe", -2, subscribe).flags(SUBSCRIBING).channels(Channels::All),
     row("unsubscribe", -1, unsubscribe).flags(SUBSCRIBING),
-    row("psubscribe", -2, psubscribe).flags(SUBSCRIBING),
+    row("psubscribe", -2, psubscribe).flags(SUBSCRIBING).channels(Channels::Patterns),
     row("punsubscribe", -1, punsubscribe).flags(SUBSCRIBING),
-    row("ssubscribe", -2, ssubscribe).flags(SUBSCRIBING).keys(ALL),
+    row("ssubscribe", -2, ssubscribe).flags(SUBSCRIBING).keys(ALL).channels(Channels::All),
     row("sunsubscribe", -1, sunsubscribe).flags(SUBSCRIBING).keys(ALL),
-    row("publish", 3, publish).flags(PUBLISHING),
-    row("spublish", 3, spublish).flags(PUBLISHING).keys(FIRST),
+    row("publish", 3, publish).flags(PUBLISHING).channels(Channels::First),
+    row("spublish", 3, spublish).flags(PUBLISHING).keys(FIRST).channels(Channels::First),
     row("pubsub", -2, help).subcommands(&[
         row("channels", -2, channels).flags(COMMON),
         row("numpat", 2, numpat).flags(COMMON),
@@ -90,7 +90,9 @@ fn begin(ctx: &mut Ctx<'_>, args: &Args<'_>, kind: Kind, word: &str) -> Result<F
         ctx.client.subscribe(&ctx.server.pubsub, kind, name);
         confirm(ctx, kind, word, Some(name));
     }
-    Ok(Flow::Done)
+    // Who was to lose these channels when they were not there yet loses them now.
+    let may_stay = !ctx.client.is_outdated(ctx.server) || ctx.client.catch_up_with_user(ctx.server);
+    Ok(if may_stay { Flow::Done } else { Flow::Close })
 }
 
 fn end(ctx: &mut Ctx<'_>, args: &Args<'_>, kind: Kind, word: &str) -> Result<Flow, CmdError> {

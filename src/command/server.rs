@@ -3,12 +3,14 @@
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
+use smallvec::smallvec;
+
 use super::args::Args;
 use super::background::{Background, apart};
 use super::context::{Ctx, Flow};
 use super::error::CmdError;
 use super::key::database;
-use super::spec::{Command, Flags, Group, Locks};
+use super::spec::{Command, Databases, Flags, Group, Locks};
 use super::tracking::invalidate_all;
 use super::transaction::touch_database;
 use crate::base::{bytes, clock, number};
@@ -37,6 +39,7 @@ pub(super) static COMMANDS: &[Command] = &[
         .write()
         .group(Group::Server)
         .flags(FLUSH)
+        .databases(Databases::All)
         .locks(Locks::All)
         .tips(ALL_SHARDS),
     Command::new("swapdb", 3, swapdb)
@@ -44,6 +47,7 @@ pub(super) static COMMANDS: &[Command] = &[
         .fast()
         .group(Group::Server)
         .flags(FLUSH)
+        .databases(Databases::Args(|_| smallvec![1, 2]))
         .locks(Locks::All),
     Command::new("time", 1, time)
         .fast()

@@ -11,6 +11,7 @@ use super::args::Args;
 use super::context::{Ctx, Flow};
 use super::error::CmdError;
 use super::keys::KeyUse;
+use super::permissions::reads_any_key;
 use super::spec::{Command, Flags, Group, KeySpec, Locks};
 use crate::base::{bytes, number};
 use crate::encoding::End;
@@ -46,11 +47,13 @@ pub(super) static COMMANDS: &[Command] = &[
 ];
 
 fn sort(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
-    run(ctx, args, &Options::parse(args, true)?)
+    let free = reads_any_key(ctx, args);
+    run(ctx, args, &Options::parse(args, true, free)?)
 }
 
 fn sort_ro(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
-    run(ctx, args, &Options::parse(args, false)?)
+    let free = reads_any_key(ctx, args);
+    run(ctx, args, &Options::parse(args, false, free)?)
 }
 
 /// What SORT was told.
@@ -70,7 +73,8 @@ struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
-    fn parse(args: &Args<'a>, stores: bool) -> Result<Self, CmdError> {
+    /// `free` says whether the caller may read any key, whatever the elements name.
+    fn parse(args: &Args<'a>, stores: bool, free: bool) -> Result<Self, CmdError> {
         let (mut parsed, mut options) = (Self::default(), args.options(2));
         while let Some(word) = options.word() {
             let left = options.left();
@@ -87,10 +91,14 @@ impl<'a> Options<'a> {
                 }
                 () if is("by", 1) => {
                     let pattern = Pattern::parse(options.value()?);
+                    if !free && matches!(pattern, Pattern::Key { .. }) {
+                        return Err(CmdError::NoPermSort("BY"));
+                    }
                     // A BY that is constant stays in force, whatever other BY follows it.
                     parsed.unsorted |= !matches!(pattern, Pattern::Key { .. });
                     parsed.by = Some(pattern);
                 }
+                () if is("get", 1) && !free => return Err(CmdError::NoPermSort("GET")),
                 () if is("get", 1) => parsed.gets.push(Pattern::parse(options.value()?)),
                 () => return Err(CmdError::Syntax),
             }

@@ -349,6 +349,30 @@ impl KeySpec {
     }
 }
 
+/// Which channels a command publishes or listens to, for access rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channels {
+    /// None, or only ones that it gives up.
+    None,
+    /// The first argument.
+    First,
+    /// All arguments.
+    All,
+    /// All arguments, which are patterns.
+    Patterns,
+}
+
+/// Which databases a command uses, for access rules.
+#[derive(Clone, Copy)]
+pub enum Databases {
+    /// The client's, if it uses any.
+    Current,
+    /// The client's if it has keys, and those that the arguments at these indexes name.
+    Args(fn(crate::resp::Argv<'_>) -> smallvec::SmallVec<[usize; 2]>),
+    /// All.
+    All,
+}
+
 /// The shards a command holds while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Locks {
@@ -383,6 +407,10 @@ pub struct Command {
     pub element: usize,
     /// Refines `keys` where the arguments decide.
     pub keys_fn: Option<KeysFn>,
+    /// Its channels.
+    pub channels: Channels,
+    /// Its databases.
+    pub databases: Databases,
     /// What it locks.
     pub locks: Locks,
     /// What serves a client that waits in it.
@@ -407,6 +435,8 @@ impl Command {
             keys: &[],
             element: 0,
             keys_fn: None,
+            channels: Channels::None,
+            databases: Databases::Current,
             locks: Locks::Keys,
             serve: None,
             subcommands: &[],
@@ -463,6 +493,23 @@ impl Command {
     pub const fn keys_fn(mut self, keys_fn: KeysFn) -> Self {
         self.keys_fn = Some(keys_fn);
         self
+    }
+
+    /// Sets which channels it uses.
+    pub const fn channels(mut self, channels: Channels) -> Self {
+        self.channels = channels;
+        self
+    }
+
+    /// Sets which databases it uses.
+    pub const fn databases(mut self, databases: Databases) -> Self {
+        self.databases = databases;
+        self
+    }
+
+    /// Whether it has keys.
+    pub fn has_keys(&self) -> bool {
+        self.keys.iter().any(|spec| !matches!(spec.find, FindKeys::Channels { .. }))
     }
 
     /// Sets what it locks.

@@ -3,12 +3,13 @@
 use super::error::CmdError;
 use super::spec::Command;
 use super::{
-    bitmap, client, config, connection, debug, dump, expire, function, geo, geo_search, hash,
+    acl, bitmap, client, config, connection, debug, dump, expire, function, geo, geo_search, hash,
     hash_ex, hash_expire, hash_import, hash_walk, hyperloglog, introspect, key, latency, list,
     list_blocking, list_move, memory, migrate, monitor, persistence, pubsub, scan, scripting,
     server, set, set_algebra, slowlog, sort, stream, string, string_numbers, string_ranges,
     transaction, zset,
 };
+use crate::acl::{Catalog, CatalogEntry};
 use crate::base::bytes;
 use crate::base::limits::ERROR_PREVIEW_MAX;
 use crate::resp::Argv;
@@ -61,6 +62,7 @@ static FAMILIES: &[&[Command]] = &[
     function::COMMANDS,
     pubsub::COMMANDS,
     debug::COMMANDS,
+    acl::COMMANDS,
 ];
 
 /// Slots of the name index per command; sparse, so that most probes hit at once.
@@ -126,6 +128,23 @@ impl CommandTable {
         let mut table = Self { commands, slots: Vec::new(), places: Vec::new(), len };
         table.index();
         Ok(table)
+    }
+
+    /// The commands as access rules see them: by number, under the names that they always have.
+    pub fn catalog() -> Catalog {
+        let mut entries = Vec::new();
+        for command in FAMILIES.iter().flat_map(|family| family.iter()) {
+            let subcommands = entries.len() + 1..entries.len() + 1 + command.subcommands.len();
+            entries.push(catalog_entry(command, command.name.to_owned(), subcommands.collect()));
+            for sub in command.subcommands {
+                let name = format!("{}|{}", command.name, sub.name);
+                entries.push(CatalogEntry {
+                    is_subcommand: true,
+                    ..catalog_entry(sub, name, Vec::new())
+                });
+            }
+        }
+        Catalog::new(entries)
     }
 
     fn index(&mut self) {
@@ -249,6 +268,11 @@ impl Registered {
     }
 }
 
+fn catalog_entry(command: &Command, name: String, subcommands: Vec<usize>) -> CatalogEntry {
+    let categories = Catalog::bits(command.categories());
+    CatalogEntry { name, categories, subcommands, is_subcommand: false }
+}
+
 fn register(command: &'static Command, container: Option<&str>, len: &mut usize) -> Registered {
     let id = *len;
     *len += 1;
@@ -365,6 +389,16 @@ mod tests {
         }
         for docs in docs::all() {
             assert!(names.contains(docs.name), "{} is documented only", docs.name);
+        }
+    }
+
+    #[test]
+    fn the_catalog_has_the_same_numbers() {
+        let (table, catalog) =
+            (CommandTable::new(&[]).expect("no renames"), CommandTable::catalog());
+        assert_eq!(table.ids(), catalog.len());
+        for (id, name) in table.names_by_id().iter().enumerate() {
+            assert_eq!(catalog.name(id), name);
         }
     }
 

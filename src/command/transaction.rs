@@ -40,7 +40,7 @@ fn multi(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
         return Err(CmdError::NestedMulti);
     }
     ctx.client.set_flags(ClientFlags::MULTI, true);
-    ctx.client.transaction.get_or_insert_default();
+    ctx.client.transaction.get_or_insert_default().db = ctx.client.db;
     ctx.client.handle.queued.store(0, Relaxed);
     ctx.out.ok();
     Ok(Flow::Done)

@@ -182,7 +182,14 @@ impl Loader {
             (old, [_]) if table::DEPRECATED.contains(&old) => {}
             ("include", [pattern]) => self.include(pattern).map_err(LineError::Included)?,
             ("rename-command", [from, to]) => self.config.renames.push((from.clone(), to.clone())),
-            ("user", [_, ..]) => self.config.users.push(args.to_vec()),
+            ("user", [name, ..]) => {
+                if self.config.users.iter().any(|user| user.first() == Some(name)) {
+                    return Err("Duplicate user found. A user can only be defined once in config \
+                                files"
+                        .into());
+                }
+                self.config.users.push(args.to_vec());
+            }
             ("loadmodule", [_, ..]) => self.config.modules.push(args.to_vec()),
             ("sentinel", []) => self.config.is_sentinel = true,
             ("sentinel", _) if self.config.is_sentinel => {}

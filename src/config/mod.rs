@@ -191,6 +191,11 @@ impl Config {
         &self.users
     }
 
+    /// Replaces the `user` lines that a rewritten file gets.
+    pub fn set_users(&mut self, users: Vec<Vec<String>>) {
+        self.users = users;
+    }
+
     /// `loadmodule` lines: the path and its arguments.
     pub fn modules(&self) -> &[Vec<String>] {
         &self.modules
@@ -295,7 +300,6 @@ impl Config {
         let mut list: Vec<_> =
             rows.filter_map(|(directive, _)| Some((directive.name, directive.later?))).collect();
         let lines = [
-            ("user", "ACL users", !self.users.is_empty()),
             ("loadmodule", "modules", !self.modules.is_empty()),
             ("module options", "modules", !self.module_options.is_empty()),
             ("sentinel", "Sentinel mode", self.is_sentinel),

@@ -66,8 +66,12 @@ pub(super) fn parse(text: &str) -> Result<Vec<Entry>, TomlError> {
 /// the file does not name and that are not the default are added at the end.
 pub(super) fn rewritten(config: &Config, old: &str) -> Result<String, TomlError> {
     let mut text = old.to_owned();
-    let mut is_named = vec![false; DIRECTIVES.len()];
+    let (mut is_named, mut has_users) = (vec![false; DIRECTIVES.len()], false);
     for entry in parse(old)?.iter().rev() {
+        if entry.name == "user" {
+            has_users = true;
+            text.replace_range(entry.span.clone(), &users_literal(config));
+        }
         let Some((index, _)) = find(entry.name.as_bytes()) else { continue };
         is_named[index] = true;
         let mut loader = Loader::new();
@@ -78,10 +82,16 @@ pub(super) fn rewritten(config: &Config, old: &str) -> Result<String, TomlError>
         }
     }
     let mut has_signature = old.lines().any(|line| line.trim() == SIGNATURE);
-    for ((directive, value), is_named) in DIRECTIVES.iter().zip(&config.values).zip(is_named) {
-        if is_named || *value == Value::default_of(directive) {
-            continue;
-        }
+    let rows = DIRECTIVES.iter().zip(&config.values).zip(is_named);
+    let is_needed = |((directive, value), is_named): &((&Directive, &Value), bool)| {
+        !is_named && **value != Value::default_of(directive)
+    };
+    let new = rows.filter(is_needed).map(|((directive, value), _)| {
+        format!("{} = {}\n", directive.name, literal(value, directive))
+    });
+    let users = (!has_users && !config.users.is_empty())
+        .then(|| format!("user = {}\n", users_literal(config)));
+    for line in new.chain(users) {
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
@@ -89,7 +99,7 @@ pub(super) fn rewritten(config: &Config, old: &str) -> Result<String, TomlError>
             text.push_str(&format!("{SIGNATURE}\n"));
             has_signature = true;
         }
-        text.push_str(&format!("{} = {}\n", directive.name, literal(value, directive)));
+        text.push_str(&line);
     }
     Ok(text)
 }
@@ -141,6 +151,11 @@ fn word(value: &Toml) -> Result<String, String> {
             Err(format!("a directive has no {}", value.type_str()))
         }
     }
+}
+
+/// The `user` lines: an array of arrays.
+fn users_literal(config: &Config) -> String {
+    array(config.users.iter().map(|words| array(words.iter().map(|word| string(word)))))
 }
 
 /// `value` as TOML that `parse` reads back.

@@ -1,6 +1,8 @@
 //! May this client run this command now? The checks in Redis's order, each on its own.
 
-use crate::command::{CmdError, Command, Flags};
+use crate::acl::Context;
+use crate::command::{CmdError, Command, CommandTable, Flags, Registered, check_client, note_lack};
+use crate::resp::Argv;
 use crate::server::{Client, ClientFlags, Server, gate};
 
 /// Why a command does not run.
@@ -18,8 +20,10 @@ pub(super) struct Request<'a> {
     pub(super) command: &'a Command,
     /// The command's properties, of EXEC with those of what was queued.
     pub(super) flags: Flags,
-    /// The command's full name.
-    pub(super) name: &'a str,
+    /// The same with its name and number.
+    pub(super) registered: &'a Registered,
+    pub(super) commands: &'a CommandTable,
+    pub(super) argv: Argv<'a>,
     pub(super) now_ms: i64,
 }
 
@@ -34,6 +38,7 @@ type Check = fn(&Request<'_>) -> Result<(), Refusal>;
 const CHECKS: &[Check] = &[
     authenticated,
     allowed_after_multi,
+    permitted,
     disk_works,
     fits_subscriber,
     loaded,
@@ -55,7 +60,7 @@ pub(super) fn admit(request: &Request<'_>) -> Result<(), Refusal> {
 fn authenticated(request: &Request<'_>) -> Result<(), Refusal> {
     let known = !request.client.flags.has(ClientFlags::UNAUTHENTICATED);
     // A password that is gone locks nobody out.
-    let open = request.server.settings.password().is_none();
+    let open = request.server.acl.is_open();
     if known || open || request.flags.has(Flags::NO_AUTH) {
         return Ok(());
     }
@@ -68,6 +73,19 @@ fn allowed_after_multi(request: &Request<'_>) -> Result<(), Refusal> {
         return Err(Refusal::Error(CmdError::NotInTransaction));
     }
     Ok(())
+}
+
+/// What the client's user may not do is logged.
+fn permitted(request: &Request<'_>) -> Result<(), Refusal> {
+    let Request { server, client, registered, argv, .. } = *request;
+    let (db, context) = match &client.transaction {
+        Some(queue) if client.flags.has(ClientFlags::MULTI) => (queue.db, Context::Multi),
+        _ => (client.db, Context::TopLevel),
+    };
+    check_client(server, client, (registered, argv), db).map_err(|lack| {
+        note_lack((server, request.commands), &client.handle, lack, (registered, argv), context);
+        Refusal::Error(lack.error(server, registered))
+    })
 }
 
 /// Nothing is written that could not be kept; PING says so too, for those who look after servers.
@@ -90,7 +108,7 @@ fn fits_subscriber(request: &Request<'_>) -> Result<(), Refusal> {
     if free || request.flags.has(Flags::SUBSCRIBER) {
         return Ok(());
     }
-    Err(Refusal::Error(CmdError::SubscriberContext(request.name.to_owned())))
+    Err(Refusal::Error(CmdError::SubscriberContext(request.registered.name.clone())))
 }
 
 /// While the data is being loaded, only what does without is heard.

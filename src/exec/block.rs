@@ -11,8 +11,9 @@ use super::call::{Executor, after_reply, context};
 use super::commit::{commit, conclude_without_command};
 use super::remember::Cost;
 use super::track::invalidate;
+use crate::acl::Context;
 use crate::base::clock;
-use crate::command::{Args, CmdError, Ctx};
+use crate::command::{Args, CmdError, Ctx, check_handle, note_lack};
 use crate::keyspace::{Access, DbView, Key, LockSet, Lookup, Presence, Touched};
 use crate::resp::{Argv, OwnedArgv, ReplyBuf};
 use crate::server::{Client, Server, Wait, WaitEnd, Waiter};
@@ -114,7 +115,18 @@ fn target_hash(server: &Server, waiter: &Waiter) -> Option<u64> {
 /// Serves one client from the key `name`; `false` when there was nothing for it.
 fn serve(ctx: &mut Ctx<'_>, waiter: &Waiter, name: &[u8]) -> bool {
     let (server, argv) = (ctx.server, waiter.argv.as_argv());
-    let row = ctx.commands.by_id(waiter.command).expect("the command was run before").command;
+    let registered = ctx.commands.by_id(waiter.command).expect("the command was run before");
+    let row = registered.command;
+    if let Err(lack) = check_handle(server, &waiter.handle, (registered, argv), waiter.db) {
+        // Its user has changed since it began to wait.
+        let whole = (server, ctx.commands);
+        note_lack(whole, &waiter.handle, lack, (registered, argv), Context::TopLevel);
+        let (error, mut out) = (lack.error(server, registered), ReplyBuf::default());
+        out.error(&error);
+        server.stats.count_error(&error.to_string());
+        waiter.serve(out.to_vec());
+        return true;
+    }
     let serve = row.serve.expect("only commands that can be served wait");
     let key_at = waiter.wait.keys.iter().copied().find(|at| argv.arg(*at) == name);
     let key_at = key_at.expect("a client stands only in the queues of its keys");

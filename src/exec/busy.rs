@@ -4,7 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::call::context;
-use crate::command::{Args, CmdError, Command, CommandTable, Effects, Flags, Group};
+use crate::acl::Context;
+use crate::command::{
+    Args, CmdError, Command, CommandTable, Effects, Flags, Group, Registered, check_handle,
+    note_lack,
+};
 use crate::keyspace::{Access, Changes};
 use crate::resp::{Argv, ReplyBuf};
 use crate::server::{Client, ClientFlags, ClientHandle, Server, ShutdownMode, gate, meanwhile};
@@ -40,6 +44,19 @@ fn transaction(server: &Server, handle: &ClientHandle, row: &Command, out: &mut 
     true
 }
 
+/// Why the client may not run a command, which is counted and logged then.
+fn refusal(
+    server: &Server,
+    commands: &CommandTable,
+    handle: &Arc<ClientHandle>,
+    request: (&Registered, Argv<'_>),
+) -> Option<CmdError> {
+    let db = handle.db.load(Relaxed);
+    let lack = check_handle(server, handle, request, db).err()?;
+    note_lack((server, commands), handle, lack, request, Context::TopLevel);
+    Some(lack.error(server, request.0))
+}
+
 /// Answers a request that cannot wait, or says that the server is busy; `false` when it is to wait.
 pub fn answer(
     server: &Server,
@@ -70,6 +87,10 @@ pub fn answer(
     }
     if flags.has(ClientFlags::MULTI) {
         return false;
+    }
+    if let Some(error) = refusal(server, commands, handle, (registered, argv)) {
+        out.error(&error);
+        return true;
     }
     if row.name == "shutdown"
         && argv.iter().skip(1).any(|word| word.eq_ignore_ascii_case(b"nosave"))

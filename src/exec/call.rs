@@ -147,6 +147,9 @@ impl Executor {
         out: &mut ReplyBuf,
     ) -> Progress {
         take_mail(client, out);
+        if client.is_outdated(&self.server) && !client.catch_up_with_user(&self.server) {
+            return Progress { ran: from, stop: Some(Stop::Close) };
+        }
         if self.server.keyspace.is_pressed() {
             let_snapshot_catch_up(&self.server.keyspace);
         }
@@ -282,8 +285,10 @@ impl Executor {
             return refused(self.refuse(&error, client, out, mark));
         }
         let flags = effective_flags(client, command);
-        let name = &registered.name;
-        match admit(&Request { server: &self.server, client, command, flags, name, now_ms }) {
+        let (server, commands) = (&self.server, &self.commands);
+        let request =
+            Request { server, client, command, flags, registered, commands, argv, now_ms };
+        match admit(&request) {
             Ok(()) if client.flags.has(ClientFlags::MULTI) && !flags.has(Flags::NOT_QUEUED) => {
                 let stop = self.enqueue(registered, argv, keys, client, out);
                 after_reply(client, out, mark);

@@ -14,8 +14,9 @@ use super::admission::disk_error;
 use super::call::hash_keys;
 use super::inner::run_inner;
 use super::track::{end_caching, remember_keys};
+use crate::acl::Context;
 use crate::base::idle;
-use crate::command::{CmdError, Ctx, Flags, Locks, Registered};
+use crate::command::{CmdError, Ctx, Flags, Locks, Registered, check_client, note_lack};
 use crate::keyspace::KeyHash;
 use crate::observe::stats::LoopCounters;
 use crate::resp::{Argv, ReplyBuf};
@@ -158,6 +159,12 @@ impl ScriptHost<'_, '_> {
         if nested || row.flags.has(Flags::NOSCRIPT) && !may_all {
             return Err(CmdError::ScriptNotAllowed);
         }
+        let (server, client) = (self.ctx.server, &*self.ctx.client);
+        if let Err(lack) = check_client(server, client, (registered, argv), client.db) {
+            let whole = (server, self.ctx.commands);
+            note_lack(whole, &client.handle, lack, (registered, argv), Context::Lua);
+            return Err(lack.error_in_script(server, registered));
+        }
         let writes = row.flags.has(Flags::WRITE.with(Flags::MAY_REPLICATE));
         if writes && self.read_only {
             return Err(CmdError::ScriptReadOnly);
@@ -229,9 +236,9 @@ impl Host for ScriptHost<'_, '_> {
     }
 
     fn acl_check(&mut self, argv: Argv<'_>) -> Result<bool, String> {
-        let known = self.ctx.commands.resolve(argv).is_ok();
-        known
-            .then_some(true)
-            .ok_or_else(|| "Invalid command passed to redis.acl_check_cmd()".into())
+        let unknown = |_| "Invalid command passed to redis.acl_check_cmd()".to_owned();
+        let registered = self.ctx.commands.resolve(argv).map_err(unknown)?;
+        let client = &*self.ctx.client;
+        Ok(check_client(self.ctx.server, client, (registered, argv), client.db).is_ok())
     }
 }

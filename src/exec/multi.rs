@@ -11,8 +11,11 @@ use super::call::{Executor, context};
 use super::commit::conclude;
 use super::eval::lock_engine;
 use super::inner::run_inner;
+use crate::acl::Context;
+use crate::base::number;
 use crate::command::{
-    CmdError, Command, Ctx, Flags, Locks, Registered, forget_watched, show_to_monitors,
+    CmdError, Command, Ctx, Flags, Locks, Registered, check_client, forget_watched, note_lack,
+    show_to_monitors,
 };
 use crate::keyspace::{Access, Key, KeyHash, LockSet, Presence};
 use crate::resp::{Argv, ReplyBuf};
@@ -63,6 +66,10 @@ impl Executor {
             }
             let flags = registered.command.flags.bits() & INHERITED.bits();
             transaction.push(registered.id, argv, keys);
+            if registered.command.name == "select" {
+                let db = number::parse_i64(argv.arg(1)).and_then(|db| usize::try_from(db).ok());
+                transaction.db = db.unwrap_or(transaction.db);
+            }
             transaction.flags |= flags;
             client.handle.queued.store(transaction.len() as u32, Relaxed);
         }
@@ -129,6 +136,17 @@ impl Executor {
         let mut stop = None;
         for (id, argv, keys) in transaction.iter() {
             let registered = commands.by_id(id).expect("it was queued by its id");
+            if let Err(lack) = check_client(&server, ctx.client, (registered, argv), ctx.client.db)
+            {
+                // The user may have changed since the command was queued.
+                let whole = (&*server, &*commands);
+                note_lack(whole, &ctx.client.handle, lack, (registered, argv), Context::Multi);
+                let error = lack.error_in_exec();
+                ctx.out.error(&error);
+                counters.errors.add(1);
+                server.stats.count_error(&error.to_string());
+                continue;
+            }
             stop = stop.or(run_inner(&mut ctx, &counters, registered, argv, keys));
         }
         ctx.client.set_flags(ClientFlags::DENY_BLOCKING, false);

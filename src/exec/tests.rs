@@ -22,7 +22,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let commands = Arc::new(CommandTable::new(&[]).expect("no renames"));
-        let server = Server::new(Config::new(), 1, commands.ids(), None);
+        let server = Server::new(Config::new(), 1, CommandTable::catalog(), None);
         let here: SocketAddr = "127.0.0.1:1".parse().expect("an address");
         let handle = ClientHandle::new(1, 0, Peer::Tcp(here, here), 0, 0, 0);
         let executor = Executor::new(Arc::clone(&server), commands, 0);

@@ -96,8 +96,10 @@ impl Connection {
     /// Authenticates the client as the first of `users` that there is, if any: those that its
     /// certificate names.
     pub(super) fn authenticate_as(&mut self, users: &[String]) {
-        if users.iter().any(|user| user == "default") {
-            self.client.set_flags(ClientFlags::UNAUTHENTICATED, false);
+        let server = Arc::clone(self.reactor.server());
+        let named = users.iter().filter_map(|name| server.acl.user(name.as_bytes()));
+        if let Some(user) = named.into_iter().find(|user| user.flags().enabled) {
+            self.client.log_in(&server, user);
         }
     }
 

@@ -357,18 +357,19 @@ impl Acceptor {
             Peer::Unix(_) => true,
         };
         let protected = !local
-            && self.server.settings.password().is_none()
+            && self.server.acl.takes_any_password()
             && self.server.config.read().flag("protected-mode");
         protected.then_some(DENIED)
     }
 
     fn deal(&self, fd: i32, socket: Accepted, peer: Peer, flags: u32) {
         let server = &self.server;
-        let guarded = server.settings.password().is_some();
+        let guarded = !server.acl.is_open();
         let flags = flags | if guarded { ClientFlags::UNAUTHENTICATED } else { 0 };
         let thread = self.least_loaded();
         let id = server.clients.next_id();
         let handle = Arc::new(ClientHandle::new(id, fd, peer, server.now_ms(), thread, flags));
+        handle.set_user(server.acl.default_user());
         server.clients.add(Arc::clone(&handle));
         server.stats.connections.fetch_add(1, Ordering::Relaxed);
         if self.loops[thread].send(Arrival { socket, handle }).is_err() {

@@ -257,6 +257,25 @@ impl PubSub {
         }
     }
 
+    /// The numbers of the connections that listen to a name which `wanted` picks; one that listens to
+    /// several comes several times.
+    pub fn listeners(&self, kind: Kind, wanted: impl Fn(&[u8]) -> bool) -> Vec<u64> {
+        let ids = |all: &Subscribers| all.0.iter().map(|mailbox| mailbox.id).collect::<Vec<_>>();
+        let of = |channels: &Channels| {
+            let found = channels.by_name.iter().filter(|entry| wanted(entry.key()));
+            found.flat_map(|entry| ids(entry.value())).collect()
+        };
+        match kind {
+            Kind::Channel => of(&self.channels),
+            Kind::Shard => of(&self.shard_channels),
+            Kind::Pattern => {
+                let patterns = self.patterns.lock();
+                let found = patterns.iter().filter(|(name, _)| wanted(name));
+                found.flat_map(|(_, all)| ids(all)).collect()
+            }
+        }
+    }
+
     /// How many names of that kind somebody listens to.
     pub fn len(&self, kind: Kind) -> usize {
         match kind {

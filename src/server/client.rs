@@ -15,6 +15,7 @@ use super::Server;
 use super::blocked::Waiter;
 use super::fieldsets::Fieldsets;
 use super::transaction::{Transaction, Watch};
+use crate::acl::{ChannelsLeft, User};
 use crate::observe::command_log::LoggedArgs;
 use crate::pubsub::{Kind, Mailbox, PubSub, Subscriptions};
 
@@ -74,12 +75,19 @@ impl ClientFlags {
     /// Its script runs.
     pub const SCRIPT: u32 = 1 << 22;
 
+    /// Its user may not do everything.
+    pub const RESTRICTED: u32 = 1 << 29;
+
     /// All flags that CLIENT TRACKING sets.
     pub const TRACKING_ALL: u32 =
         Self::TRACKING | Self::BCAST | Self::OPTIN | Self::OPTOUT | Self::NOLOOP | Self::CACHING;
     /// Flags that make admission look closer.
-    pub const GUARDED: u32 =
-        Self::UNAUTHENTICATED | Self::CLOSING | Self::MULTI | Self::PUBSUB | Self::MONITOR;
+    pub const GUARDED: u32 = Self::UNAUTHENTICATED
+        | Self::CLOSING
+        | Self::MULTI
+        | Self::PUBSUB
+        | Self::MONITOR
+        | Self::RESTRICTED;
     /// Flags that change whether a command is answered.
     pub const REPLY: u32 = Self::REPLY_OFF | Self::REPLY_SKIP | Self::REPLY_SKIP_NEXT;
 
@@ -199,6 +207,7 @@ pub struct ClientHandle {
     pub thread: usize,
     identity: Mutex<Option<Box<Identity>>>,
     waiter: Mutex<Option<Arc<Waiter>>>,
+    user: Mutex<Option<Arc<User>>>,
     /// What others send it.
     pub mailbox: Arc<Mailbox>,
 }
@@ -227,6 +236,7 @@ impl ClientHandle {
             thread,
             identity: Mutex::new(None),
             waiter: Mutex::new(None),
+            user: Mutex::new(None),
             mailbox: Arc::new(Mailbox::new(id)),
         }
     }
@@ -239,6 +249,23 @@ impl ClientHandle {
     /// Changes what the client says of itself.
     pub fn identify(&self, change: impl FnOnce(&mut Identity)) {
         change(self.identity.lock().get_or_insert_default());
+    }
+
+    /// Who the client is; `None` is the server itself, which may do everything.
+    pub fn user(&self) -> Option<Arc<User>> {
+        self.user.lock().clone()
+    }
+
+    /// Says who the client is.
+    pub fn set_user(&self, user: Arc<User>) {
+        *self.user.lock() = Some(user);
+    }
+
+    /// The name of the client's user, as CLIENT LIST shows it.
+    pub fn user_name(&self) -> String {
+        let user = self.user.lock();
+        let name = user.as_ref().map(|user| String::from_utf8_lossy(user.name()).into_owned());
+        name.unwrap_or_else(|| "(superuser)".to_owned())
     }
 
     /// What the client waits for, while it does.
@@ -300,6 +327,9 @@ pub struct Client {
     pub db: usize,
     /// Its properties.
     pub flags: ClientFlags,
+    /// Who it is, as that was at `acl_generation`; `None` is the server itself.
+    user: Option<Arc<User>>,
+    acl_generation: u64,
     /// What it prepared for HIMPORT.
     pub fieldsets: Option<Box<Fieldsets>>,
     /// What it queued since MULTI; kept for the next MULTI afterwards.
@@ -320,6 +350,8 @@ impl Client {
     pub fn new(handle: Arc<ClientHandle>) -> Self {
         let flags = ClientFlags(handle.flags.load(Ordering::Relaxed));
         Self {
+            user: handle.user(),
+            acl_generation: 0,
             handle,
             db: 0,
             flags,
@@ -346,12 +378,74 @@ impl Client {
         }
         if bits & meanwhile::BEGUN != 0 {
             self.set_flags(ClientFlags::MULTI, true);
-            self.transaction.get_or_insert_default();
+            self.transaction.get_or_insert_default().db = self.db;
         }
         if let Some(transaction) = &mut self.transaction {
             transaction.aborted |= bits & meanwhile::ABORTED != 0;
         }
         bits & meanwhile::ENDED != 0
+    }
+
+    /// Who it is; `None` is the server itself, which may do everything.
+    pub fn user(&self) -> Option<&Arc<User>> {
+        self.user.as_ref()
+    }
+
+    /// Whether users have changed since it was looked up what its own may do.
+    #[inline]
+    pub fn is_outdated(&self, server: &Server) -> bool {
+        self.acl_generation != server.acl.generation()
+    }
+
+    /// Makes the client `user`, who has logged in.
+    pub fn log_in(&mut self, server: &Server, user: Arc<User>) {
+        self.set_user(user);
+        self.set_flags(ClientFlags::UNAUTHENTICATED, false);
+        // The user may have changed since it was looked up; then the next request finds out.
+        self.acl_generation = server.acl.generation().wrapping_sub(1);
+    }
+
+    /// Makes the client the default user, as who connects is.
+    pub fn log_out(&mut self, server: &Server) {
+        let (generation, user) = (server.acl.generation(), server.acl.default_user());
+        self.set_user(user);
+        self.acl_generation = generation;
+        self.set_flags(ClientFlags::UNAUTHENTICATED, !server.acl.is_open());
+    }
+
+    /// Looks up what the client's user may do now; `false` when the user is gone or may not listen
+    /// any more to what the client listens to, so that the client is to be closed.
+    #[cold]
+    pub fn catch_up_with_user(&mut self, server: &Server) -> bool {
+        // What is announced after this is looked up the next time.
+        self.acl_generation = server.acl.generation();
+        let Some(before) = self.user.take() else { return true };
+        let now = server.acl.current(&before);
+        let listens = |left: &ChannelsLeft| self.subscriptions_fit(left);
+        match now {
+            Some(now) if now.channels_left(&before).is_none_or(|left| listens(&left)) => {
+                self.set_user(now);
+                true
+            }
+            _ => {
+                self.log_out(server);
+                self.set_flags(ClientFlags::UNAUTHENTICATED, true);
+                false
+            }
+        }
+    }
+
+    fn set_user(&mut self, user: Arc<User>) {
+        self.set_flags(ClientFlags::RESTRICTED, !user.may_all());
+        self.handle.set_user(Arc::clone(&user));
+        self.user = Some(user);
+    }
+
+    fn subscriptions_fit(&self, left: &ChannelsLeft) -> bool {
+        Kind::ALL.iter().all(|kind| {
+            let names = self.subscribed(*kind);
+            names.iter().all(|name| left.cover(name, *kind == Kind::Pattern))
+        })
     }
 
     /// Forgets what was queued.

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::memory::Ratio;
 use super::{LoadingFigures, Server};
+use crate::acl::Reason;
 use crate::base::bytes::human_size;
 use crate::base::{bytes, clock};
 use crate::config::REDIS_VERSION;
@@ -321,6 +322,16 @@ fn stats(server: &Server, context: &InfoContext<'_>, out: &mut String) {
     let (query, output) = (&stats.query_limit_disconnections, &stats.output_limit_disconnections);
     field(out, "client_query_buffer_limit_disconnections", query.load(Relaxed));
     field(out, "client_output_buffer_limit_disconnections", output.load(Relaxed));
+    acl_denials(server, out);
+}
+
+fn acl_denials(server: &Server, out: &mut String) {
+    let denied = |reason| server.acl.denied(reason);
+    field(out, "acl_access_denied_auth", denied(Reason::Auth));
+    field(out, "acl_access_denied_cmd", denied(Reason::Command));
+    field(out, "acl_access_denied_key", denied(Reason::Key));
+    field(out, "acl_access_denied_channel", denied(Reason::Channel));
+    field(out, "acl_access_denied_db", denied(Reason::Database));
 }
 
 fn replication(server: &Server, _: &InfoContext<'_>, out: &mut String) {

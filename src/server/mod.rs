@@ -25,6 +25,7 @@ mod settings;
 mod shutdown;
 mod tracking;
 mod transaction;
+mod users;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -50,7 +51,9 @@ pub use settings::{OutputBound, Settings};
 pub use shutdown::{Shutdown, ShutdownMode, ShutdownOptions};
 pub use tracking::{ClientIds, Tracking};
 pub use transaction::{Transaction, Watch, Watched, WatchedKey};
+pub use users::UsersError;
 
+use crate::acl::{Acl, Catalog};
 use crate::base::hash::KeyHasher;
 use crate::base::{clock, random};
 use crate::config::{Config, REDIS_VERSION};
@@ -119,6 +122,8 @@ pub struct Server {
     pub config: RwLock<Config>,
     /// What the hot path needs of them.
     pub settings: Settings,
+    /// Users and what they may do.
+    pub acl: Acl,
     /// The connections.
     pub clients: Clients,
     /// The counters.
@@ -190,8 +195,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server of `threads` event loops with `ids` commands, configured by `config`.
-    pub fn new(config: Config, threads: usize, ids: usize, log: Option<LogHandle>) -> Arc<Self> {
+    /// A server of `threads` event loops with the commands of `catalog`, configured by `config`.
+    pub fn new(
+        config: Config,
+        threads: usize,
+        catalog: Catalog,
+        log: Option<LogHandle>,
+    ) -> Arc<Self> {
         let databases = usize::try_from(config.int("databases")).expect("the table's least is 1");
         let keyspace = Keyspace::new(databases, threads, KeyHasher::random());
         let server = Arc::new_cyclic(|me| Self {
@@ -202,7 +212,8 @@ impl Server {
             keyspace,
             settings: Settings::default(),
             clients: Clients::default(),
-            stats: Stats::new(threads, ids),
+            stats: Stats::new(threads, catalog.len()),
+            acl: Acl::new(catalog),
             command_log: CommandLog::default(),
             thresholds: Thresholds::default(),
             latency: Arc::default(),
@@ -235,6 +246,7 @@ impl Server {
             config: RwLock::new(config),
         });
         server.reconfigure_all();
+        server.set_default_password();
         server
     }
 

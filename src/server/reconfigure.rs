@@ -39,7 +39,8 @@ impl Server {
         settings.maxmemory.store(size("maxmemory") as u64, Relaxed);
         settings.latency_tracking.store(config.flag("latency-tracking"), Relaxed);
         self.set_logs(&config);
-        settings.set_password(config.text("requirepass"));
+        self.acl.set_all_channels(config.text("acl-pubsub-default") == "allchannels");
+        self.acl.set_log_len_max(size("acllog-max-len"));
         settings.set_formats(Formats::of(&config));
         let [normal, _, subscriber] = config.output_limits().map(|limit| OutputBound {
             hard: usize::try_from(limit.hard_bytes).unwrap_or(usize::MAX),
@@ -94,7 +95,7 @@ impl Server {
         &self,
         change: impl FnOnce(&mut Config) -> Result<Vec<Effect>, SetError>,
     ) -> Result<bool, SetError> {
-        let (before, wanted) = {
+        let (before, wanted, new_password) = {
             let mut config = self.config.write();
             let before = config.clone();
             let effects = change(&mut config)?;
@@ -102,9 +103,13 @@ impl Server {
                 *config = before;
                 return Err(error);
             }
-            (before, config.flag("appendonly"))
+            let new_password = effects.contains(&Effect::RequirePass);
+            (before, config.flag("appendonly"), new_password)
         };
         self.reconfigure_all();
+        if new_password {
+            self.set_default_password();
+        }
         self.reconfigure_appending();
         if before.flag("appendonly") == wanted {
             return Ok(false);

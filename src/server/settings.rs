@@ -44,7 +44,6 @@ pub struct Settings {
     events: AtomicU32,
     /// Of normal clients, and of those that listen to channels.
     output: RwLock<[OutputBound; 2]>,
-    password: RwLock<Option<String>>,
 }
 
 impl Settings {
@@ -82,15 +81,6 @@ impl Settings {
 
     pub(super) fn set_events(&self, events: EventClasses) {
         self.events.store(events.bits(), Ordering::Relaxed);
-    }
-
-    /// The default user's password, if it has one.
-    pub fn password(&self) -> Option<String> {
-        self.password.read().clone()
-    }
-
-    pub(super) fn set_password(&self, password: &str) {
-        *self.password.write() = (!password.is_empty()).then(|| password.to_owned());
     }
 
     /// `proto-max-bulk-len`.

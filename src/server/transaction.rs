@@ -30,6 +30,8 @@ pub struct Transaction {
     queue: Vec<Queued>,
     /// Properties that any queued command has.
     pub flags: u32,
+    /// The database of the next command, by the SELECTs before it.
+    pub db: usize,
     /// Whether a command was refused, so that EXEC will be.
     pub aborted: bool,
 }

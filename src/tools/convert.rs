@@ -185,9 +185,8 @@ fn server(matches: &ArgMatches) -> Result<Arc<Server>, String> {
     );
     let invocation = Invocation { options: options.into_bytes(), ..Invocation::default() };
     let config = Config::load(&invocation).map_err(|error| error.to_string())?;
-    let commands = CommandTable::new(&[]).map_err(|name| format!("a command twice: {name}"))?;
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    Ok(Server::new(config, threads, commands.ids(), None))
+    Ok(Server::new(config, threads, CommandTable::catalog(), None))
 }
 
 fn load(source: &Source, server: &Arc<Server>) -> Result<Found, String> {

@@ -39,6 +39,11 @@ fn run_family(family: &str) {
 }
 
 #[test]
+fn acl() {
+    run_family("acl");
+}
+
+#[test]
 fn bitmap() {
     run_family("bitmap");
 }

@@ -22,6 +22,10 @@ const LOG_TYPE: Arg = Arg::one_of(
     ],
 );
 
+const USERNAME: Arg = Arg::string("username");
+
+const PER_USER: &str = "O(N), N being the number of users.";
+const PER_RULE_KEPT: &str = "O(N), N being the number of passwords and rules of the user.";
 const PER_COMMAND: &str = "O(N), N being the number of commands the server has.";
 const PER_COMMAND_ASKED: &str = "O(N), N being the number of commands asked for.";
 const PER_ARGUMENT: &str = "O(N), N being the number of arguments of the command.";
@@ -29,6 +33,66 @@ const PER_PARAMETER: &str = "O(N), N being the number of parameters given.";
 
 /// The server family, by name.
 pub static DOCS: &[Docs] = &[
+    server("acl", "6.0.0", "Depends on subcommand.", "Groups the commands on users."),
+    server(
+        "acl|cat",
+        "6.0.0",
+        "O(1), as there is a fixed number of categories and commands.",
+        "Lists the categories of commands, or the commands of one.",
+    )
+    .args(&[Arg::string("category").optional()]),
+    server(
+        "acl|deluser",
+        "6.0.0",
+        "O(1) for each user, and O(N) for its connections, N being the number of connections.",
+        "Removes users and closes their connections.",
+    )
+    .args(&[USERNAME.multiple()]),
+    server(
+        "acl|dryrun",
+        "7.0.0",
+        "O(1)",
+        "Tells whether a user may run a command, without running it.",
+    )
+    .args(&[USERNAME, Arg::string("command"), Arg::string("arg").optional().multiple()]),
+    server("acl|genpass", "6.0.0", "O(1)", "Makes a password that nobody can guess.")
+        .args(&[Arg::integer("bits").optional()]),
+    server("acl|getuser", "6.0.0", PER_RULE_KEPT, "Shows what a user may do.")
+        .history(&[
+            ("6.2.0", "It shows the patterns of channels."),
+            ("7.0.0", "It shows selectors, and patterns as they stand in rules."),
+        ])
+        .args(&[USERNAME]),
+    server("acl|help", "6.0.0", "O(1)", "Lists the ACL subcommands."),
+    server("acl|list", "6.0.0", PER_USER, "Shows all users as lines of a file of users."),
+    server("acl|load", "6.0.0", PER_USER, "Takes the users from the file of users."),
+    server(
+        "acl|log",
+        "6.0.0",
+        "O(N), N being the number of entries shown.",
+        "Shows what was refused lately, or forgets it.",
+    )
+    .history(&[(
+        "7.2.0",
+        "Entries have a number, and tell when they began and were last added to.",
+    )])
+    .args(&[
+        Arg::one_of("operation", &[Arg::integer("count"), Arg::flag("reset", "RESET")]).optional()
+    ]),
+    server("acl|save", "6.0.0", PER_USER, "Writes the users into the file of users."),
+    server(
+        "acl|setuser",
+        "6.0.0",
+        "O(N), N being the number of rules given.",
+        "Makes a user, or changes what it may do.",
+    )
+    .history(&[
+        ("6.2.0", "Channels can be allowed by patterns."),
+        ("7.0.0", "Selectors, and keys that may only be read or only be written."),
+    ])
+    .args(&[USERNAME, Arg::string("rule").optional().multiple()]),
+    server("acl|users", "6.0.0", PER_USER, "Lists the names of all users."),
+    server("acl|whoami", "6.0.0", "O(1)", "Shows the user of the connection."),
     server("command", "2.8.13", PER_COMMAND, "Describes all commands of the server."),
     server("command|count", "2.8.13", "O(1)", "Counts the commands of the server."),
     server("command|docs", "7.0.0", PER_COMMAND_ASKED, "Documents the named commands, or all.")

@@ -80,9 +80,20 @@ fn values_are_written_as_they_are_read() {
 
 #[test]
 fn lines_that_are_no_directives_stay_and_nonsense_is_commented_out() {
-    let other = "include a.conf\nuser a on\nrename-command KEYS \"\"\nloadmodule x\nx.y 1\n";
+    let other = "include a.conf\nrename-command KEYS \"\"\nloadmodule x\nx.y 1\n";
     let text = text_of(&Config::new(), &format!("{other}bad 'quotes\nnope 1\n"));
     assert!(text.starts_with(&format!("{other}# ??? bad 'quotes\n# ??? nope 1\n")), "{text}");
+}
+
+#[test]
+fn users_are_those_of_now() {
+    let mut config = Config::new();
+    let user = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    config.set_users(vec![user("a on ~\"x (+get ~y)"), user("b off")]);
+    let text = text_of(&config, "user old on\nhz 10\nuser older on\nuser oldest on\n");
+    assert!(text.starts_with("user a on \"~\\\"x\" (+get ~y)\nhz 10\nuser b off\n\n"), "{text}");
+    config.set_users(Vec::new());
+    assert!(!text_of(&config, &text).contains("user"));
 }
 
 #[test]

@@ -138,7 +138,7 @@ pub(super) const SECURITY: &[Directive] = &[
     text("requirepass", "", Rule::Optional, E::RequirePass, "Password of the default user.")
         .flag(Flags::SENSITIVE),
     text("aclfile", "", Rule::Any, E::Acl, "File with one `user` line per user.")
-        .fixed().later("ACL files"),
+        .fixed(),
     int("acllog-max-len", "128", LONG, E::Acl, "Entries kept by ACL LOG."),
     words("acl-pubsub-default", "resetchannels", ACL_PUBSUB, E::Acl,
         "Channels a new user may use."),
