@@ -15,6 +15,7 @@ use crate::base::clock;
 use crate::command::CommandTable;
 use crate::config::{Config, REDIS_VERSION};
 use crate::exec;
+use crate::http;
 use crate::net::{self, Acceptor, BindError, Listeners, Reactor};
 use crate::observe::{allocator, log};
 use crate::server::{NotListening, Server, ShutdownMode, ShutdownOptions, log_settings};
@@ -62,10 +63,16 @@ pub fn run(config: Config) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     *server.listeners.write() = listeners.shown();
+    let commands = Arc::new(commands);
+    if let Err(error) = http::open(&server, &commands) {
+        tracing::warn!("{error}");
+        return Ok(ExitCode::FAILURE);
+    }
     server.loading.set_runner(exec::RUNNER);
     server.begin_loading();
     tracing::info!("Server initialized");
-    let mode = serve(&server, Arc::new(commands), listeners)?;
+    let mode = serve(&server, commands, listeners)?;
+    http::close(&server);
     Ok(if mode == ShutdownMode::Graceful { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

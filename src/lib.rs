@@ -19,8 +19,9 @@
 //! | 8 | [`command`] | the command table and the families |
 //! | 9 | [`exec`] | the one path a command takes |
 //! | 10 | [`net`] | sockets and event loops |
-//! | 11 | [`boot`] | starting and stopping |
-//! | 11 | [`tools`] | the programs beside the server |
+//! | 11 | [`http`] | metrics, health and the console |
+//! | 12 | [`boot`] | starting and stopping |
+//! | 12 | [`tools`] | the programs beside the server |
 
 pub mod acl;
 pub mod base;
@@ -29,6 +30,7 @@ pub mod command;
 pub mod config;
 pub mod encoding;
 pub mod exec;
+pub mod http;
 pub mod keyspace;
 pub mod net;
 pub mod observe;

@@ -106,3 +106,15 @@ pub const EVAL_SCRIPTS_MAX: usize = 500;
 
 /// From so many cached scripts on, MEMORY DOCTOR finds them worth a word.
 pub const MANY_SCRIPTS: usize = 1000;
+
+/// Connections to `http-port` at once; one more takes the place of the oldest.
+pub const HTTP_CONNECTIONS_MAX: usize = 64;
+
+/// Longest head of a request to `http-port`, in bytes.
+pub const HTTP_HEAD_MAX: usize = 16 * 1024;
+
+/// Most headers of a request to `http-port`.
+pub const HTTP_HEADERS_MAX: usize = 64;
+
+/// How long a connection to `http-port` may take until the head of its next request is there.
+pub const HTTP_HEAD_WAIT: std::time::Duration = std::time::Duration::from_secs(10);

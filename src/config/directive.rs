@@ -226,8 +226,8 @@ pub enum Effect {
     Process,
     /// `activedefrag`, `active-defrag-*`, `jemalloc-bg-thread`.
     Allocator,
-    /// `metrics-port`.
-    Metrics,
+    /// `http-port`, `http-bind`: the sockets of metrics and console.
+    Http,
 }
 
 impl Directive {

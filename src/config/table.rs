@@ -1,4 +1,4 @@
-//! The directive table: every directive of Redis 7.0 to 8.0 and Valkey 9.1, and our own three.
+//! The directive table: every directive of Redis 7.0 to 8.0 and Valkey 9.1, and our own few.
 //!
 //! One flat array, put together at compile time from the groups in which people read it. The
 //! position of a directive in `DIRECTIVES` is its index in `Config`. Rows live in `table/`, data
@@ -48,6 +48,7 @@ pub fn is_sensitive(name: &[u8]) -> bool {
 
 const ALL: &[Group] = &[
     Group { title: "Network", rows: server::NETWORK },
+    Group { title: "HTTP", rows: server::HTTP },
     Group { title: "General", rows: server::GENERAL },
     Group { title: "Log", rows: server::LOGGING },
     Group { title: "Security", rows: server::SECURITY },

@@ -63,6 +63,7 @@ fn defaults_are_those_of_redis() {
         ("threads", "0"),
         ("log-format", "legacy"),
         ("metrics-port", "0"),
+        ("http-bind", "127.0.0.1 -::1"),
     ];
     for (name, value) in expected {
         assert_eq!(config.print(name).as_deref(), Some(value), "{name}");

@@ -25,6 +25,14 @@ impl DbFigures {
         self.deadline_sum += table.deadline_sum();
     }
 
+    /// Adds what others have counted.
+    pub fn merge(&mut self, other: &Self) {
+        self.keys += other.keys;
+        self.volatile += other.volatile;
+        self.overhead += other.overhead;
+        self.deadline_sum += other.deadline_sum;
+    }
+
     /// How long keys that have a deadline live on average from `now_ms` on, in milliseconds; 0 when
     /// there are none.
     pub fn mean_ttl_ms(&self, now_ms: i64) -> i64 {

@@ -146,6 +146,12 @@ impl Keyspace {
         ShardGuard(self.shards[shard].0.lock())
     }
 
+    /// Locks one shard if nobody holds it.
+    #[inline]
+    pub fn try_lock(&self, shard: usize) -> Option<ShardGuard<'_>> {
+        self.shards[shard].0.try_lock().map(ShardGuard)
+    }
+
     /// Locks one shard more for somebody who holds others, all of lower number; `None` when it has to
     /// let go of those first, because somebody overtakes.
     #[inline]

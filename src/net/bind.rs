@@ -86,35 +86,9 @@ impl Port {
     /// Opens the sockets of `bind` and the port of that protocol.
     pub(super) fn open(config: &Config, protocol: Protocol) -> Result<Self, BindError> {
         let port = port_of(config, protocol);
-        let mark = u32::try_from(config.int("socket-mark-id")).expect("the table bounds marks");
-        let options = Options { port, backlog: backlog(config), mark };
-        let mut opened = Self { protocol, port, sockets: Vec::new(), words: Vec::new() };
-        if port == 0 {
-            return Ok(opened);
-        }
-        for word in config.words("bind") {
-            let (optional, address) = match word.strip_prefix('-') {
-                Some(rest) => (true, rest),
-                None => (false, word.as_str()),
-            };
-            match options.bind(address) {
-                Ok(socket) => {
-                    opened.sockets.push(socket);
-                    opened.words.push(word.clone());
-                }
-                Err(error) => {
-                    tracing::warn!(
-                        "Warning: Could not create server TCP listening socket {address}:{port}: {}",
-                        os_error::text(&error)
-                    );
-                    let missing = optional && error.kind() == ErrorKind::AddrNotAvailable;
-                    if !missing && !is_unsupported(&error) {
-                        return Err(opened.failed());
-                    }
-                }
-            }
-        }
-        Ok(opened)
+        let opened = open_each(config, "bind", port, protocol.kind())?;
+        let (sockets, words) = opened.into_iter().unzip();
+        Ok(Self { protocol, port, sockets, words })
     }
 
     /// What is spoken there.
@@ -140,6 +114,46 @@ impl Port {
             port: self.port,
         })
     }
+}
+
+/// Opens the sockets of `http-bind` and `http-port`.
+pub fn bind_http(config: &Config) -> Result<Vec<TcpListener>, BindError> {
+    let port = u16::try_from(config.int("http-port")).expect("the table bounds ports");
+    let opened = open_each(config, "http-bind", port, "http")?;
+    Ok(opened.into_iter().map(|(socket, _)| socket).collect())
+}
+
+/// Opens a port on each address that a directive names; returns the sockets with the words they are
+/// from.
+fn open_each(
+    config: &Config,
+    directive: &str,
+    port: u16,
+    kind: &'static str,
+) -> Result<Vec<(TcpListener, String)>, BindError> {
+    let mark = u32::try_from(config.int("socket-mark-id")).expect("the table bounds marks");
+    let options = Options { port, backlog: backlog(config), mark };
+    let mut opened = Vec::new();
+    for word in config.words(directive).iter().filter(|_| port != 0) {
+        let (optional, address) = match word.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, word.as_str()),
+        };
+        match options.bind(address) {
+            Ok(socket) => opened.push((socket, word.clone())),
+            Err(error) => {
+                tracing::warn!(
+                    "Warning: Could not create server TCP listening socket {address}:{port}: {}",
+                    os_error::text(&error)
+                );
+                let missing = optional && error.kind() == ErrorKind::AddrNotAvailable;
+                if !missing && !is_unsupported(&error) {
+                    return Err(BindError::Port { kind, port });
+                }
+            }
+        }
+    }
+    Ok(opened)
 }
 
 impl Options {

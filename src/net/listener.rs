@@ -388,8 +388,8 @@ impl Acceptor {
     }
 }
 
-/// Whether `accept` failed because the socket was shut down by [`Listening::listen_anew`].
-fn is_ended(error: &io::Error) -> bool {
+/// Whether `accept` failed because the socket was shut down, as by [`Listening::listen_anew`].
+pub fn is_ended(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error())
 }
 

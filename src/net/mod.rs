@@ -13,7 +13,7 @@ mod sink;
 mod stream;
 mod tls;
 
-pub use bind::BindError;
-pub use listener::{Acceptor, Arrival, Listeners, Listening, bind};
+pub use bind::{BindError, bind_http};
+pub use listener::{Acceptor, Arrival, Listeners, Listening, bind, is_ended};
 pub use reactor::Reactor;
 pub use tls::TlsError;

@@ -114,6 +114,10 @@ pub enum NotListening {
 /// on, or why the first did not work.
 pub type Relisten = Box<dyn FnMut(&Config, &Config) -> Result<Vec<Listener>, NotListening> + Send>;
 
+/// Serves HTTP where the first configuration says, or else where the second does; returns why the first
+/// did not work.
+pub type RelistenHttp = Box<dyn FnMut(&Config, &Config) -> Result<(), String> + Send>;
+
 /// The process.
 pub struct Server {
     /// The data.
@@ -190,6 +194,8 @@ pub struct Server {
     pub listeners: RwLock<Vec<Listener>>,
     /// Moves the listening sockets, once there are any.
     pub relisten: Mutex<Option<Relisten>>,
+    /// Moves the sockets of `http-port`, once there may be any.
+    pub relisten_http: Mutex<Option<RelistenHttp>>,
     threads: usize,
     me: Weak<Self>,
 }
@@ -242,6 +248,7 @@ impl Server {
             startup_memory: AtomicUsize::new(0),
             listeners: RwLock::default(),
             relisten: Mutex::default(),
+            relisten_http: Mutex::default(),
             threads,
             config: RwLock::new(config),
         });

@@ -151,6 +151,15 @@ impl Server {
         if has(Effect::Listen) || has(Effect::Tls) {
             self.listen_anew(config, before)?;
         }
+        if has(Effect::Http)
+            && let Err(error) = self.listen_http_anew(config, before)
+        {
+            if has(Effect::Listen) || has(Effect::Tls) {
+                // It was possible a moment ago; if it no longer is, the log says so.
+                let _ = self.listen_anew(before, config);
+            }
+            return Err(error);
+        }
         // What cannot fail comes last, so that nothing has to be taken back.
         if let Some(log) = &self.log
             && [Effect::LogLevel, Effect::LogFormat, Effect::LogFile].into_iter().any(has)
@@ -187,6 +196,19 @@ impl Server {
         })?;
         *self.listeners.write() = listeners;
         Ok(())
+    }
+
+    fn listen_http_anew(&self, config: &Config, before: &Config) -> Result<(), SetError> {
+        let mut relisten = self.relisten_http.lock();
+        let Some(relisten) = relisten.as_mut() else { return Ok(()) };
+        relisten(config, before).map_err(|error| {
+            tracing::warn!("{error}");
+            if config.int("http-port") == before.int("http-port") {
+                SetError::refused("http-bind", "Failed to bind to specified addresses.")
+            } else {
+                SetError::refused("http-port", "Unable to listen on this port. Check server logs.")
+            }
+        })
     }
 }
 

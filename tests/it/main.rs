@@ -21,6 +21,7 @@ mod dataset;
 mod deadlocks;
 mod expiry;
 mod harness;
+mod http;
 mod limits;
 mod listening;
 mod migrate;

@@ -43,6 +43,8 @@ const LEFTOVERS: &[&str] = &[
     concat!("db", "g!"),
 ];
 const EMPTY_NAMES: &[&str] = &[concat!("Mana", "ger"), concat!("Hel", "per"), concat!("Ut", "il")];
+/// Packages that others named.
+const FOREIGN_NAMES: &[&str] = &["hyper_util", "http_body_util"];
 const MACHINE_PATHS: &[&str] =
     &[concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/t", "mp/")];
 
@@ -231,7 +233,8 @@ fn word_findings(source: &Source) -> Vec<String> {
     }
     let is_empty = |word: &str| {
         let small = |name: &str| word.split('_').any(|part| part == name.to_ascii_lowercase());
-        EMPTY_NAMES.iter().any(|name| word.contains(name) || small(name))
+        let is_bad = EMPTY_NAMES.iter().any(|name| word.contains(name) || small(name));
+        is_bad && !FOREIGN_NAMES.contains(&word)
     };
     for (number, line) in code(&source.text).lines().enumerate() {
         for word in words(line).filter(|word| is_empty(word)) {

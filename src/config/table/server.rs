@@ -52,10 +52,21 @@ pub(super) const NETWORK: &[Directive] = &[
 ];
 
 #[rustfmt::skip]
+pub(super) const HTTP: &[Directive] = &[
+    int("http-port", "0", PORT, E::Http,
+        "Port that serves /metrics, /healthz and the console; 0 opens none.").alias(&["metrics-port"]),
+    list("http-bind", Kind::Bind, "127.0.0.1 -::1", E::Http,
+        "Addresses on which `http-port` listens, as in `bind`."),
+    text("http-user", "", Rule::Optional, E::None,
+        "User name that `http-password` goes with; empty takes any."),
+    text("http-password", "", Rule::Optional, E::None,
+        "Password (basic) or token (bearer) of all pages but /healthz; empty asks for none.")
+        .flag(Flags::SENSITIVE),
+];
+
+#[rustfmt::skip]
 pub(super) const GENERAL: &[Directive] = &[
     int("threads", "0", (0, 1024), E::None, "Event loops; 0 starts one per core.").fixed().unlisted(),
-    int("metrics-port", "0", PORT, E::Metrics,
-        "Port that serves Prometheus metrics; 0 serves none."),
     bool("daemonize", "no", E::None, "Run in the background.").fixed().later("daemonizing"),
     words("supervised", "no", SUPERVISED, E::None, "Who is told that the server is ready.")
         .fixed().later("supervision"),
