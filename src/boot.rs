@@ -1,5 +1,12 @@
 //! Starting and stopping: sockets, event loops, signals, and the log lines that tools wait for.
 
+mod crash;
+mod daemon;
+mod memory_test;
+mod system;
+mod title;
+
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -7,6 +14,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use rustix::process::Signal;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
@@ -17,8 +25,17 @@ use crate::config::{Config, REDIS_VERSION};
 use crate::exec;
 use crate::http;
 use crate::net::{self, Acceptor, BindError, Listeners, Reactor};
+use crate::observe::log::LogSettings;
 use crate::observe::{allocator, log};
-use crate::server::{NotListening, Server, ShutdownMode, ShutdownOptions, log_settings};
+use crate::server::{NotListening, Server, ShutdownMode, ShutdownOptions};
+
+pub use memory_test::test_memory;
+pub use system::check_system;
+pub use title::without_room;
+
+use self::daemon::{PidFile, Place, Supervisor};
+use self::system::OomScore;
+use self::title::Title;
 
 /// How often an event loop looks for expired keys.
 const EXPIRE_PERIOD: Duration = Duration::from_millis(100);
@@ -31,21 +48,42 @@ const LOADING_UNSEEN: Duration = Duration::from_millis(300);
 /// How long connections get to receive their last replies when the server stops.
 const LAST_REPLIES: Duration = Duration::from_millis(50);
 
+/// How the program was called.
+pub struct Call {
+    /// Its name and its arguments.
+    pub args: Vec<OsString>,
+    /// What it read from standard input.
+    pub stdin: Option<Vec<u8>>,
+    /// Whether its arguments leave room for a title.
+    pub has_room: bool,
+}
+
 /// Runs the server until it is told to stop.
-pub fn run(config: Config) -> anyhow::Result<ExitCode> {
-    let log = log::init(log_settings(&config))?;
+pub fn run(config: Config, call: Call) -> anyhow::Result<ExitCode> {
+    let place = daemon::go_to_background(&config, &call.args, call.stdin.as_deref())?;
+    if place == Place::Elsewhere {
+        return Ok(ExitCode::SUCCESS);
+    }
+    // Standard input cannot be read a second time.
+    if config.flag("set-proc-title") && !call.has_room && call.stdin.is_none() {
+        title::make_room(&call.args);
+    }
+    let log = log::init(LogSettings::from_config(&config))?;
     let threads = match usize::try_from(config.int("threads")).unwrap_or(0) {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         threads => threads,
     };
     greet(&config);
+    let supervisor = Supervisor::of(&config).begin();
     let dir = config.text("dir").to_owned();
     std::env::set_current_dir(&dir).with_context(|| format!("Can't chdir to '{dir}'"))?;
+    let pid_file = PidFile::create(&config, place);
     let commands = CommandTable::new(config.renames())
         .map_err(|name| anyhow!("No such command in rename-command, or name taken: '{name}'"))?;
     for (name, feature) in config.unsupported() {
         tracing::warn!("'{name}' is set, but {feature} is not supported yet: it has no effect");
     }
+    system::warn(&config);
     let listeners = match net::bind(&config) {
         Ok(listeners) => listeners,
         Err(error) => {
@@ -68,12 +106,37 @@ pub fn run(config: Config) -> anyhow::Result<ExitCode> {
         tracing::warn!("{error}");
         return Ok(ExitCode::FAILURE);
     }
+    adapt(&server, supervisor, &call);
     server.loading.set_runner(exec::RUNNER);
     server.begin_loading();
     tracing::info!("Server initialized");
-    let mode = serve(&server, commands, listeners)?;
+    let mode = serve(&server, commands, listeners, supervisor)?;
     http::close(&server);
+    pid_file.remove();
+    if mode == ShutdownMode::Graceful {
+        tracing::warn!("Redis is now ready to exit, bye bye...");
+    }
     Ok(if mode == ShutdownMode::Graceful { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Adapts the process to the configuration, now and whenever that changes.
+fn adapt(server: &Arc<Server>, supervisor: Supervisor, call: &Call) {
+    // Both are set here only.
+    let _ = server.supervisor.set(supervisor.name());
+    let weak = Arc::downgrade(server);
+    let _ = server.crash.set(Box::new(move || crash::end_by_fault(&weak)));
+    crash::report_panics(server);
+    let config = server.config.read();
+    let name = call.args.first().cloned().unwrap_or_default();
+    let (title, mut score) = (Title::new(&config, &name), OomScore::default());
+    let mut adapt = move |config: &Config| {
+        score.apply(config)?;
+        title.show(config);
+        Ok(())
+    };
+    // The reason is in the log, and no reason not to serve.
+    let _ = adapt(&config);
+    *server.adapt_process.lock() = Some(Box::new(adapt));
 }
 
 fn greet(config: &Config) {
@@ -112,6 +175,7 @@ fn serve(
     server: &Arc<Server>,
     commands: Arc<CommandTable>,
     listeners: Listeners,
+    supervisor: Supervisor,
 ) -> anyhow::Result<ShutdownMode> {
     let (acceptor, arrivals) = Acceptor::new(Arc::clone(server));
     let mut threads = Vec::new();
@@ -126,7 +190,7 @@ fn serve(
         threads.push(thread);
     }
     let runtime = runtime()?;
-    LocalSet::new().block_on(&runtime, accept(server, acceptor, listeners))?;
+    LocalSet::new().block_on(&runtime, accept(server, acceptor, listeners, supervisor))?;
     // Signals are heard until the last event loop has ended, which may wait for a script.
     let last = async {
         tokio::task::spawn_local(watch_signals(Arc::clone(server)));
@@ -140,11 +204,7 @@ fn serve(
     }
     server.save_rest();
     server.finish_appending();
-    let mode = server.shutdown.requested().unwrap_or(ShutdownMode::Graceful);
-    if mode == ShutdownMode::Graceful {
-        tracing::warn!("Redis is now ready to exit, bye bye...");
-    }
-    Ok(mode)
+    Ok(server.shutdown.requested().unwrap_or(ShutdownMode::Graceful))
 }
 
 /// Loads the data and accepts connections until the server stops.
@@ -152,6 +212,7 @@ async fn accept(
     server: &Arc<Server>,
     acceptor: Rc<Acceptor>,
     listeners: Listeners,
+    supervisor: Supervisor,
 ) -> anyhow::Result<()> {
     tokio::task::spawn_local(watch_signals(Arc::clone(server)));
     tokio::task::spawn_local(cron(Arc::clone(server)));
@@ -176,8 +237,11 @@ async fn accept(
         for kind in kinds {
             tracing::info!("Ready to accept connections {kind}");
         }
+        supervisor.tell("STATUS=Ready to accept connections\n");
+        supervisor.tell("READY=1\n");
         server.shutdown.wait().await;
     }
+    supervisor.tell("STOPPING=1\n");
     // The last copies of the listening sockets go, so that nobody connects any more.
     *server.relisten.lock() = None;
     if let Some(path) = unix {
@@ -290,29 +354,37 @@ async fn cron(server: Arc<Server>) {
     }
 }
 
-/// Turns SIGTERM and SIGINT into a shutdown; a second SIGINT does not wait for it. SIGHUP is ignored.
+/// Turns SIGTERM and SIGINT into a shutdown; a second SIGINT does not wait for it. SIGHUP is ignored,
+/// SIGABRT and SIGBUS end the process with a report.
 async fn watch_signals(server: Arc<Server>) {
     let streams = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
         signal(SignalKind::hangup()),
+        signal(SignalKind::from_raw(Signal::ABORT.as_raw())),
+        signal(SignalKind::from_raw(Signal::BUS.as_raw())),
     );
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = streams else {
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup), Ok(mut abort), Ok(mut bus)) =
+        streams
+    else {
         tracing::warn!("Signals cannot be received; they end the process at once");
         return;
     };
     loop {
-        let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
+        let (name, directive) = tokio::select! {
+            _ = terminate.recv() => ("SIGTERM", "shutdown-on-sigterm"),
+            _ = interrupt.recv() => ("SIGINT", "shutdown-on-sigint"),
             _ = hangup.recv() => continue,
+            _ = abort.recv() => crash::end_by(&server, Signal::ABORT),
+            _ = bus.recv() => crash::end_by(&server, Signal::BUS),
         };
         if name == "SIGINT" && server.shutdown.is_under_way() {
             tracing::warn!("You insist... exiting now.");
             std::process::exit(1);
         }
         tracing::warn!("Received {name} scheduling shutdown...");
-        server.begin_shutdown(ShutdownOptions::default(), move |stops| {
+        let options = shutdown_options(server.config.read().words(directive));
+        server.begin_shutdown(options, move |stops| {
             if !stops {
                 tracing::warn!(
                     "{name} received but errors trying to shut down the server, check the logs for \
@@ -323,25 +395,10 @@ async fn watch_signals(server: Arc<Server>) {
     }
 }
 
-/// Prints what of the system may make the server slow; fails when something does.
-pub fn check_system() -> ExitCode {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let clock_source = read("/sys/devices/system/clocksource/clocksource0/current_clocksource");
-    let somaxconn = read("/proc/sys/net/core/somaxconn");
-    let checks = [
-        (
-            "slow-clocksource",
-            !matches!(clock_source.trim(), "acpi_pm" | "hpet"),
-            format!("the kernel reads time from '{}'", clock_source.trim()),
-        ),
-        (
-            "somaxconn",
-            somaxconn.trim().parse::<u32>().is_ok_and(|backlog| backlog >= 511),
-            format!("new connections queue up to {}", somaxconn.trim()),
-        ),
-    ];
-    for (name, good, detail) in &checks {
-        println!("[{name}]...{}: {detail}", if *good { "OK" } else { "WARNING" });
-    }
-    if checks.iter().all(|(_, good, _)| *good) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+/// How a signal stops the server, as its directive says. There are no replicas to wait for or to hand
+/// over to, and a save is never left out for safety.
+fn shutdown_options(words: &[String]) -> ShutdownOptions {
+    let has = |word: &str| words.iter().any(|own| own == word);
+    let save = if has("save") { Some(true) } else { has("nosave").then_some(false) };
+    ShutdownOptions { save, now: has("now"), force: has("force") }
 }

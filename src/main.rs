@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, Command};
-use redstart::boot;
+use redstart::boot::{self, Call};
 use redstart::config::{Config, ConfigError, Invocation, REDIS_VERSION, help_text};
 use redstart::observe::allocator;
 use redstart::tools;
@@ -14,16 +14,16 @@ use redstart::tools;
 const PROTECTED_MODE_VARIABLE: &str = "REDSTART_PROTECTED_MODE_DEFAULT";
 
 fn main() -> ExitCode {
-    let mut args: Vec<OsString> = std::env::args_os().collect();
+    let (args, has_room) = boot::without_room(std::env::args_os().collect());
     if let Some(code) = tools::run(&args) {
         return code;
     }
-    args.drain(..1.min(args.len()));
-    if let Some(code) = own_flags(&args) {
+    let given = args.get(1..).unwrap_or_default();
+    if let Some(code) = own_flags(given) {
         return code;
     }
-    match load(&args) {
-        Ok(config) => match boot::run(config) {
+    match load(given) {
+        Ok((config, stdin)) => match boot::run(config, Call { args, stdin, has_room }) {
             Ok(code) => code,
             Err(error) => {
                 eprintln!("{error:#}");
@@ -40,16 +40,25 @@ fn main() -> ExitCode {
     }
 }
 
-fn load(args: &[OsString]) -> Result<Config, ConfigError> {
+/// The configuration, and what of it came from standard input.
+fn load(args: &[OsString]) -> Result<(Config, Option<Vec<u8>>), ConfigError> {
     let mut invocation = Invocation::parse(args, &mut std::io::stdin()).unwrap_or_default();
     if std::env::var_os(PROTECTED_MODE_VARIABLE).is_some_and(|value| value == "no") {
         invocation.presets = b"protected-mode no\n".to_vec();
     }
-    Config::load(&invocation)
+    let config = Config::load(&invocation)?;
+    Ok((config, invocation.stdin))
 }
 
-/// Handles a single flag that is the program's own; anything else is configuration.
+/// Handles a flag that is the program's own; anything else is configuration.
 fn own_flags(args: &[OsString]) -> Option<ExitCode> {
+    if let [flag, numbers @ ..] = args
+        && flag == "--test-memory"
+    {
+        let numbers: Vec<_> =
+            numbers.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        return Some(boot::test_memory(&numbers));
+    }
     let [only] = args else { return None };
     if !["-v", "--version", "-h", "--help", "--check-system"].iter().any(|flag| only == flag) {
         return None;
@@ -64,6 +73,12 @@ fn own_flags(args: &[OsString]) -> Option<ExitCode> {
         .disable_version_flag(true)
         .arg(flag("version").short('v').help("Print the version"))
         .arg(flag("check-system").help("Print what of the system may make the server slow"))
+        .arg(
+            flag("test-memory")
+                .value_names(["MEGABYTES"])
+                .action(ArgAction::Set)
+                .help("Test so much memory, 50 times or as often as a second number says"),
+        )
         .after_help(help_text());
     match program.try_get_matches_from(["redstart".into(), only.clone()]) {
         Ok(matches) if matches.get_flag("version") => {

@@ -41,6 +41,8 @@ const HELP: &[&str] = &[
     "    Show low-level properties of <key> and its value.",
     "PAUSE-CRON <0|1>",
     "    Stop the work that the server does on its own, or let it go on.",
+    "PANIC",
+    "    End the process as by a broken invariant.",
     "POPULATE <count> [<prefix>] [<size>]",
     "    Store <count> strings under <prefix>:0, <prefix>:1 and so on, where there is no such key.",
     "PROTOCOL <type>",
@@ -51,6 +53,8 @@ const HELP: &[&str] = &[
     "    Forget all data and load the append-only file.",
     "RELOAD [MERGE] [NOFLUSH] [NOSAVE]",
     "    Save, forget all data and load it again; or leave one of that out.",
+    "SEGFAULT",
+    "    End the process as by an invalid access to memory.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Switch the background removal of expired keys off or on.",
     "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
@@ -74,6 +78,8 @@ fn debug(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     match bytes::lower(args.get(1)).as_str() {
         "help" if len == 2 => reply_help(ctx.out, "DEBUG", HELP),
         "sleep" if len == 3 => return sleep(ctx, args),
+        "segfault" if len == 2 => segfault(ctx),
+        "panic" if len == 2 => panic!("called by DEBUG PANIC"),
         "reload" => return reload(args),
         "aof-flush-sleep" if len == 3 => {
             let us = u64::try_from(args.integer(2)?).map_err(|_| CmdError::NotPositive)?;
@@ -126,6 +132,14 @@ fn debug(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         }
     }
     Ok(Flow::Done)
+}
+
+/// Ends the process as by an invalid access to memory.
+fn segfault(ctx: &Ctx<'_>) {
+    match ctx.server.crash.get() {
+        Some(crash) => crash(),
+        None => std::process::abort(),
+    }
 }
 
 fn reload(args: &Args<'_>) -> Result<Flow, CmdError> {

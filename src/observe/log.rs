@@ -17,6 +17,7 @@
 use std::fmt::{self, Write as _};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -125,11 +126,59 @@ pub struct LogSettings {
     pub timestamp: Timestamp,
     /// The file that lines are appended to; standard output if absent.
     pub file: Option<PathBuf>,
+    /// The system's log, which gets each message too.
+    pub syslog: Option<Syslog>,
+}
+
+/// Where the system's log listens.
+const SYSLOG_PATH: &str = "/dev/log";
+
+/// How messages appear in the system's log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Syslog {
+    /// `syslog-ident`.
+    pub ident: String,
+    /// Number of `syslog-facility` (RFC 3164).
+    pub facility: u8,
+}
+
+impl Syslog {
+    fn from_config(config: &Config) -> Option<Self> {
+        let facility = match config.text("syslog-facility") {
+            "user" => 1,
+            // local0 to local7.
+            local => 16 + local.bytes().last().map_or(0, |digit| digit.wrapping_sub(b'0') & 7),
+        };
+        let ident = config.text("syslog-ident").to_owned();
+        config.flag("syslog-enabled").then_some(Self { ident, facility })
+    }
+
+    /// The message as syslog's socket takes it.
+    fn line(&self, level: Level, pid: u32, at_ms: i64, message: &str) -> String {
+        let severity = match level {
+            Level::Debug => 7,
+            Level::Verbose => 6,
+            Level::Notice => 5,
+            Level::Warning | Level::Nothing => 4,
+        };
+        let priority = self.facility * 8 + severity;
+        let local = DateTime::from_timestamp_millis(at_ms).map(|utc| utc.with_timezone(&Local));
+        let time = local.map_or_else(String::new, |time| time.format("%b %e %H:%M:%S").to_string());
+        format!("<{priority}>{time} {}[{pid}]: {message}", self.ident)
+    }
+
+    /// Sends one message; lost if nobody listens, as with C's `syslog`.
+    fn send(&self, path: &str, line: &str) {
+        if let Ok(socket) = UnixDatagram::unbound() {
+            // A log that is full must not stop the server.
+            _ = socket.set_nonblocking(true).and_then(|()| socket.send_to(line.as_bytes(), path));
+        }
+    }
 }
 
 impl LogSettings {
-    /// The settings that the directives `loglevel`, `log-format`, `log-timestamp-format` and
-    /// `logfile` hold.
+    /// The settings that the directives `loglevel`, `log-format`, `log-timestamp-format`, `logfile` and
+    /// `syslog-*` hold.
     pub fn from_config(config: &Config) -> Self {
         let file = config.text("logfile");
         Self {
@@ -151,6 +200,7 @@ impl LogSettings {
                 _ => Timestamp::Legacy,
             },
             file: (!file.is_empty()).then(|| PathBuf::from(file)),
+            syslog: Syslog::from_config(config),
         }
     }
 }
@@ -236,6 +286,9 @@ impl Log {
             message,
         };
         let line = entry.line(settings.format, settings.timestamp);
+        if let Some(syslog) = &settings.syslog {
+            syslog.send(SYSLOG_PATH, &syslog.line(level, entry.pid, entry.at_ms, message));
+        }
         // Standard output may be closed on purpose.
         _ = match &settings.file {
             Some(path) => open(path).and_then(|mut file| file.write_all(line.as_bytes())),
@@ -405,6 +458,32 @@ mod tests {
         fn drop(&mut self) {
             _ = fs::remove_file(&self.0);
         }
+    }
+
+    #[test]
+    fn syslog_gets_messages_with_their_priority() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let listener = UnixDatagram::bind(&path).unwrap();
+        let config = |facility: &str| {
+            let text = format!("syslog-enabled yes\nsyslog-ident me\nsyslog-facility {facility}");
+            let options = crate::config::Invocation { options: text.into(), ..Default::default() };
+            Config::load(&options).unwrap()
+        };
+        for (facility, level, priority) in [
+            ("user", Level::Warning, 12),
+            ("local0", Level::Notice, 133),
+            ("LOCAL7", Level::Debug, 191),
+        ] {
+            let syslog = LogSettings::from_config(&config(facility)).syslog.expect("it is enabled");
+            syslog.send(path.to_str().unwrap(), &syslog.line(level, 12, ENTRY.at_ms, "hello"));
+            let mut buffer = [0; 100];
+            let length = listener.recv(&mut buffer).unwrap();
+            let got = str::from_utf8(&buffer[..length]).unwrap();
+            assert!(got.starts_with(&format!("<{priority}>Sep ")), "{got}");
+            assert!(got.ends_with(" me[12]: hello"), "{got}");
+        }
+        assert_eq!(LogSettings::from_config(&Config::new()).syslog, None);
     }
 
     #[test]

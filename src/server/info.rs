@@ -105,7 +105,7 @@ fn server(server: &Server, _: &InfoContext<'_>, out: &mut String) {
     field(out, "monotonic_clock", "POSIX clock_gettime");
     field(out, "multiplexing_api", "epoll");
     field(out, "process_id", std::process::id());
-    field(out, "process_supervised", "no");
+    field(out, "process_supervised", server.supervisor.get().unwrap_or(&"no"));
     field(out, "run_id", &server.run_id);
     let port = match config.int("port") {
         0 => config.int("tls-port"),
@@ -357,7 +357,7 @@ fn cpu(_: &Server, _: &InfoContext<'_>, out: &mut String) {
 }
 
 /// User and system time of the process from procfs, in seconds.
-fn cpu_seconds() -> Option<(f64, f64)> {
+pub fn cpu_seconds() -> Option<(f64, f64)> {
     let text = std::fs::read_to_string("/proc/self/stat").ok()?;
     // The program's name, in brackets, may hold spaces; fields are counted behind it.
     let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(11);

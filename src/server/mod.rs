@@ -28,7 +28,7 @@ mod transaction;
 mod users;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -38,14 +38,13 @@ pub use client::{Client, ClientFlags, ClientHandle, Identity, Peer, Unfinished, 
 pub use clients::Clients;
 pub use courier::{Answer, Broken, Couriers, Delivery, Parcel, Receipt, Request};
 pub use fieldsets::{Fieldset, Fieldsets};
-pub use info::InfoContext;
+pub use info::{InfoContext, cpu_seconds};
 pub use lazyfree::LazyFree;
 pub use loading::{LoadedFigures, Loading, LoadingFigures, MakeRunner, RunAgain, SnapshotLoad};
 pub use memory::{MemoryUse, Ratio};
 pub use monitors::Monitors;
 pub use pause::{Pause, PauseKind};
 pub use propagate::Propagation;
-pub use reconfigure::log_settings;
 pub use saving::{Purpose, SaveFailure, Saving, SavingFigures};
 pub use settings::{OutputBound, Settings};
 pub use shutdown::{Shutdown, ShutdownMode, ShutdownOptions};
@@ -117,6 +116,9 @@ pub type Relisten = Box<dyn FnMut(&Config, &Config) -> Result<Vec<Listener>, Not
 /// Serves HTTP where the first configuration says, or else where the second does; returns why the first
 /// did not work.
 pub type RelistenHttp = Box<dyn FnMut(&Config, &Config) -> Result<(), String> + Send>;
+
+/// Takes over what a configuration says of the process itself; the error says why that is impossible.
+pub type AdaptProcess = Box<dyn FnMut(&Config) -> Result<(), String> + Send>;
 
 /// The process.
 pub struct Server {
@@ -196,6 +198,12 @@ pub struct Server {
     pub relisten: Mutex<Option<Relisten>>,
     /// Moves the sockets of `http-port`, once there may be any.
     pub relisten_http: Mutex<Option<RelistenHttp>>,
+    /// Adapts what the process shows of itself, and its score, to a configuration.
+    pub adapt_process: Mutex<Option<AdaptProcess>>,
+    /// Ends the process as by a fault of the processor, with a report; for DEBUG SEGFAULT.
+    pub crash: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    /// Who supervises the process, as INFO shows it.
+    pub supervisor: OnceLock<&'static str>,
     threads: usize,
     me: Weak<Self>,
 }
@@ -249,6 +257,9 @@ impl Server {
             listeners: RwLock::default(),
             relisten: Mutex::default(),
             relisten_http: Mutex::default(),
+            adapt_process: Mutex::default(),
+            crash: OnceLock::new(),
+            supervisor: OnceLock::new(),
             threads,
             config: RwLock::new(config),
         });

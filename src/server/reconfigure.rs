@@ -1,6 +1,5 @@
 //! What changing a directive does.
 
-use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::SystemTime;
 
@@ -12,7 +11,7 @@ use crate::base::limits::BUFFER_MAX;
 use crate::config::{Config, Effect, SetError};
 use crate::keyspace::{AccessPolicy, EventClass, EventClasses};
 use crate::observe::command_log::LogKind;
-use crate::observe::log::{Format, Level, LogSettings, Timestamp};
+use crate::observe::log::LogSettings;
 use crate::persist::rdb::Formats;
 
 impl Server {
@@ -101,6 +100,8 @@ impl Server {
             let effects = change(&mut config)?;
             if let Err(error) = self.carry_out(&config, &before, &effects) {
                 *config = before;
+                // It was possible before.
+                let _ = self.adapt_process(&config);
                 return Err(error);
             }
             let new_password = effects.contains(&Effect::RequirePass);
@@ -148,6 +149,9 @@ impl Server {
             std::env::set_current_dir(config.text("dir"))
                 .map_err(|error| SetError::refused("dir", error.to_string()))?;
         }
+        if [Effect::Process, Effect::Listen, Effect::Tls].into_iter().any(has) {
+            self.adapt_process(config)?;
+        }
         if has(Effect::Listen) || has(Effect::Tls) {
             self.listen_anew(config, before)?;
         }
@@ -164,9 +168,18 @@ impl Server {
         if let Some(log) = &self.log
             && [Effect::LogLevel, Effect::LogFormat, Effect::LogFile].into_iter().any(has)
         {
-            log.apply(&log_settings(config));
+            log.apply(&LogSettings::from_config(config));
         }
         Ok(())
+    }
+
+    fn adapt_process(&self, config: &Config) -> Result<(), SetError> {
+        let mut adapt = self.adapt_process.lock();
+        let adapted = adapt.as_mut().map_or(Ok(()), |adapt| adapt(config));
+        adapted.map_err(|reason| {
+            let reason = format!("Failed to apply new oom_score_adj configuration: {reason}");
+            SetError::refused("oom-score-adj", reason)
+        })
     }
 
     fn listen_anew(&self, config: &Config, before: &Config) -> Result<(), SetError> {
@@ -270,29 +283,4 @@ fn raise_open_files(clients: usize, threads: usize) -> usize {
     }
     let possible = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |n| n as usize);
     clients.min(possible.saturating_sub(reserved))
-}
-
-/// The log's settings as the configuration has them.
-pub fn log_settings(config: &Config) -> LogSettings {
-    let file = config.text("logfile");
-    LogSettings {
-        level: match config.text("loglevel") {
-            "debug" => Level::Debug,
-            "verbose" => Level::Verbose,
-            "warning" => Level::Warning,
-            "nothing" => Level::Nothing,
-            _ => Level::Notice,
-        },
-        format: match config.text("log-format") {
-            "logfmt" => Format::Logfmt,
-            "json" => Format::Json,
-            _ => Format::Legacy,
-        },
-        timestamp: match config.text("log-timestamp-format") {
-            "iso8601" => Timestamp::Iso8601,
-            "milliseconds" => Timestamp::Milliseconds,
-            _ => Timestamp::Legacy,
-        },
-        file: (!file.is_empty()).then(|| PathBuf::from(file)),
-    }
 }

@@ -28,6 +28,7 @@ mod migrate;
 mod notation;
 mod pauses;
 mod persistence;
+mod process;
 mod protocol;
 mod pubsub;
 mod rdb;

@@ -67,11 +67,11 @@ pub(super) const HTTP: &[Directive] = &[
 #[rustfmt::skip]
 pub(super) const GENERAL: &[Directive] = &[
     int("threads", "0", (0, 1024), E::None, "Event loops; 0 starts one per core.").fixed().unlisted(),
-    bool("daemonize", "no", E::None, "Run in the background.").fixed().later("daemonizing"),
+    bool("daemonize", "no", E::None, "Run in the background.").fixed(),
     words("supervised", "no", SUPERVISED, E::None, "Who is told that the server is ready.")
-        .fixed().later("supervision"),
+        .fixed(),
     text("pidfile", "", Rule::Optional, E::None, "File that holds the process id.")
-        .fixed().later("pid files"),
+        .fixed(),
     int("databases", "16", (1, I32), E::None, "Numbered databases.").fixed(),
     row("dir", Kind::Dir, ".", E::Dir, "Working directory, where data files live.")
         .flag(Flags::PROTECTED).flag(Flags::DENY_LOADING),
@@ -107,15 +107,14 @@ pub(super) const GENERAL: &[Directive] = &[
         .alias(&["server_cpulist"]).fixed().later("CPU affinity"),
     text("bio-cpulist", "", Rule::Optional, E::None, "CPUs for background work.")
         .alias(&["bio_cpulist"]).fixed().later("CPU affinity"),
-    words("oom-score-adj", "no", OOM_SCORE_ADJ, E::Process, "Tell the kernel whom to kill first.")
-        .later("out-of-memory scores"),
+    words("oom-score-adj", "no", OOM_SCORE_ADJ, E::Process, "Tell the kernel whom to kill first."),
     list("oom-score-adj-values", Kind::OomScores, "0 200 800", E::Process,
-        "Scores of a primary, a replica and a child process.").later("out-of-memory scores"),
+        "Scores of a primary, a replica and a child process."),
     bool("disable-thp", "yes", E::None, "Opt out of transparent huge pages.").fixed(),
     text("ignore-warnings", "", Rule::Any, E::None, "Start-up checks not to warn about."),
     text("locale-collate", "", Rule::Any, E::None, "Locale in which SORT ALPHA compares."),
-    bool("crash-log-enabled", "yes", E::Process, "Print a report before dying of a crash."),
-    bool("crash-memcheck-enabled", "yes", E::Process, "Test memory after a crash."),
+    bool("crash-log-enabled", "yes", E::Process, "Print a report before dying of a panic, SIGABRT or SIGBUS."),
+    bool("crash-memcheck-enabled", "yes", E::Process, "Accepted for old files; see --test-memory."),
     bool("use-exit-on-panic", "no", E::None, "Exit instead of aborting on a panic.").hidden(),
     int("watchdog-period", "0", COUNT, E::None, "Milliseconds until a stuck loop is reported.")
         .hidden(),
@@ -137,11 +136,11 @@ pub(super) const LOGGING: &[Directive] = &[
     words("log-timestamp-format", "legacy", LOG_TIMESTAMP, E::LogFormat,
         "Form of times in the log."),
     bool("hide-user-data-from-log", "no", E::LogFormat, "Keep keys and values out of the log."),
-    bool("syslog-enabled", "no", E::LogFile, "Log to syslog too.").fixed().later("syslog"),
+    bool("syslog-enabled", "no", E::LogFile, "Log to syslog too.").fixed(),
     text("syslog-ident", "redis", Rule::Any, E::LogFile, "Name used in syslog.")
-        .fixed().later("syslog"),
+        .fixed(),
     words("syslog-facility", "local0", SYSLOG, E::LogFile, "Facility used in syslog.")
-        .fixed().later("syslog"),
+        .fixed(),
 ];
 
 #[rustfmt::skip]
