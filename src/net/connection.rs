@@ -97,9 +97,8 @@ impl Connection {
     /// certificate names.
     pub(super) fn authenticate_as(&mut self, users: &[String]) {
         let server = Arc::clone(self.reactor.server());
-        let named = users.iter().filter_map(|name| server.acl.user(name.as_bytes()));
-        if let Some(user) = named.into_iter().find(|user| user.flags().enabled) {
-            self.client.log_in(&server, user);
+        if let Some(name) = server.log_in_as_any(&mut self.client, users) {
+            tracing::debug!("TLS: client {} is the user '{name}'", self.client.handle.id);
         }
     }
 

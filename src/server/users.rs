@@ -96,6 +96,17 @@ impl Server {
         client.catch_up_with_user(self)
     }
 
+    /// Makes `client` the first of the users called so that there is and that is not disabled, without a
+    /// password; its name.
+    pub fn log_in_as_any<'a>(&self, client: &mut Client, names: &'a [String]) -> Option<&'a str> {
+        let (name, user) = names.iter().find_map(|name| {
+            let user = self.acl.user(name.as_bytes()).filter(|user| user.flags().enabled)?;
+            Some((name, user))
+        })?;
+        client.log_in(self, user);
+        client.catch_up_with_user(self).then_some(name)
+    }
+
     /// Closes the clients that listen to what the user may not hear any more, but for the caller, who
     /// gets its reply first.
     pub fn end_listening(&self, applied: &Applied, caller: u64) {

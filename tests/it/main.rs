@@ -32,6 +32,7 @@ mod process;
 mod protocol;
 mod pubsub;
 mod rdb;
+mod samples;
 mod saving;
 mod scan_guarantee;
 mod script;

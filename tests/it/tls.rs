@@ -254,6 +254,18 @@ fn a_certificate_names_the_user() {
     assert_eq!(asked(), "PONG\n");
     set(&mut conn, &["tls-auth-clients-user", "off"]).expect("it is possible");
     assert!(asked().contains("NOAUTH"));
+    // Any user, by either name; one that is disabled or does not exist is not logged in.
+    certificates.signed("client", "alice", "2");
+    let who = || certificates.cli(tls, Some("client"), &["ACL", "WHOAMI"]);
+    for (field, name) in [("CN", "alice"), ("URI", "urn:user:default")] {
+        set(&mut conn, &["tls-auth-clients-user", field]).expect("it is possible");
+        assert!(who().contains("NOAUTH"), "{name}");
+        for (state, seen) in [("on", name), ("off", "NOAUTH")] {
+            let made = conn.call(&["ACL", "SETUSER", name, state, "+@all", "~*", "&*"]);
+            assert_eq!(made, Reply::Simple(b"OK".to_vec()));
+            assert!(who().contains(seen), "{name} {state}: {}", who());
+        }
+    }
 }
 
 #[test]
