@@ -311,8 +311,10 @@ async fn event_loop(reactor: Rc<Reactor>) {
 
 /// Removes what has expired from the event loop's share of the shards.
 async fn expire(reactor: Rc<Reactor>) {
+    let mut busy_us = 0;
     loop {
         tokio::time::sleep(EXPIRE_PERIOD).await;
+        busy_us = reactor.note_busy(busy_us);
         reactor.check_outputs();
         let paused = || reactor.server().cron_paused.load(Ordering::Relaxed);
         while !paused() && reactor.expire_slice() {

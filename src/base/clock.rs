@@ -22,6 +22,12 @@ fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
+/// Processor time that the calling thread has used, in microseconds.
+pub fn thread_cpu_us() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    u64::try_from(time.tv_sec * 1_000_000 + time.tv_nsec / 1000).unwrap_or(0)
+}
+
 /// A point in time for measuring short spans, in units of [`ticks_per_us`].
 #[cfg(target_arch = "x86_64")]
 #[inline]

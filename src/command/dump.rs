@@ -88,6 +88,7 @@ fn restore(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let (body, _) = payload::open(args.get(3), check).ok_or(CmdError::Payload)?;
     let (kind, body) = body.split_first().ok_or(CmdError::BadData)?;
     let keyspace = &ctx.server.keyspace;
+    ctx.server.stats.payloads_checked.fetch_add(1, Relaxed);
     let restored = decode_payload(body, *kind, keyspace.limits(), keyspace.hasher(), now_ms);
     let mut restored = restored.map_err(|error| refusal(*kind, &error))?;
     ctx.out.ok();

@@ -77,20 +77,22 @@ impl Executor {
                 cursor.shard += cursor.threads;
             }
             if start.elapsed() >= BACKGROUND_SLICE {
-                note_slice(&server, start);
+                self.note_slice(start);
+                self.counters().expire_cut.add(1);
                 return true;
             }
         }
-        note_slice(&server, start);
+        self.note_slice(start);
         cursor.restart();
         false
     }
-}
 
-/// Tells LATENCY how long a slice took.
-fn note_slice(server: &Server, start: Instant) {
-    let us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
-    server.latency.note(event::EXPIRE_CYCLE, us);
+    /// Counts a slice.
+    fn note_slice(&self, start: Instant) {
+        let us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.counters().expire_us.add(us);
+        self.server().latency.note(event::EXPIRE_CYCLE, us);
+    }
 }
 
 /// Each removal is a unit of its own.

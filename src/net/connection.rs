@@ -570,6 +570,7 @@ impl Connection {
 
     fn note_input(&self, count: usize) {
         self.reactor.counters().net_input.add(count as u64);
+        self.reactor.counters().reads.add(1);
         let handle = &self.client.handle;
         if self.parser.is_inside() {
             // A long request keeps its client from looking idle.

@@ -14,6 +14,7 @@ use super::listener::Arrival;
 use super::sink::{Flushed, Sink};
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use crate::base::clock;
 use crate::base::limits::{POOLED_REPLIES_MAX, POOLED_REPLY_MAX, READ_LEN};
 use crate::command::CommandTable;
 use crate::exec::{Batch, Executor, ExpireCursor};
@@ -140,6 +141,7 @@ impl Reactor {
         let mut flushing = Vec::new();
         std::future::poll_fn(|cx| {
             std::mem::swap(&mut flushing, &mut *self.dirty.borrow_mut());
+            self.counters.cycles.add(u64::from(!flushing.is_empty()));
             for sink in flushing.drain(..) {
                 sink.queued.set(false);
                 if sink.flush(&self) != Flushed::All {
@@ -168,6 +170,14 @@ impl Reactor {
             sink.watched.set(keep);
             keep
         });
+    }
+
+    /// Counts the processor time that the event loop has used since `before_us`, and returns the new
+    /// total.
+    pub fn note_busy(&self, before_us: u64) -> u64 {
+        let now_us = clock::thread_cpu_us();
+        self.counters.busy_us.add(now_us.saturating_sub(before_us));
+        now_us
     }
 
     /// Works a slice of the expiry cycle; `true` when more is left to do now.

@@ -112,6 +112,7 @@ impl Sink {
         let result = self.write(&out);
         let written = self.written.get();
         reactor.counters().net_output.add((written - before) as u64);
+        reactor.counters().writes.add(1);
         let total = self.handle.net_output.load(Ordering::Relaxed) + (written - before) as u64;
         self.handle.net_output.store(total, Ordering::Relaxed);
         if result == Flushed::All {

@@ -75,6 +75,18 @@ pub struct LoopCounters {
     pub errors: Counter,
     /// Changes of the keyspace.
     pub dirty: Counter,
+    /// Reads from sockets that brought something.
+    pub reads: Counter,
+    /// Writes to sockets.
+    pub writes: Counter,
+    /// Rounds at whose end replies were written.
+    pub cycles: Counter,
+    /// Processor time of the event loop, in microseconds.
+    pub busy_us: Counter,
+    /// Time spent on removing what has expired, in microseconds.
+    pub expire_us: Counter,
+    /// Slices of that work that ended because their time was over.
+    pub expire_cut: Counter,
 }
 
 impl LoopCounters {
@@ -87,6 +99,12 @@ impl LoopCounters {
             net_output: Counter::default(),
             errors: Counter::default(),
             dirty: Counter::default(),
+            reads: Counter::default(),
+            writes: Counter::default(),
+            cycles: Counter::default(),
+            busy_us: Counter::default(),
+            expire_us: Counter::default(),
+            expire_cut: Counter::default(),
         }
     }
 }
@@ -117,14 +135,16 @@ pub struct Stats {
     pub output_limit_disconnections: AtomicU64,
     /// Connections closed because their input grew over its limit.
     pub query_limit_disconnections: AtomicU64,
+    /// Payloads of RESTORE that were checked.
+    pub payloads_checked: AtomicU64,
     rates: Mutex<Rates>,
 }
 
 /// Samples for the `instantaneous_*` fields of INFO.
 #[derive(Default)]
 struct Rates {
-    last: Option<(i64, [u64; 3])>,
-    per_second: [[f64; Self::SAMPLES]; 3],
+    last: Option<(i64, [u64; 5])>,
+    per_second: [[f64; Self::SAMPLES]; 5],
     next: usize,
 }
 
@@ -143,6 +163,7 @@ impl Stats {
             rejected_connections: AtomicU64::new(0),
             output_limit_disconnections: AtomicU64::new(0),
             query_limit_disconnections: AtomicU64::new(0),
+            payloads_checked: AtomicU64::new(0),
             rates: Mutex::default(),
         }
     }
@@ -192,10 +213,20 @@ impl Stats {
         self.errors.lock().clone()
     }
 
-    /// Takes a sample of the totals of commands, input and output bytes.
+    /// The counters of all event loops.
+    pub fn event_loops(&self) -> &[Arc<LoopCounters>] {
+        &self.loops
+    }
+
+    /// Takes a sample of the totals that have a rate.
     pub fn sample(&self, now_ms: i64) {
-        let totals =
-            [self.sum(|l| &l.processed), self.sum(|l| &l.net_input), self.sum(|l| &l.net_output)];
+        let totals = [
+            self.sum(|l| &l.processed),
+            self.sum(|l| &l.net_input),
+            self.sum(|l| &l.net_output),
+            self.sum(|l| &l.cycles),
+            self.sum(|l| &l.busy_us),
+        ];
         let mut rates = self.rates.lock();
         if let Some((then_ms, before)) = rates.last
             && now_ms > then_ms
@@ -210,8 +241,9 @@ impl Stats {
         rates.last = Some((now_ms, totals));
     }
 
-    /// Commands, input bytes and output bytes per second over the last samples.
-    pub fn rates(&self) -> [f64; 3] {
+    /// Commands, input bytes, output bytes, rounds and microseconds of the event loops per second over
+    /// the last samples.
+    pub fn rates(&self) -> [f64; 5] {
         self.rates
             .lock()
             .per_second
@@ -232,6 +264,12 @@ impl Stats {
             counters.net_input.reset();
             counters.net_output.reset();
             counters.errors.reset();
+            counters.reads.reset();
+            counters.writes.reset();
+            counters.cycles.reset();
+            counters.busy_us.reset();
+            counters.expire_us.reset();
+            counters.expire_cut.reset();
         }
         self.errors.lock().clear();
         let totals = [
@@ -239,6 +277,7 @@ impl Stats {
             &self.rejected_connections,
             &self.output_limit_disconnections,
             &self.query_limit_disconnections,
+            &self.payloads_checked,
         ];
         totals.iter().for_each(|total| total.store(0, Ordering::Relaxed));
     }

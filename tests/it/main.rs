@@ -22,6 +22,7 @@ mod deadlocks;
 mod expiry;
 mod harness;
 mod http;
+mod info_fields;
 mod limits;
 mod listening;
 mod migrate;
