@@ -58,5 +58,13 @@ pub(super) fn serve_or_wait(
     let mut seen = HashSet::new();
     let distinct: Vec<usize> = keys.filter(|at| seen.insert(args.get(*at))).collect();
     let Terms { wants, target, until_ms } = terms;
-    Ok(Flow::Block(Box::new(Wait { keys: distinct, wants, target, until_ms })))
+    Ok(Flow::Block(Box::new(Wait {
+        keys: distinct,
+        wants,
+        target,
+        until_ms,
+        minds_loss: false,
+        retry: None,
+        replaced: Vec::new(),
+    })))
 }

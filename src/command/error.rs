@@ -344,6 +344,92 @@ pub enum CmdError {
     TrimMissing,
     #[error("ERR syntax error, LIMIT cannot be used without the special ~ option")]
     TrimLimitExact,
+    #[error("ERR syntax error, IDMP/IDMPAUTO specified multiple times")]
+    IdmpTwice,
+    #[error("ERR syntax error, {0} requires a non-empty {1} ID")]
+    IdmpEmpty(&'static str, &'static str),
+    #[error("ERR syntax error, IDMP/IDMPAUTO can be used only with auto-generated IDs")]
+    IdmpId,
+    #[error("ERR {0} specified multiple times")]
+    IdmpOptionTwice(&'static str),
+    #[error("ERR IDMP-DURATION must be between 1 and {0} seconds")]
+    IdmpDuration(i64),
+    #[error("ERR IDMP-MAXSIZE must be between 1 and {0} entries")]
+    IdmpMaxsize(i64),
+    #[error("ERR At least one parameter must be specified")]
+    XcfgsetNothing,
+    #[error("ERR {0} ID must be non-empty")]
+    XidmprecordEmpty(&'static str),
+    #[error("ERR No such message in stream")]
+    XidmprecordMissing,
+    #[error("ERR IID already exists for this producer with a different stream ID")]
+    XidmprecordOther,
+    #[error("ERR Number of IDs must be a positive integer")]
+    IdsNotPositive,
+    #[error("ERR The `numids` parameter must match the number of arguments")]
+    IdsMismatch,
+    #[error("ERR IDS option is required")]
+    IdsMissing,
+    #[error("ERR mode must be SILENT, FAIL, or FATAL")]
+    XnackMode,
+    #[error("ERR numids must be a positive integer")]
+    XnackCount,
+    #[error("ERR number of IDs doesn't match numids")]
+    XnackIds,
+    #[error("ERR Invalid RETRYCOUNT value, must be >= 0")]
+    XnackRetryCount,
+    #[error("ERR Unrecognized XNACK option '{0}'")]
+    XnackOption(String),
+    #[error("ERR syntax error, expected IDS keyword")]
+    XnackIdsMissing,
+    #[error("NOGROUP No such key '{key}' or consumer group '{group}'{place}")]
+    NoGroup { key: String, group: String, place: &'static str },
+    #[error("NOGROUP No such consumer group '{group}' for key name '{key}'")]
+    NoGroupOf { key: String, group: String },
+    #[error("BUSYGROUP Consumer Group name already exists")]
+    BusyGroup,
+    #[error(
+        "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to \
+         use the MKSTREAM option to create an empty stream automatically."
+    )]
+    XgroupNoKey,
+    #[error("ERR value for ENTRIESREAD must be positive or -1")]
+    EntriesRead,
+    #[error("ERR entries_added must be positive")]
+    EntriesAdded,
+    #[error("ERR The {0}")]
+    Xsetid(&'static str),
+    #[error("ERR Invalid {option} argument for {command}")]
+    ClaimArgument { option: &'static str, command: &'static str },
+    #[error("ERR Unrecognized XCLAIM option '{0}'")]
+    XclaimOption(String),
+    #[error("ERR COUNT must be > 0")]
+    XautoclaimCount,
+    #[error(
+        "ERR Unbalanced '{command}' list of streams: for each stream key an {ids} must be specified."
+    )]
+    StreamsUnbalanced { command: String, ids: &'static str },
+    #[error("ERR The {0} option is only supported by XREADGROUP. You called XREAD instead.")]
+    OnlyXreadgroup(&'static str),
+    #[error("ERR Missing GROUP option for XREADGROUP")]
+    XreadgroupGroup,
+    #[error(
+        "ERR The {0} ID is meaningless in the context of XREADGROUP: you want to read the history of \
+         this consumer by specifying a proper ID, or use the > ID to get new messages. The {0} ID \
+         would just return an empty result set."
+    )]
+    XreadgroupId(&'static str),
+    #[error(
+        "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> \
+         <consumer> option."
+    )]
+    XreadId,
+    #[error("ERR {0} must be a positive integer")]
+    ReadBound(&'static str),
+    #[error("ERR min-idle-time {0}")]
+    MinIdleTime(&'static str),
+    #[error("UNBLOCKED the stream key no longer exists")]
+    StreamGone,
     #[error("ERR One or more scores can't be converted into double")]
     SortScore,
     #[error(

@@ -115,6 +115,7 @@ fn legacy_range(command: &Command) -> (i64, i64, i64) {
         FindKeys::Count { .. }
         | FindKeys::After { .. }
         | FindKeys::Rest { .. }
+        | FindKeys::Half { .. }
         | FindKeys::Unknown => None,
     });
     ranges.reduce(|(first, _, step), (_, last, _)| (first, last, step)).unwrap_or((0, 0, 0))
@@ -148,11 +149,16 @@ fn reply_key_spec(out: &mut ReplyBuf, spec: &KeySpec) {
         FindKeys::After { from, .. } => (from as i64, "range", one),
         // From the last argument but one back to where the word stands.
         FindKeys::Rest { .. } => (-2, "range", [("lastkey", -1), ("keystep", 1), ("limit", 0)]),
+        FindKeys::Half { from, .. } => {
+            (from as i64, "range", [("lastkey", -1), ("keystep", 1), ("limit", 2)])
+        }
         FindKeys::Unknown => (0, "unknown", one),
     };
     out.text("begin_search");
     match spec.find {
-        FindKeys::After { word, .. } | FindKeys::Rest { word, .. } => {
+        FindKeys::After { word, .. }
+        | FindKeys::Rest { word, .. }
+        | FindKeys::Half { word, .. } => {
             reply_search_head(out, "keyword", 2);
             out.text("keyword");
             out.text(word);

@@ -58,6 +58,15 @@ fn indexes(find: FindKeys, argv: Argv<'_>, out: &mut Vec<usize>) -> Result<(), C
             out.extend(begin_of_rest(argv, word, from, taking).unwrap_or(argv.len())..argv.len());
             Ok(())
         }
+        FindKeys::Half { word, taking, .. } => {
+            let first = begin_of_rest(argv, word, 1, taking).unwrap_or(argv.len());
+            let left = argv.len() - first.min(argv.len());
+            if left < 2 {
+                return Err(CmdError::InvalidArguments);
+            }
+            out.extend(first..first + left / 2);
+            Ok(())
+        }
         FindKeys::Channels { .. } | FindKeys::Unknown => Ok(()),
     }
 }

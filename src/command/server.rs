@@ -123,7 +123,12 @@ fn flush(
         databases.clone().for_each(|db| touch_database(ctx, args, db, None));
     }
     invalidate_all(ctx);
+    let awaited = |db| (db, ctx.server.blocked.awaited(db, db));
+    let awaited: Vec<_> = databases.clone().map(awaited).collect();
     let keys: usize = databases.map(|db| ctx.db.flush(db)).sum();
+    for (db, names) in awaited {
+        names.iter().for_each(|name| ctx.db.changes().note_touched(db, args.key_of(name), false));
+    }
     ctx.db.changes().dirty += keys as u64 + 1;
     ctx.out.ok();
     Ok(Flow::Done)
@@ -146,10 +151,7 @@ fn swapdb(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     for name in ctx.server.blocked.awaited(one, other) {
         let key = args.key_of(&name);
         for db in [one, other] {
-            ctx.db.select(db);
-            if ctx.db.contains(key) {
-                ctx.db.changes().note_touched(db, key, false);
-            }
+            ctx.db.changes().note_touched(db, key, false);
         }
     }
     ctx.db.select(ctx.client.db);

@@ -238,6 +238,15 @@ pub enum FindKeys {
         /// The options that take arguments, lower-case, and how many.
         taking: &'static [(&'static str, usize)],
     },
+    /// The first half of what follows the word, which is found as for [`Self::Rest`].
+    Half {
+        /// The word, upper-case.
+        word: &'static str,
+        /// From where on those look for it who know nothing of the other words.
+        from: usize,
+        /// The options that take arguments, lower-case, and how many.
+        taking: &'static [(&'static str, usize)],
+    },
     /// None: the arguments from `first` to `last` are shard channels, which a cluster places as if
     /// they were keys.
     Channels {
@@ -318,6 +327,16 @@ impl KeySpec {
         uses: &'static [&'static str],
     ) -> Self {
         Self::new(access, uses, FindKeys::Rest { word, from, taking })
+    }
+
+    /// The first half of the arguments after `word`, for which others look from `from` on.
+    pub const fn half(
+        (word, from): (&'static str, usize),
+        taking: &'static [(&'static str, usize)],
+        access: &'static str,
+        uses: &'static [&'static str],
+    ) -> Self {
+        Self::new(access, uses, FindKeys::Half { word, from, taking })
     }
 
     /// Shard channels: the arguments from the first to `last`.

@@ -41,6 +41,12 @@ static FAMILIES: &[&[Command]] = &[
     geo_search::COMMANDS,
     stream::COMMANDS,
     stream::range::COMMANDS,
+    stream::read::COMMANDS,
+    stream::group::COMMANDS,
+    stream::claim::COMMANDS,
+    stream::delete::COMMANDS,
+    stream::info::COMMANDS,
+    stream::config::COMMANDS,
     key::COMMANDS,
     dump::COMMANDS,
     migrate::COMMANDS,
@@ -360,6 +366,7 @@ mod tests {
                     FindKeys::Channels { .. }
                     | FindKeys::After { .. }
                     | FindKeys::Rest { .. }
+                    | FindKeys::Half { .. }
                     | FindKeys::Unknown => continue,
                 };
                 assert!(command.arity.unsigned_abs() as usize > first, "{name}");

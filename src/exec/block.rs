@@ -36,7 +36,7 @@ pub(super) fn begin_wait(
     wait: Wait,
 ) -> Arc<Waiter> {
     let (handle, db) = (Arc::clone(&ctx.client.handle), ctx.db.db());
-    let request = (command, OwnedArgv::of(args.argv()));
+    let request = (command, OwnedArgv::with(args.argv(), &wait.replaced));
     let waiter = Arc::new(Waiter::new(handle, db, ctx.out.protocol(), request, wait));
     for at in &waiter.wait.keys {
         let key = args.key(*at);
@@ -56,7 +56,9 @@ pub(super) fn serve_touched(ctx: &mut Ctx<'_>) -> Vec<Deferred> {
     let mut dirty = std::mem::take(&mut ctx.db.changes().dirty);
     while let Some(mut key) = ctx.db.changes().touched.pop_front() {
         ctx.db.select(key.db);
-        break_watches(ctx, &key);
+        if !key.announced {
+            break_watches(ctx, &key);
+        }
         invalidate(ctx, &mut key);
         let missing = serve_key(ctx, &key, &mut dirty);
         if !std::mem::replace(&mut key.announced, true) {
@@ -87,7 +89,8 @@ fn serve_key(ctx: &mut Ctx<'_>, ready: &Touched, dirty: &mut u64) -> Option<u64>
     let (server, mut tried) = (ctx.server, Vec::new());
     let key = Key { bytes: &ready.key, hash: ready.hash };
     let shard = server.keyspace.shard_of(key.hash);
-    while let Some(held) = ctx.db.lookup(key, Lookup::Silent).map(|entry| entry.type_of()) {
+    loop {
+        let held = ctx.db.lookup(key, Lookup::Silent).map(|entry| entry.type_of());
         let waiter = server.blocked.first(shard, (ready.db, key.bytes), held, &tried)?;
         let missing = target_hash(server, &waiter).filter(|hash| !ctx.db.holds(*hash));
         if missing.is_some() {
@@ -103,7 +106,6 @@ fn serve_key(ctx: &mut Ctx<'_>, ready: &Touched, dirty: &mut u64) -> Option<u64>
         }
         *dirty += std::mem::take(&mut ctx.db.changes().dirty);
     }
-    None
 }
 
 /// The hash of the second key that serving `waiter` changes.
@@ -186,6 +188,20 @@ impl Executor {
             drop(ctx);
             self.settle();
         }
+    }
+
+    /// Sees whether there is something by now for a client that waits, and for those before it.
+    pub fn retry_wait(&mut self, waiter: &Waiter, client: &mut Client) {
+        let (server, argv) = (Arc::clone(&self.server), waiter.argv.as_argv());
+        let keys = waiter.wait.keys.iter().map(|at| {
+            let (key, hash) = (argv.arg(*at), server.keyspace.hash(argv.arg(*at)));
+            let (expired, invalidated, announced) = (false, true, true);
+            let (db, key) = (waiter.db, key.into());
+            let ready = Touched { db, key, hash, expired, invalidated, announced };
+            Deferred::Serve(ready, vec![hash])
+        });
+        let now_ms = server.now_ms();
+        self.serve_deferred(keys.collect(), client, now_ms);
     }
 
     /// Takes a client whose wait has ended out of all queues and appends its reply.

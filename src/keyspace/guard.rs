@@ -109,6 +109,14 @@ impl<'a, K: Collection> Guard<'a, K> {
         self.changes.note(self.what, event);
     }
 
+    /// Counts a change that is none of the value as who watches the key sees it; who listens to
+    /// events learns of it.
+    pub fn noted(&mut self, event: Event) {
+        self.changed = true;
+        self.changes.dirty += 1;
+        self.changes.note_also((self.what.0, self.what.1, false), event);
+    }
+
     /// Announces `count` changes that are one event.
     pub fn changed_by(&mut self, count: usize, event: Event) {
         if count > 0 {

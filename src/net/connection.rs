@@ -231,6 +231,11 @@ impl Connection {
         let left_ms = waiter.wait.until_ms.map(|at_ms| (at_ms - server.now_ms()).max(0) as u64);
         let mut timeout =
             std::pin::pin!(left_ms.map(|ms| tokio::time::sleep(Duration::from_millis(ms))));
+        let retry = waiter.wait.retry;
+        let mut retry_in = std::pin::pin!(retry.map(|retry| {
+            let left_ms = (retry.first_at_ms - server.now_ms()).max(0) as u64;
+            tokio::time::sleep(Duration::from_millis(left_ms))
+        }));
         let mut ended = None;
         let end = std::future::poll_fn(|cx| {
             self.client.handle.register(cx.waker());
@@ -243,6 +248,14 @@ impl Connection {
                 && timeout.poll(cx).is_ready()
             {
                 waiter.time_out();
+            }
+            while let (Some(retry), Some(mut timer)) = (retry, retry_in.as_mut().as_pin_mut())
+                && waiter.is_waiting()
+                && timer.as_mut().poll(cx).is_ready()
+            {
+                self.reactor.executor.borrow_mut().retry_wait(waiter, &mut self.client);
+                let every = Duration::from_millis(retry.every_ms);
+                timer.reset(tokio::time::Instant::now() + every);
             }
             waiter.end().map_or(Poll::Pending, Poll::Ready)
         })

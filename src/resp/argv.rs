@@ -124,6 +124,21 @@ pub struct OwnedArgv {
 }
 
 impl OwnedArgv {
+    /// A copy of `argv` with some arguments replaced, by index.
+    pub fn with(argv: Argv<'_>, replaced: &[(usize, Vec<u8>)]) -> Self {
+        if replaced.is_empty() {
+            return Self::of(argv);
+        }
+        let (mut buffer, mut ranges) = (Vec::new(), Vec::with_capacity(argv.len()));
+        for (at, arg) in argv.iter().enumerate() {
+            let found = replaced.iter().find(|(index, _)| *index == at);
+            let arg = found.map_or(arg, |(_, other)| other);
+            buffer.extend_from_slice(arg);
+            ranges.push(ArgRange::bytes(buffer.len() - arg.len(), arg.len()));
+        }
+        Self { buffer, ranges }
+    }
+
     /// A copy of `argv`, if all of it together is shorter than 4 GiB, as requests are.
     pub fn of(argv: Argv<'_>) -> Self {
         let mut buffer = Vec::with_capacity(argv.iter().map(<[u8]>::len).sum());

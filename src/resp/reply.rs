@@ -342,6 +342,15 @@ impl ReplyBuf {
         }
     }
 
+    /// Puts the head of a map of `len` pairs before everything after `mark`, as [`Self::array_at`]
+    /// does that of an array.
+    pub fn map_at(&mut self, mark: Mark, len: usize) {
+        match self.protocol {
+            Protocol::Resp2 => self.array_at(mark, 2 * len),
+            Protocol::Resp3 => self.head_at(mark, '%', len),
+        }
+    }
+
     /// Appends replies that are encoded already.
     pub fn raw(&mut self, encoded: &[u8]) {
         self.bytes.extend_from_slice(encoded);

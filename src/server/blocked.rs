@@ -44,6 +44,15 @@ pub enum WaitEnd {
     Gone,
 }
 
+/// When to look again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// For the first time, in Unix milliseconds.
+    pub first_at_ms: i64,
+    /// From then on, in milliseconds.
+    pub every_ms: u64,
+}
+
 /// What a client waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wait {
@@ -55,6 +64,12 @@ pub struct Wait {
     pub target: Option<usize>,
     /// When it has waited long enough, in Unix milliseconds; `None` is never.
     pub until_ms: Option<i64>,
+    /// Whether it is told when a key is gone or holds another type.
+    pub minds_loss: bool,
+    /// When to see again whether there is something for it, since that may come with time alone.
+    pub retry: Option<Retry>,
+    /// Arguments that stand for something else since it began to wait.
+    pub replaced: Vec<(usize, Vec<u8>)>,
 }
 
 /// A client that waits.
@@ -214,18 +229,18 @@ impl Blocked {
         }
     }
 
-    /// The first client that waits for a key with a value of type `held`, whose shard is locked;
-    /// `tried` are to be passed over.
+    /// The first client that waits for a key with a value of type `held`, or for its loss where it
+    /// holds anything else or nothing; its shard is locked. `tried` are to be passed over.
     pub fn first(
         &self,
         shard: usize,
         (db, key): (usize, &[u8]),
-        held: Type,
+        held: Option<Type>,
         tried: &[Arc<Waiter>],
     ) -> Option<Arc<Waiter>> {
         let queues = self.queues[shard].lock();
         let suits = |waiter: &Arc<Waiter>| {
-            waiter.wait.wants == held
+            (Some(waiter.wait.wants) == held || waiter.wait.minds_loss)
                 && waiter.is_waiting()
                 && !waiter.handle.is_killed()
                 && !tried.iter().any(|other| Arc::ptr_eq(other, waiter))

@@ -33,7 +33,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use parking_lot::{Mutex, RwLock};
 
 pub use appending::{AppendError, Appending, AppendingFigures};
-pub use blocked::{Blocked, Wait, WaitEnd, Waiter};
+pub use blocked::{Blocked, Retry, Wait, WaitEnd, Waiter};
 pub use client::{Client, ClientFlags, ClientHandle, Identity, Peer, Unfinished, meanwhile};
 pub use clients::Clients;
 pub use courier::{Answer, Broken, Couriers, Delivery, Parcel, Receipt, Request};

@@ -3,7 +3,7 @@
 use super::super::args::Args;
 use super::super::error::CmdError;
 use crate::base::{bytes, number};
-use crate::value::stream::{Bound, StreamId, Trim};
+use crate::value::stream::{Bound, References, StreamId, Trim};
 
 /// Entries that an approximate trimming without LIMIT removes at most, in nodes (Redis: 100).
 const TRIM_NODES: usize = 100;
@@ -53,6 +53,43 @@ pub(super) fn end_of(text: &[u8]) -> Result<StreamId, CmdError> {
     }
 }
 
+/// What a word says of references to entries that are deleted.
+fn references(word: &[u8]) -> Option<References> {
+    match () {
+        () if bytes::is_word(word, "keepref") => Some(References::Keep),
+        () if bytes::is_word(word, "delref") => Some(References::Delete),
+        () if bytes::is_word(word, "acked") => Some(References::Acked),
+        () => None,
+    }
+}
+
+/// What XDELEX and XACKDEL are told from the argument `first` on: what becomes of references, and the
+/// ids, as they were written.
+pub(super) fn parse_deletion(
+    args: &Args<'_>,
+    first: usize,
+) -> Result<(References, std::ops::Range<usize>), CmdError> {
+    let (mut kept, mut ids, mut at) = (None, None, first);
+    while at < args.len() {
+        let found = kept.is_none().then(|| references(args.get(at))).flatten();
+        if found.is_some() {
+            kept = found;
+            at += 1;
+        } else if args.is(at, "ids") && at + 1 < args.len() {
+            let count = number::parse_i64(args.get(at + 1)).and_then(|n| usize::try_from(n).ok());
+            let count = count.filter(|count| *count > 0).ok_or(CmdError::IdsNotPositive)?;
+            if count > args.len() - at - 2 {
+                return Err(CmdError::IdsMismatch);
+            }
+            ids = Some(at + 2..at + 2 + count);
+            at += 2 + count;
+        } else {
+            return Err(CmdError::Syntax);
+        }
+    }
+    Ok((kept.unwrap_or_default(), ids.ok_or(CmdError::IdsMissing)?))
+}
+
 /// The id that XADD is told to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NewId {
@@ -70,6 +107,8 @@ pub(super) struct AddOptions {
     pub(super) no_mkstream: bool,
     /// What to trim, and which argument is the bound.
     pub(super) trim: Option<(Trim, usize)>,
+    /// The producer and its idempotent id; no id is one made of the fields.
+    pub(super) producer: Option<(usize, Option<usize>)>,
     /// XADD's id, and which argument that is.
     pub(super) id: NewId,
     pub(super) id_at: usize,
@@ -79,6 +118,8 @@ pub(super) struct AddOptions {
 #[derive(Default)]
 struct Words {
     no_mkstream: bool,
+    references: Option<References>,
+    producer: Option<(usize, Option<usize>)>,
     bound: Option<(Bound, bool, usize)>,
     limit: Option<i64>,
 }
@@ -111,7 +152,34 @@ impl Words {
             self.limit = Some(limit);
             return Ok(Some(at + 1));
         }
-        Ok(None)
+        Ok(self.references.is_none().then(|| references(word)).flatten().map(|references| {
+            self.references = Some(references);
+            at
+        }))
+    }
+
+    /// Reads an option that only XADD has, as [`Self::read`].
+    fn read_of_xadd(&mut self, args: &Args<'_>, at: usize) -> Result<Option<usize>, CmdError> {
+        let (word, more) = (args.get(at), args.len() - 1 - at);
+        if bytes::is_word(word, "nomkstream") {
+            self.no_mkstream = true;
+            return Ok(Some(at));
+        }
+        let (name, taken) = match () {
+            () if bytes::is_word(word, "idmpauto") && more > 0 => ("IDMPAUTO", 1),
+            () if bytes::is_word(word, "idmp") && more > 1 => ("IDMP", 2),
+            () => return Ok(None),
+        };
+        if self.producer.is_some() {
+            return Err(CmdError::IdmpTwice);
+        }
+        for (index, what) in [(at + 1, "producer"), (at + 2, "idempotent")].iter().take(taken) {
+            if args.get(*index).is_empty() {
+                return Err(CmdError::IdmpEmpty(name, what));
+            }
+        }
+        self.producer = Some((at + 1, (taken == 2).then_some(at + 2)));
+        Ok(Some(at + taken))
     }
 
     /// What to trim; `obeys` says that what was checked when it was first said is not checked again.
@@ -131,7 +199,8 @@ impl Words {
             None if node_entries == 0 => TRIM_ENTRIES as u64,
             None => node_entries.saturating_mul(TRIM_NODES).min(TRIM_ENTRIES_MAX) as u64,
         };
-        Ok(Some((Trim { bound, approximate, limit }, at)))
+        let references = self.references.unwrap_or_default();
+        Ok(Some((Trim { bound, approximate, limit, references }, at)))
     }
 }
 
@@ -149,21 +218,24 @@ impl AddOptions {
             if word == b"*" {
                 break;
             }
-            if let Some(last) = words.read(args, at)? {
+            let common = words.read(args, at)?;
+            let known = if common.is_some() { common } else { words.read_of_xadd(args, at)? };
+            if let Some(last) = known {
                 at = last + 1;
-            } else if bytes::is_word(word, "nomkstream") {
-                words.no_mkstream = true;
-                at += 1;
-            } else {
-                id = match StreamId::parse_ms(word) {
-                    Some(ms) => NewId::AutoSeq(ms),
-                    None => NewId::Given(strict_id(word, 0)?),
-                };
-                break;
+                continue;
             }
+            id = match StreamId::parse_ms(word) {
+                Some(ms) => NewId::AutoSeq(ms),
+                None => NewId::Given(strict_id(word, 0)?),
+            };
+            if words.producer.is_some() && !obeys {
+                return Err(CmdError::IdmpId);
+            }
+            break;
         }
         let trim = words.trim(node_entries, obeys)?;
-        Ok(Self { no_mkstream: words.no_mkstream, trim, id, id_at: at })
+        let Words { no_mkstream, producer, .. } = words;
+        Ok(Self { no_mkstream, trim, producer, id, id_at: at })
     }
 
     /// Reads what XTRIM is told.

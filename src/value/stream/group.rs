@@ -5,12 +5,14 @@
 //! consumer  pending: the ids that are its own
 //! ```
 //!
-//! Invariant: an id is pending at a consumer exactly if the group has it pending for that consumer.
+//! Invariant: an id is pending at a consumer exactly if the group has it pending for that consumer. What
+//! is pending is also ordered by the time of its delivery once somebody asked for that order.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Stream, StreamId};
+use super::range::is_in;
+use super::{Ids, Stream, StreamId};
 use crate::encoding::Corrupt;
 
 /// Bytes that one of many pending entries takes in both places.
@@ -39,6 +41,7 @@ pub struct Group {
     /// How many entries were delivered, as far as that can be told.
     pub entries_read: Option<u64>,
     pending: BTreeMap<StreamId, Pending>,
+    by_time: Option<BTreeSet<(i64, StreamId)>>,
     /// By number; removed ones leave a gap.
     consumers: Vec<Option<Consumer>>,
     names: BTreeMap<Arc<[u8]>, ConsumerId>,
@@ -70,7 +73,7 @@ impl Consumer {
 impl Group {
     pub(super) fn new(last_id: StreamId, entries_read: Option<u64>) -> Self {
         let (pending, consumers, names) = Default::default();
-        Self { last_id, entries_read, pending, consumers, names }
+        Self { last_id, entries_read, pending, by_time: None, consumers, names }
     }
 
     /// All that is pending, by id.
@@ -78,9 +81,12 @@ impl Group {
         &self.pending
     }
 
-    /// What is pending of that id.
-    pub fn pending_mut(&mut self, id: StreamId) -> Option<&mut Pending> {
-        self.pending.get_mut(&id)
+    /// What is pending, what was delivered first in front; what was given back before all others.
+    pub fn by_time(&mut self) -> &BTreeSet<(i64, StreamId)> {
+        let pending = &self.pending;
+        self.by_time.get_or_insert_with(|| {
+            pending.iter().map(|(id, pending)| (pending.delivered_at_ms, *id)).collect()
+        })
     }
 
     /// The consumers in the order of their names.
@@ -135,14 +141,23 @@ impl Group {
         let id = self.names.remove(name)?;
         let consumer = self.consumers[id.0 as usize].take()?;
         for id in &consumer.pending {
-            self.pending.remove(id);
+            if let (Some(pending), Some(by_time)) = (self.pending.remove(id), &mut self.by_time) {
+                by_time.remove(&(pending.delivered_at_ms, *id));
+            }
         }
         Some(consumer.pending.len())
     }
 
     /// Makes an entry pending as told, whatever it was before.
     pub fn set_pending(&mut self, id: StreamId, pending: Pending) {
-        let before = self.pending.insert(id, pending).and_then(|before| before.consumer);
+        let before = self.pending.insert(id, pending);
+        if let Some(by_time) = &mut self.by_time {
+            if let Some(before) = before {
+                by_time.remove(&(before.delivered_at_ms, id));
+            }
+            by_time.insert((pending.delivered_at_ms, id));
+        }
+        let before = before.and_then(|before| before.consumer);
         if before == pending.consumer {
             return;
         }
@@ -157,6 +172,9 @@ impl Group {
     /// Ends that an entry is pending; what it was.
     pub fn remove_pending(&mut self, id: StreamId) -> Option<Pending> {
         let pending = self.pending.remove(&id)?;
+        if let Some(by_time) = &mut self.by_time {
+            by_time.remove(&(pending.delivered_at_ms, id));
+        }
         if let Some(owner) = pending.consumer {
             self.consumer_mut(owner).pending.remove(&id);
         }
@@ -174,11 +192,11 @@ impl Group {
         delivered_at_ms: i64,
         deliveries: u64,
     ) -> Result<(), Corrupt> {
-        let pending = Pending { delivered_at_ms, deliveries, consumer: None };
-        match self.pending.insert(id, pending) {
-            None => Ok(()),
-            Some(_) => Err(Corrupt { what: "entry twice in a group's list", at: 0 }),
+        if self.pending.contains_key(&id) {
+            return Err(Corrupt { what: "entry twice in a group's list", at: 0 });
         }
+        self.set_pending(id, Pending { delivered_at_ms, deliveries, consumer: None });
+        Ok(())
     }
 
     /// Adds a consumer of a file.
@@ -272,36 +290,70 @@ impl Stream {
         self.groups.remove(name)
     }
 
-    /// How many entries were added up to that id, as far as it can be told without counting
-    /// (Redis: streamEstimateDistanceFromFirstEverEntry).
-    pub fn added_up_to(&self, id: StreamId) -> Option<u64> {
-        let ids = self.ids;
-        if ids.added == 0 {
-            return Some(0);
-        }
-        if self.is_empty() && id <= ids.last {
-            return Some(ids.added);
-        }
-        if !id.is_min() && id < ids.max_deleted {
-            return None;
-        }
-        if id >= ids.last {
-            return (id == ids.last).then_some(ids.added);
-        }
-        if !ids.max_deleted.is_min() && ids.max_deleted >= ids.first {
-            return None;
-        }
-        let before = ids.added.saturating_sub(self.len);
-        match id.cmp(&ids.first) {
-            std::cmp::Ordering::Less => Some(before),
-            std::cmp::Ordering::Equal => Some(before + 1),
-            std::cmp::Ordering::Greater => None,
-        }
+    /// Whether a group still has to get the entry, or its acknowledgement.
+    pub fn is_referenced(&self, id: StreamId) -> bool {
+        self.groups.values().any(|group| group.last_id < id || group.pending.contains_key(&id))
     }
 
-    /// Whether an entry from that id on was deleted, as far as it is remembered.
-    pub fn has_gap_from(&self, id: StreamId) -> bool {
-        !self.is_empty() && !self.ids.max_deleted.is_min() && id <= self.ids.max_deleted
+    /// Ends that an entry is pending, in every group; whether it was.
+    pub fn drop_references(&mut self, id: StreamId) -> bool {
+        let removed = self.groups.values_mut().filter_map(|group| group.remove_pending(id));
+        removed.count() > 0
+    }
+
+    /// Notes that a group got these entries, which ascend: its last id and its count move on, and
+    /// the entries are pending for `consumer`, if one is given. Whether the last id moved.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such group.
+    pub fn deliver(
+        &mut self,
+        group: &[u8],
+        ids: &[StreamId],
+        consumer: Option<ConsumerId>,
+        now_ms: i64,
+    ) -> bool {
+        let (past, len) = (self.ids, self.len);
+        let group = self.groups.get_mut(group).expect("the group was looked up");
+        let before = group.last_id;
+        for id in ids {
+            if *id > group.last_id {
+                let is_sure = group.last_id >= past.first && !past.has_gap_from(len, group.last_id);
+                match &mut group.entries_read {
+                    Some(read) if is_sure => *read += 1,
+                    unsure if past.added > 0 => *unsure = past.added_up_to(len, *id),
+                    _ => {}
+                }
+                group.last_id = *id;
+            }
+            if consumer.is_some() {
+                group
+                    .set_pending(*id, Pending { delivered_at_ms: now_ms, deliveries: 1, consumer });
+            }
+        }
+        if let Some(consumer) = consumer
+            && !ids.is_empty()
+        {
+            group.consumer_mut(consumer).active_at_ms = Some(now_ms);
+        }
+        group.last_id > before
+    }
+
+    /// The entries that are pending in a group since `until_ms` or longer, those that wait longest
+    /// first, `count` at most. What is not in the stream any more is left out.
+    pub fn claimable(&mut self, group: &[u8], until_ms: i64, count: usize) -> Vec<StreamId> {
+        let Some(group) = self.groups.get_mut(group) else { return Vec::new() };
+        let (nodes, by_time) = (&self.nodes, group.by_time());
+        let waits = by_time.iter().take_while(|(at_ms, _)| *at_ms <= until_ms);
+        waits.map(|(_, id)| *id).filter(|id| is_in(nodes, *id)).take(count).collect()
+    }
+
+    /// When the entry that waits longest in a group was delivered, in Unix milliseconds.
+    pub fn oldest_pending_ms(&mut self, group: &[u8]) -> Option<i64> {
+        let (nodes, group) = (&self.nodes, self.groups.get_mut(group)?);
+        let found = group.by_time().iter().find(|(_, id)| is_in(nodes, *id));
+        found.map(|(at_ms, _)| *at_ms)
     }
 
     /// How many entries a group is behind, if that can be told without counting.
@@ -314,9 +366,42 @@ impl Stream {
             return i64::try_from(self.len).ok();
         }
         let read = match group.entries_read {
-            Some(read) if !self.has_gap_from(group.last_id) => read,
-            _ => self.added_up_to(group.last_id)?,
+            Some(read) if !ids.has_gap_from(self.len, group.last_id) => read,
+            _ => ids.added_up_to(self.len, group.last_id)?,
         };
         Some((ids.added as i64).wrapping_sub(read as i64))
+    }
+}
+
+impl Ids {
+    /// How many entries were added up to that id, as far as it can be told without counting those of
+    /// the stream, which are `len` (Redis: streamEstimateDistanceFromFirstEverEntry).
+    pub fn added_up_to(&self, len: u64, id: StreamId) -> Option<u64> {
+        if self.added == 0 {
+            return Some(0);
+        }
+        if len == 0 && id <= self.last {
+            return Some(self.added);
+        }
+        if !id.is_min() && id < self.max_deleted {
+            return None;
+        }
+        if id >= self.last {
+            return (id == self.last).then_some(self.added);
+        }
+        if !self.max_deleted.is_min() && self.max_deleted >= self.first {
+            return None;
+        }
+        let before = self.added.saturating_sub(len);
+        match id.cmp(&self.first) {
+            std::cmp::Ordering::Less => Some(before),
+            std::cmp::Ordering::Equal => Some(before + 1),
+            std::cmp::Ordering::Greater => None,
+        }
+    }
+
+    /// Whether an entry from that id on was deleted, as far as it is remembered.
+    fn has_gap_from(&self, len: u64, id: StreamId) -> bool {
+        len > 0 && !self.max_deleted.is_min() && id <= self.max_deleted
     }
 }

@@ -13,6 +13,7 @@
 
 mod group;
 mod id;
+mod idempotence;
 mod node;
 mod range;
 #[cfg(test)]
@@ -24,9 +25,10 @@ use std::sync::Arc;
 
 pub use group::{Consumer, ConsumerId, Group, Pending};
 pub use id::{ID_LEN_MAX, StreamId};
+pub use idempotence::{Idempotence, IdempotenceLimits};
 use node::Node;
-pub use range::{Entries, Entry, Pairs};
-pub use trim::{Bound, Trim};
+pub use range::{Entries, Entry, Pairs, SharedEntries};
+pub use trim::{Bound, References, Trim};
 
 use super::packed::Place;
 use super::{Collection, EditContext, Fresh, Kind, Value, ValueView};
@@ -49,6 +51,7 @@ pub struct Stream {
     len: u64,
     ids: Ids,
     groups: BTreeMap<Box<[u8]>, Group>,
+    idempotence: Option<Box<Idempotence>>,
 }
 
 /// What a stream remembers of its past.
@@ -109,6 +112,16 @@ impl Collection for Stream {
 }
 
 impl Stream {
+    /// What it knows of entries that producers may send again, if they said so.
+    pub fn idempotence(&self) -> Option<&Idempotence> {
+        self.idempotence.as_deref()
+    }
+
+    /// The same, for changing it; `limits` are those of a new one.
+    pub fn idempotence_mut(&mut self, limits: IdempotenceLimits) -> &mut Idempotence {
+        self.idempotence.get_or_insert_with(|| Box::new(Idempotence::new(limits)))
+    }
+
     /// How many entries live.
     pub fn len(&self) -> u64 {
         self.len
@@ -292,11 +305,13 @@ impl Stream {
             .groups
             .iter()
             .map(|(name, group)| name.len() + size_of::<(Box<[u8]>, Group)>() + group.memory());
-        self.node_bytes + self.nodes.len() * NODE_OVERHEAD + groups.sum::<usize>()
+        let idempotence = self.idempotence.as_ref().map_or(0, |known| known.memory());
+        self.node_bytes + self.nodes.len() * NODE_OVERHEAD + groups.sum::<usize>() + idempotence
     }
 
     /// How many allocations have to be freed with it, about.
     pub fn free_effort(&self) -> usize {
-        self.nodes.len() + self.groups.values().map(Group::free_effort).sum::<usize>()
+        let known = self.idempotence.as_ref().map_or(0, |known| known.len());
+        known + self.nodes.len() + self.groups.values().map(Group::free_effort).sum::<usize>()
     }
 }

@@ -1,6 +1,6 @@
 //! Reading entries in order, from both ends.
 
-use std::collections::btree_map;
+use std::collections::{BTreeMap, btree_map};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -121,6 +121,27 @@ impl Stream {
         self.entries(StreamId::MIN..=StreamId::MAX, End::Head)
     }
 
+    /// How many entries there are from one id to another, both included.
+    pub fn count(&self, range: RangeInclusive<StreamId>) -> usize {
+        let entries = self.entries(range.clone(), End::Head);
+        let within = |(master, node): (&StreamId, &Arc<Node>)| {
+            let last = node.last(*master).map_or(*master, |place| place.id);
+            if range.contains(master) && range.contains(&last) {
+                return node.live() as usize;
+            }
+            let nodes = self.nodes.range(*master..=*master);
+            Entries { nodes, range: range.clone(), from: End::Head, current: None }.count()
+        };
+        entries.nodes.map(within).sum()
+    }
+
+    /// The entries from one id to another as they are now, whatever becomes of the stream.
+    pub fn share(&self, range: RangeInclusive<StreamId>, from: End) -> SharedEntries {
+        let nodes = self.entries(range.clone(), from).nodes;
+        let nodes = nodes.map(|(master, node)| (*master, Arc::clone(node))).collect();
+        SharedEntries { stream: Self { nodes, ..Self::default() }, range, from }
+    }
+
     /// The entry of that id.
     pub fn get(&self, id: StreamId) -> Option<Entry<'_>> {
         let (master, node) = self.nodes.range(..=id).next_back()?;
@@ -137,6 +158,39 @@ impl Stream {
     /// The id of the entry at an end.
     pub fn edge(&self, end: End) -> Option<StreamId> {
         self.entries(StreamId::MIN..=StreamId::MAX, end).next().map(|entry| entry.id)
+    }
+}
+
+/// Whether an entry of that id lives in any of the nodes.
+pub(super) fn is_in(nodes: &BTreeMap<StreamId, Arc<Node>>, id: StreamId) -> bool {
+    let node = nodes.range(..=id).next_back();
+    node.is_some_and(|(master, node)| find(node, *master, node.head(), id).is_some())
+}
+
+/// Entries that are shared with a stream, to be read a few at a time.
+pub struct SharedEntries {
+    /// Only its nodes are of use.
+    stream: Stream,
+    /// What is left of the range.
+    range: RangeInclusive<StreamId>,
+    from: End,
+}
+
+impl SharedEntries {
+    /// Visits the next `count` entries; `false` when there are none any more.
+    pub fn visit(&mut self, count: usize, mut visit: impl FnMut(Entry<'_>)) -> bool {
+        let (mut last, mut visited) = (None, 0);
+        for entry in self.stream.entries(self.range.clone(), self.from).take(count) {
+            last = Some(entry.id);
+            visited += 1;
+            visit(entry);
+        }
+        let rest = last.and_then(|id| match self.from {
+            End::Head => id.next().map(|next| next..=*self.range.end()),
+            End::Tail => id.prev().map(|prev| *self.range.start()..=prev),
+        });
+        self.range = rest.unwrap_or(StreamId::MAX..=StreamId::MIN);
+        visited == count
     }
 }
 

@@ -154,6 +154,55 @@ fn groups_and_consumers_agree_on_what_is_pending() {
     let names: Vec<&[u8]> = group.consumers().map(|(_, consumer)| consumer.name()).collect();
     assert_eq!(names, [&b"abe"[..], b"bob"]);
     assert_eq!(group.pending().keys().map(|id| id.ms).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(group.by_time().iter().map(|(_, id)| id.ms).collect::<Vec<_>>(), [2, 3]);
+    group.set_pending(id(2, 0), Pending { delivered_at_ms: 9, ..to(Some(bob)) });
+    group.set_pending(id(9, 0), Pending { delivered_at_ms: 0, ..to(None) });
+    assert_eq!(group.by_time().iter().map(|(_, id)| id.ms).collect::<Vec<_>>(), [9, 3, 2]);
+    group.remove_consumer(b"bob");
+    group.remove_pending(id(9, 0));
+    assert_eq!(group.by_time().iter().map(|(_, id)| id.ms).collect::<Vec<_>>(), [3]);
+}
+
+#[test]
+fn references_decide_what_is_trimmed() {
+    let mut stream = Stream::default();
+    for n in 1..=12 {
+        append(&mut stream, id(n, 0), &fields(&["f", "v"]));
+    }
+    let group = stream.create_group(b"g", id(9, 0), None).unwrap();
+    let consumer = group.create_consumer(b"c", 0);
+    let pending = Pending { delivered_at_ms: 1, deliveries: 1, consumer: Some(consumer) };
+    group.set_pending(id(2, 0), pending);
+    group.set_pending(id(8, 0), pending);
+    let trim = |references| Trim { bound: Bound::Len(0), approximate: true, limit: 0, references };
+    assert_eq!(stream.clone().trim(&trim(References::Keep)), 12);
+    assert_eq!(stream.trim(&trim(References::Acked)), 7);
+    let left: Vec<u64> = stream.iter().map(|entry| entry.id.ms).collect();
+    assert_eq!(left, [2, 8, 10, 11, 12]);
+    assert_eq!(stream.ids().first, id(2, 0));
+    let to_eight = Trim { bound: Bound::Id(id(9, 0)), ..trim(References::Delete) };
+    assert_eq!((stream.trim(&to_eight), stream.len()), (2, 3));
+    assert!(stream.group(b"g").unwrap().pending().is_empty());
+    assert_eq!(stream.trim(&trim(References::Delete)), 3);
+    assert_eq!((stream.node_count(), stream.ids().first), (0, StreamId::MIN));
+}
+
+#[test]
+fn ids_of_producers_are_forgotten_by_age_and_number() {
+    let limits = IdempotenceLimits { duration_s: 10, entries: 3 };
+    let mut known = Idempotence::new(limits);
+    for n in 1..=5u64 {
+        known.insert(b"p", &n.to_be_bytes(), id(1000 * n, 0), 1000 * n);
+    }
+    assert_eq!((known.find(b"p", &2u64.to_be_bytes(), 6000), known.len()), (None, 3));
+    assert_eq!(known.find(b"p", &3u64.to_be_bytes(), 6000), Some(id(3000, 0)));
+    // The third is ten seconds old now.
+    assert_eq!(known.find(b"p", &3u64.to_be_bytes(), 13000), None);
+    assert_eq!((known.tracked(13000), known.added), ((1, 2), 5));
+    for n in 0..100u64 {
+        known.insert(&n.to_be_bytes(), b"i", id(100_000 + 20_000 * n, 0), 100_000 + 20_000 * n);
+    }
+    assert!(known.len() < 40);
 }
 
 #[derive(Clone, Debug)]
@@ -234,7 +283,7 @@ proptest! {
                     let bound = if by_len { Bound::Len(n) } else { Bound::Id(id(n, 0)) };
                     let limit = if approximate { limit } else { 0 };
                     let before = stream.len();
-                    let removed = stream.trim(&Trim { bound, approximate, limit });
+                    let removed = stream.trim(&Trim { bound, approximate, limit, references: References::Keep });
                     prop_assert_eq!(before - removed, stream.len());
                     let stays = |model: &BTreeMap<StreamId, Fields>| match bound {
                         Bound::Len(n) => model.len() as u64 <= n,

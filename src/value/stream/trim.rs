@@ -14,6 +14,18 @@ pub enum Bound {
     Id(StreamId),
 }
 
+/// What becomes of the references that groups have to an entry that is to be deleted.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum References {
+    /// They stay, to an entry that is not there any more.
+    #[default]
+    Keep,
+    /// They go too.
+    Delete,
+    /// The entry stays unless every group has got and acknowledged it.
+    Acked,
+}
+
 /// What is to be removed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Trim {
@@ -23,11 +35,17 @@ pub struct Trim {
     pub approximate: bool,
     /// Most entries to remove; 0 is no limit.
     pub limit: u64,
+    /// What becomes of references. Unless they are kept, single entries are removed however
+    /// approximate it may be.
+    pub references: References,
 }
 
 impl Stream {
     /// Removes the oldest entries as told; returns how many.
     pub fn trim(&mut self, trim: &Trim) -> u64 {
+        if trim.references != References::Keep {
+            return self.trim_each(trim);
+        }
         let before = self.len;
         while let Some((&master, node)) = self.nodes.first_key_value() {
             if trim.bound.is_met_by(self.len) {
@@ -54,6 +72,58 @@ impl Stream {
             self.find_first();
         }
         before - self.len
+    }
+
+    /// As [`Self::trim`], looking at each entry's references.
+    fn trim_each(&mut self, trim: &Trim) -> u64 {
+        let (before, mut next) = (self.len, Some(StreamId::MIN));
+        while let Some(from) = next
+            && !trim.bound.is_met_by(self.len)
+        {
+            let following = self.nodes.range(from..).next();
+            let Some((&master, live)) = following.map(|(master, node)| (master, node.live()))
+            else {
+                break;
+            };
+            if trim.limit > 0 && before - self.len + live > trim.limit {
+                break;
+            }
+            next = master.next();
+            if !self.trim_node_each(master, trim) {
+                break;
+            }
+        }
+        if self.len != before {
+            self.find_first();
+        }
+        before - self.len
+    }
+
+    /// Removes what is to go of a node; `false` when the rest of the stream stays.
+    fn trim_node_each(&mut self, master: StreamId, trim: &Trim) -> bool {
+        let Some(node) = self.nodes.get(&master) else { return false };
+        let (head, mut ids) = (node.head(), Vec::new());
+        let mut at = head.entries;
+        while let Some(place) = node.place(master, head, at) {
+            at = node.next(&place);
+            ids.extend((!place.deleted).then_some(place.id));
+        }
+        for id in ids {
+            let stays = match trim.bound {
+                Bound::Len(_) => trim.bound.is_met_by(self.len),
+                Bound::Id(bound) => id >= bound,
+            };
+            if stays {
+                return false;
+            }
+            match trim.references {
+                References::Acked if self.is_referenced(id) => continue,
+                References::Delete => drop(self.drop_references(id)),
+                _ => {}
+            }
+            self.unlink(id);
+        }
+        true
     }
 
     /// Marks the oldest entries of a node, of which some stay.

@@ -62,7 +62,7 @@ fn group<S: Source>(
     let last = id(source)?;
     let read = match layout >= Layout::Counted {
         true => Some(source.len(WHAT)?).filter(|read| *read != READ_UNKNOWN),
-        false => stream.added_up_to(last),
+        false => stream.ids().added_up_to(stream.len(), last),
     };
     let Some(group) = stream.create_group(&name, last, read) else {
         return Err(source.corrupt(WHAT, "Duplicated consumer group name"));
