@@ -317,7 +317,7 @@ async fn expire(reactor: Rc<Reactor>) {
         busy_us = reactor.note_busy(busy_us);
         reactor.check_outputs();
         let paused = || reactor.server().cron_paused.load(Ordering::Relaxed);
-        while !paused() && reactor.expire_slice() {
+        while !paused() && (reactor.evict_slice() | reactor.expire_slice()) {
             tokio::time::sleep(EXPIRE_REST).await;
         }
     }
@@ -342,6 +342,7 @@ async fn cron(server: Arc<Server>) {
             tls_seen_ms = clock::now_ms();
             server.reload_tls(&mut tls_files);
         }
+        server.account_clients();
         let idle_seconds = server.settings.idle_seconds.load(Ordering::Relaxed);
         if idle_seconds > 0 {
             for client in server.clients.all() {

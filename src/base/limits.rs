@@ -43,6 +43,12 @@ pub const POOLED_REPLY_MAX: usize = 64 * 1024;
 /// Reply buffers that one event loop keeps for reuse.
 pub const POOLED_REPLIES_MAX: usize = 64;
 
+/// Bytes of all those buffers together.
+pub const POOLED_BYTES_MAX: usize = 512 * 1024;
+
+/// Bytes of one argument that a client gets read per turn, beyond [`READ_LEN`]: they are not looked at.
+pub const BIG_READ_LEN: usize = 1024 * 1024;
+
 /// Longest string value, in bytes, unless `proto-max-bulk-len` says otherwise.
 pub const STRING_LEN_MAX: i64 = 512 * 1024 * 1024;
 
@@ -55,6 +61,15 @@ pub const ERROR_PREVIEW_MAX: usize = 128;
 
 /// Longest stretch of work on behalf of nobody (expiry) between two looks at the sockets.
 pub const BACKGROUND_SLICE: std::time::Duration = std::time::Duration::from_micros(500);
+
+/// Least that `maxmemory-clients` allows, in bytes, so that a mistaken value can be corrected (Redis).
+pub const CLIENTS_MEMORY_MIN: usize = 128 * 1024;
+
+/// Candidates for eviction that an event loop remembers (Redis: EVPOOL_SIZE).
+pub const EVICTION_POOL_LEN: usize = 16;
+
+/// Databases, from 0 on, that can have a memory limit and an eviction policy of their own.
+pub const DB_LIMITS_MAX: usize = 1024;
 
 /// Fields of hashes that are removed at a time because their deadlines have passed.
 pub const EXPIRE_FIELDS_MAX: usize = 1024;

@@ -59,6 +59,11 @@ impl Random {
         result
     }
 
+    /// Another generator, which goes on independently of this one.
+    pub fn fork(&mut self) -> Self {
+        Self::seeded(self.next_u64())
+    }
+
     /// A number below `end`, which must not be 0; the bias of 2^-64 per value is accepted.
     pub fn below(&mut self, end: u64) -> u64 {
         debug_assert!(end > 0);

@@ -19,6 +19,7 @@ use rustix::process::{Signal, getpid, kill_process};
 
 use crate::config::REDIS_VERSION;
 use crate::keyspace::Stats;
+use crate::observe::allocator;
 use crate::server::{InfoContext, Server};
 
 /// How long the report waits for what the server knows.
@@ -75,7 +76,8 @@ pub(super) fn end_by(server: &Arc<Server>, signal: Signal) -> ! {
 /// What the server knows, without locks of the keyspace.
 fn facts(server: &Server) -> String {
     let (keys, databases) = (Stats::default(), []);
-    let context = InfoContext { command_names: &[], keys: &keys, databases: &databases };
+    let memory = allocator::figures();
+    let context = InfoContext { memory, command_names: &[], keys: &keys, databases: &databases };
     let mut text = format!("------ INFO OUTPUT ------\n{}", server.info(&[], &context));
     text.push_str("------ CLIENT LIST OUTPUT ------\n");
     for client in server.clients.all() {

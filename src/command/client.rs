@@ -192,7 +192,7 @@ pub(super) fn describe(
     let last = last.and_then(|id| commands.by_id(id as usize)).map(|last| last.name.as_str());
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={} db={} sub={} psub={} \
-         ssub={} multi={queued} watch={watched} qbuf={query} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 \
+         ssub={} multi={queued} watch={watched} qbuf={query} qbuf-free=0 argv-mem=0 multi-mem={} rbs=0 rbp=0 \
          obl={output} oll=0 omem={output} tot-mem={} events=r cmd={} user={} redir={} \
          resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
         handle.id,
@@ -208,6 +208,7 @@ pub(super) fn describe(
         handle.mailbox.count(Kind::Channel),
         handle.mailbox.count(Kind::Pattern),
         handle.mailbox.count(Kind::Shard),
+        handle.queued_len(),
         handle.memory(),
         running.or(last).unwrap_or("NULL"),
         handle.user_name(),

@@ -93,6 +93,8 @@ pub(super) fn is_local(ctx: &Ctx<'_>) -> bool {
 fn resetstat(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
     ctx.server.stats.reset();
     ctx.server.acl.reset_counts();
+    ctx.server.eviction.reset();
+    ctx.server.client_memory.reset();
     ctx.db.fold((), |(), shard| shard.reset_stats());
     ctx.out.ok();
     Ok(Flow::Done)

@@ -33,6 +33,8 @@ pub struct Ctx<'a> {
     pub effects: &'a mut Effects,
     /// Whether it runs inside of a transaction or a script.
     pub inside: bool,
+    /// Whether memory was full when the request began.
+    pub out_of_memory: bool,
     /// Its own row.
     pub command: &'static Command,
     /// Unix time in milliseconds, the same for the whole command.

@@ -48,6 +48,12 @@ pub enum CmdError {
     DebugReload,
     #[error("ERR Error trying to load the RDB dump, check server logs")]
     LoadFailed,
+    #[error("OOM command not allowed when used memory > 'maxmemory'.")]
+    OutOfMemory,
+    #[error(
+        "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'"
+    )]
+    ScriptOutOfMemory,
     #[error("{0}")]
     Misconf(String),
     #[error("LOADING Redis is loading the dataset in memory")]

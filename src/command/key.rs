@@ -167,7 +167,7 @@ fn copy(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         if crate::base::bytes::is_word(word, "replace") {
             replace = true;
         } else if crate::base::bytes::is_word(word, "db") && options.left() > 0 {
-            target = database(ctx, options.integer()?)?;
+            target = roomy_database(ctx, options.integer()?)?;
         } else {
             return Err(CmdError::Syntax);
         }
@@ -204,9 +204,16 @@ pub(super) fn database(ctx: &Ctx<'_>, number: i64) -> Result<usize, CmdError> {
     db.ok_or(CmdError::DbOutOfRange)
 }
 
+/// The database of that number, to which a key is to be brought.
+fn roomy_database(ctx: &Ctx<'_>, number: i64) -> Result<usize, CmdError> {
+    let db = database(ctx, number)?;
+    let full = db != ctx.db.db() && ctx.server.is_db_full(db);
+    if full { Err(CmdError::OutOfMemory) } else { Ok(db) }
+}
+
 fn move_to(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let (key, source) = (args.key(1), ctx.db.db());
-    let target = database(ctx, args.integer(2)?)?;
+    let target = roomy_database(ctx, args.integer(2)?)?;
     if source == target {
         return Err(CmdError::SameObject);
     }
@@ -242,7 +249,10 @@ fn object_encoding(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError>
 
 fn object_refcount(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     match ctx.db.lookup(args.key(2), Lookup::Silent).map(EntryView::value) {
-        Some(ValueView::Str(StrView::Int(0..SHARED_INTEGERS))) => {
+        // Redis shares none where each needs access bits of its own.
+        Some(ValueView::Str(StrView::Int(0..SHARED_INTEGERS)))
+            if !ctx.server.eviction.minds_accesses() =>
+        {
             ctx.out.integer(SHARED_REFCOUNT);
         }
         Some(_) => ctx.out.integer(1),

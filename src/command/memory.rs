@@ -90,7 +90,7 @@ enum Figure {
 
 fn stats(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
     let databases = db_figures(ctx);
-    let use_of = ctx.server.memory_use(&databases);
+    let use_of = ctx.server.memory_use(allocator::figures(), &databases);
     let (before, after) = (parts(&use_of), proportions(&use_of));
     let filled: Vec<(usize, &DbFigures)> =
         databases.iter().enumerate().filter(|(_, db)| db.keys > 0).collect();
@@ -179,7 +179,8 @@ const CLIENT_LARGE: usize = 200 << 10;
 
 fn doctor(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
     let databases = db_figures(ctx);
-    let (use_of, clients) = (ctx.server.memory_use(&databases), ctx.server.clients.len());
+    let (use_of, clients) =
+        (ctx.server.memory_use(allocator::figures(), &databases), ctx.server.clients.len());
     let scripts = &ctx.server.scripts.figures().scripts;
     let scripts = scripts.load(std::sync::atomic::Ordering::Relaxed);
     let text = diagnosis(&use_of, clients, scripts);

@@ -16,6 +16,7 @@ use super::transaction::touch_database;
 use crate::base::{bytes, clock, number};
 use crate::config::REDIS_VERSION;
 use crate::keyspace::DbFigures;
+use crate::observe::allocator;
 use crate::server::{InfoContext, Purpose, ShutdownOptions, gate};
 
 const FLUSH: Flags = Flags::KEYSPACE.with(Flags::DANGEROUS);
@@ -169,11 +170,13 @@ fn time(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
 }
 
 fn info(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
+    // Before anything is allocated for the reply.
+    let memory = allocator::figures();
     let asked: Vec<&[u8]> = args.rest(1).collect();
     let names = ctx.commands.names_by_id();
     let databases = db_figures(ctx);
     let keys = ctx.db.stats();
-    let context = InfoContext { command_names: &names, keys: &keys, databases: &databases };
+    let context = InfoContext { memory, command_names: &names, keys: &keys, databases: &databases };
     let text = ctx.server.info(&asked, &context);
     ctx.out.verbatim("txt", text.as_bytes());
     Ok(Flow::Done)

@@ -42,6 +42,7 @@ fn multi(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
     ctx.client.set_flags(ClientFlags::MULTI, true);
     ctx.client.transaction.get_or_insert_default().db = ctx.client.db;
     ctx.client.handle.queued.store(0, Relaxed);
+    ctx.client.handle.queued_bytes.store(0, Relaxed);
     ctx.out.ok();
     Ok(Flow::Done)
 }

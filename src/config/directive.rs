@@ -67,6 +67,8 @@ pub enum Kind {
     Save,
     /// `<class> <hard> <soft> <soft seconds>` groups.
     OutputLimits,
+    /// `<database> <bytes> [<policy>]` groups.
+    DbLimits,
     /// Three numbers from -2000 to 2000.
     OomScores,
     /// Letters of keyspace event classes.

@@ -35,7 +35,7 @@ pub use file::ConfigError;
 pub use render::{conf_text, help_text};
 pub use rewrite::RewriteError;
 pub use table::{DIRECTIVES, GROUPS, Group, find, is_sensitive};
-pub use value::{OutputLimit, SavePoint, ValueError, parse_memory};
+pub use value::{DbLimit, OutputLimit, SavePoint, ValueError, parse_memory};
 
 use value::Value;
 
@@ -162,6 +162,14 @@ impl Config {
         match self.value("client-output-buffer-limit") {
             Value::OutputLimits(limits) => *limits,
             other => wrong_kind("client-output-buffer-limit", other),
+        }
+    }
+
+    /// Limits of single databases.
+    pub fn db_limits(&self) -> &[DbLimit] {
+        match self.value("db-maxmemory") {
+            Value::DbLimits(limits) => limits,
+            other => wrong_kind("db-maxmemory", other),
         }
     }
 

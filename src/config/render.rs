@@ -72,6 +72,7 @@ fn placeholder(directive: &Directive) -> &'static str {
         Kind::Bind => "<address>...",
         Kind::Save => "<seconds> <changes>...",
         Kind::OutputLimits => "<class> <hard> <soft> <seconds>",
+        Kind::DbLimits => "<database> <size> <policy>...",
         Kind::OomScores => "<n> <n> <n>",
         Kind::Events => "<classes>",
         Kind::Percentiles => "<percent>...",

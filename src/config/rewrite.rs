@@ -147,6 +147,10 @@ fn value_lines(config: &Config, index: usize, directive: &Directive) -> Vec<Valu
             let line = |p: &super::SavePoint| format!("{name} {} {}", p.seconds, p.changes);
             points.iter().map(|p| ValueLine { text: line(p), is_needed: true }).collect()
         }
+        (Value::DbLimits(limits), _) => {
+            let line = |limit: &super::DbLimit| format!("{name} {limit}");
+            limits.iter().map(|limit| ValueLine { text: line(limit), is_needed: true }).collect()
+        }
         (Value::OutputLimits(limits), _) => {
             let Value::OutputLimits(defaults) = default else { return Vec::new() };
             let changed = limits.iter().zip(defaults).map(|(limit, default)| *limit != default);

@@ -12,6 +12,7 @@ mod subsystems;
 mod words;
 
 use super::directive::{Directive, Flags};
+pub(super) use words::POLICY;
 
 /// Directives that are read together.
 #[derive(Debug, Clone, Copy)]

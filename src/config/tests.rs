@@ -83,6 +83,7 @@ fn each_kind_has_its_accessor() {
             Kind::Flags(_) | Kind::Bind | Kind::ReplicaOf => drop(config.words(name)),
             Kind::Save => assert_eq!(config.save_points().len(), 3),
             Kind::OutputLimits => assert_eq!(config.output_limits()[2].soft_seconds, 60),
+            Kind::DbLimits => assert!(config.db_limits().is_empty()),
             Kind::OomScores => assert_eq!(config.oom_scores(), [0, 200, 800]),
             Kind::Percentiles => assert_eq!(config.percentiles(), [50.0, 99.0, 99.9]),
         }

@@ -179,6 +179,11 @@ fn literal(value: &Value, directive: &Directive) -> String {
         (Value::OutputLimits(limits), _) => {
             array(["normal", "replica", "pubsub"].iter().zip(limits).map(limit_literal))
         }
+        (Value::DbLimits(limits), _) => array(limits.iter().map(|limit| {
+            let words = limit.to_string();
+            let (db, rest) = words.split_once(' ').expect("a database and a size at least");
+            array(std::iter::once(db.to_owned()).chain(rest.split(' ').map(string)))
+        })),
         (Value::OomScores(scores), _) => array(scores.iter().map(i64::to_string)),
         (Value::Percentiles(list), _) => array(list.iter().map(f64::to_string)),
     }

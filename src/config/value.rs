@@ -8,6 +8,8 @@
 use std::path::Path;
 
 use super::directive::{Directive, Flags, Kind, Rule, Unit, Words};
+use super::table::POLICY;
+use crate::base::limits::DB_LIMITS_MAX;
 pub(super) use crate::base::os_error::text as os_text;
 use crate::base::quote::split_args;
 
@@ -35,6 +37,24 @@ pub struct OutputLimit {
     pub soft_bytes: u64,
     /// For so many seconds.
     pub soft_seconds: u64,
+}
+
+/// The limit of one database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DbLimit {
+    /// The database.
+    pub db: usize,
+    /// Bytes that its keys and values may take, at least 1.
+    pub bytes: u64,
+    /// What happens then; `None` is what `maxmemory-policy` says.
+    pub policy: Option<&'static str>,
+}
+
+impl std::fmt::Display for DbLimit {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{} {}", self.db, self.bytes)?;
+        self.policy.map_or(Ok(()), |policy| write!(out, " {policy}"))
+    }
 }
 
 /// Why a value is refused. Texts are those of Redis, which clients see.
@@ -85,6 +105,9 @@ pub enum ValueError {
     /// A buffer limit that is no number.
     #[error("Error in hard, soft or soft_seconds setting in buffer limit configuration.")]
     OutputLimitNumber,
+    /// Limits of databases that are no groups of a number, a size and perhaps a policy.
+    #[error("Limits of databases are written <database> <bytes> [<policy>], databases from 0 to {}", DB_LIMITS_MAX - 1)]
+    BadDbLimit,
     /// A score out of its bounds.
     #[error("Invalid oom-score-adj-values, elements must be between -2000 and 2000.")]
     BadOomScore,
@@ -130,6 +153,8 @@ pub(super) enum Value {
     Save(Vec<SavePoint>),
     OutputLimits([OutputLimit; 3]),
     OomScores([i64; 3]),
+    /// By ascending database.
+    DbLimits(Vec<DbLimit>),
     Percentiles(Vec<f64>),
 }
 
@@ -167,6 +192,7 @@ impl Value {
             Kind::Save => parse_save(args).map(Self::Save),
             Kind::OutputLimits => parse_output_limits(args, current).map(Self::OutputLimits),
             Kind::OomScores => parse_oom_scores(args).map(Self::OomScores),
+            Kind::DbLimits => parse_db_limits(args, current).map(Self::DbLimits),
             Kind::Events => parse_events(only(args)?).map(Self::Text),
             Kind::Percentiles => parse_percentiles(args).map(Self::Percentiles),
             Kind::ReplicaOf => parse_replica_of(args).map(Self::Words),
@@ -190,6 +216,7 @@ impl Value {
             (Self::OutputLimits(limits), _) => {
                 join(output_lines(limits, "slave", |bytes| bytes.to_string()), " ")
             }
+            (Self::DbLimits(limits), _) => join(limits.iter().map(DbLimit::to_string), " "),
             (Self::OomScores(scores), _) => join(scores.iter().map(i64::to_string), " "),
             (Self::Percentiles(list), _) => join(list.iter().copied().map(trimmed), " "),
         }
@@ -439,6 +466,28 @@ fn parse_output_limits(args: &[&str], current: &Value) -> Result<[OutputLimit; 3
             soft_seconds: seconds.parse().map_err(|_| ValueError::OutputLimitNumber)?,
         };
     }
+    Ok(limits)
+}
+
+/// Databases that are not named keep their limits; no argument, or an empty one, ends all.
+fn parse_db_limits(args: &[&str], current: &Value) -> Result<Vec<DbLimit>, ValueError> {
+    let mut limits = match current {
+        Value::DbLimits(limits) if !matches!(args, [] | [""]) => limits.clone(),
+        _ => Vec::new(),
+    };
+    let mut args = args.iter().copied().filter(|arg| !arg.is_empty()).peekable();
+    while let Some(db) = args.next() {
+        let db = db.parse().ok().filter(|db| *db < DB_LIMITS_MAX).ok_or(ValueError::BadDbLimit)?;
+        let bytes = args.next().and_then(parse_memory).ok_or(ValueError::BadDbLimit)?;
+        let known = |arg: &str| POLICY.iter().find(|(name, _)| name.eq_ignore_ascii_case(arg));
+        let policy = args.peek().and_then(|arg| known(arg)).map(|(name, _)| *name);
+        args.next_if(|_| policy.is_some());
+        limits.retain(|limit| limit.db != db);
+        if bytes > 0 {
+            limits.push(DbLimit { db, bytes, policy });
+        }
+    }
+    limits.sort_by_key(|limit| limit.db);
     Ok(limits)
 }
 

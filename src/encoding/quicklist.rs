@@ -166,6 +166,20 @@ impl Quicklist {
         nodes + self.nodes.capacity() * size_of::<Link>()
     }
 
+    /// Like [`Self::memory`], estimated from a few nodes at both ends.
+    pub fn weight(&self) -> usize {
+        const SEEN: usize = 4;
+        let count = self.nodes.len();
+        let front = self.nodes.iter().take(SEEN);
+        let back = self.nodes.iter().rev().take(SEEN.min(count.saturating_sub(SEEN)));
+        let (mut seen, mut sum) = (0, 0);
+        for link in front.chain(back) {
+            seen += 1;
+            sum += link.node.memory() + size_of::<Node>() + 2 * size_of::<usize>();
+        }
+        sum * count / seen.max(1) + count * size_of::<Link>()
+    }
+
     /// The items at `range`, as a list that shares the nodes with this one, and the range at which
     /// they are in that; its nodes may hold others before and behind them.
     ///

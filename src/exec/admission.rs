@@ -25,6 +25,8 @@ pub(super) struct Request<'a> {
     pub(super) commands: &'a CommandTable,
     pub(super) argv: Argv<'a>,
     pub(super) now_ms: i64,
+    /// Whether memory is full although all went that can.
+    pub(super) out_of_memory: bool,
 }
 
 /// Why nothing may be written, if so.
@@ -39,6 +41,7 @@ const CHECKS: &[Check] = &[
     authenticated,
     allowed_after_multi,
     permitted,
+    fits_memory,
     disk_works,
     fits_subscriber,
     loaded,
@@ -51,7 +54,8 @@ const CHECKS: &[Check] = &[
 #[inline]
 pub(super) fn admit(request: &Request<'_>) -> Result<(), Refusal> {
     let gates = request.server.gates.load(std::sync::atomic::Ordering::Relaxed);
-    if gates & gate::ADMISSION == 0 && !request.client.flags.has(ClientFlags::GUARDED) {
+    let guarded = request.client.flags.has(ClientFlags::GUARDED);
+    if gates & gate::ADMISSION == 0 && !guarded && !request.out_of_memory {
         return Ok(());
     }
     CHECKS.iter().try_for_each(|check| check(request))
@@ -86,6 +90,14 @@ fn permitted(request: &Request<'_>) -> Result<(), Refusal> {
         note_lack((server, request.commands), &client.handle, lack, (registered, argv), context);
         Refusal::Error(lack.error(server, registered))
     })
+}
+
+/// What may need memory needs some to be left.
+fn fits_memory(request: &Request<'_>) -> Result<(), Refusal> {
+    if request.out_of_memory && request.flags.has(Flags::DENYOOM) {
+        return Err(Refusal::Error(CmdError::OutOfMemory));
+    }
+    Ok(())
 }
 
 /// Nothing is written that could not be kept; PING says so too, for those who look after servers.

@@ -11,6 +11,7 @@ use super::batch::Batch;
 use super::block::begin_wait;
 use super::commit::{conclude, finish};
 use super::eval::{eval, lock_engine};
+use super::evict::Gauge;
 use super::multi::effective_flags;
 use super::remember::{Cost, goes_on, is_notable, remember};
 use super::track::end_caching;
@@ -20,7 +21,7 @@ use crate::command::{
     Args, CmdError, Command, CommandTable, Ctx, Effects, Flags, Flow, Job, Locks, Pending,
     Registered, STREAM, forget_watched, keys_of, show_to_monitors,
 };
-use crate::keyspace::{Access, Changes, DbView, Key, KeyHash, Keyspace, LockSet, Trash};
+use crate::keyspace::{Access, Changes, DbView, Evictor, Key, KeyHash, Keyspace, LockSet, Trash};
 use crate::observe::stats::LoopCounters;
 use crate::resp::{Argv, Mark, ReplyBuf};
 use crate::server::{Client, ClientFlags, Server, Waiter, gate};
@@ -95,6 +96,10 @@ pub struct Executor {
     pub(super) counters: Arc<LoopCounters>,
     pub(super) changes: Changes,
     pub(super) effects: Effects,
+    pub(super) evictor: Evictor,
+    pub(super) gauge: Gauge,
+    /// Whether the last request was found to have no memory.
+    pub(super) out_of_memory: bool,
     keys: Vec<KeyHash>,
     indexes: Vec<usize>,
     /// [`CLOCK_STALE_US`] in ticks.
@@ -120,6 +125,9 @@ impl Executor {
             counters,
             changes: Changes::default(),
             effects: Effects::default(),
+            evictor: Evictor::default(),
+            gauge: Gauge::default(),
+            out_of_memory: false,
             keys: Vec::new(),
             indexes: Vec::new(),
             stale_ticks: clock::ticks_in_us(CLOCK_STALE_US),
@@ -271,6 +279,8 @@ impl Executor {
         out: &mut ReplyBuf,
         now_ms: i64,
     ) -> Outcome {
+        let limited = self.server.gates.load(Relaxed) & gate::MEMORY != 0;
+        self.out_of_memory = limited && self.is_out_of_memory(client, out);
         let mark = out.mark();
         let refused = |stop| Outcome { stop, called: false };
         let Some(registered) = registered else {
@@ -285,9 +295,18 @@ impl Executor {
             return refused(self.refuse(&error, client, out, mark));
         }
         let flags = effective_flags(client, command);
-        let (server, commands) = (&self.server, &self.commands);
-        let request =
-            Request { server, client, command, flags, registered, commands, argv, now_ms };
+        let (server, commands, out_of_memory) = (&self.server, &self.commands, self.out_of_memory);
+        let request = Request {
+            server,
+            client,
+            command,
+            flags,
+            registered,
+            commands,
+            argv,
+            now_ms,
+            out_of_memory,
+        };
         match admit(&request) {
             Ok(()) if client.flags.has(ClientFlags::MULTI) && !flags.has(Flags::NOT_QUEUED) => {
                 let stop = self.enqueue(registered, argv, keys, client, out);
@@ -306,7 +325,21 @@ impl Executor {
             Locks::Transaction => self.exec(registered, argv, client, out, now_ms),
             _ => self.call(registered, argv, keys, client, out, now_ms),
         };
-        let stop = match result {
+        let stop = self.end_request(registered, result, client, out, mark);
+        Outcome { stop, called: true }
+    }
+
+    /// Replies the error of a handler, or takes back what its client does not want to hear.
+    #[inline]
+    fn end_request(
+        &mut self,
+        registered: &Registered,
+        result: Result<Option<Stop>, CmdError>,
+        client: &mut Client,
+        out: &mut ReplyBuf,
+        mark: Mark,
+    ) -> Option<Stop> {
+        match result {
             Ok(Some(stop @ (Stop::Blocked(_) | Stop::Await(_)))) => Some(stop),
             Ok(Some(stop @ Stop::Work(_))) => {
                 // What is to come of the reply is taken back step by step, as its head is here.
@@ -316,7 +349,7 @@ impl Executor {
                 Some(stop)
             }
             Ok(stop) => {
-                let pushes = command.flags.has(Flags::PUSHES);
+                let pushes = registered.command.flags.has(Flags::PUSHES);
                 after_reply(client, out, if pushes { out.mark() } else { mark });
                 stop
             }
@@ -326,8 +359,7 @@ impl Executor {
                 self.reply_error(&error, client, out, mark);
                 None
             }
-        };
-        Outcome { stop, called: true }
+        }
     }
 
     /// Runs one handler with its shards locked, and applies what it did before they are released.
@@ -346,7 +378,7 @@ impl Executor {
         let access = lock(server, command.locks, keys);
         let state = (&mut self.changes, &mut self.effects);
         let mut ctx = context(server, &self.commands, state, access, client, out, now_ms);
-        (ctx.command, ctx.engine) = (command, engine);
+        (ctx.command, ctx.engine, ctx.out_of_memory) = (command, engine, self.out_of_memory);
         let db = ctx.db.db();
         let args = Args::new(argv, keys, &server.keyspace);
         let result = (command.handler)(&mut ctx, &args);
@@ -514,7 +546,7 @@ fn let_snapshot_catch_up(keyspace: &Keyspace) {
 
 /// Appends what others sent the client; only between replies.
 #[inline]
-fn take_mail(client: &Client, out: &mut ReplyBuf) {
+pub(super) fn take_mail(client: &Client, out: &mut ReplyBuf) {
     let mailbox = &client.handle.mailbox;
     if mailbox.has_mail() {
         mailbox.take_into(out);
@@ -594,6 +626,7 @@ pub(super) fn context<'a>(
         engine: None,
         effects,
         inside: false,
+        out_of_memory: false,
         command: &NOTHING,
         now_ms,
     }

@@ -53,6 +53,12 @@ pub(super) fn eval(
             return Err(error.into());
         }
     };
+    let lenient = ScriptFlags::COMPAT.with(ScriptFlags::ALLOW_OOM).with(ScriptFlags::NO_WRITES);
+    if ctx.out_of_memory && !prepared.flags().has(lenient) {
+        ctx.engine = Some(engine);
+        return Err(CmdError::ScriptOutOfMemory);
+    }
+    let allows_oom = prepared.flags().has(ScriptFlags::ALLOW_OOM);
     let read_only = call.read_only || prepared.flags().has(ScriptFlags::NO_WRITES);
     let (db, denied) = (ctx.client.db, ctx.client.flags.has(ClientFlags::DENY_BLOCKING));
     let audience = ctx.effects.audience;
@@ -63,6 +69,7 @@ pub(super) fn eval(
         ctx,
         counters,
         read_only,
+        allows_oom,
         is_function: prepared.is_function(),
         indexes: Vec::new(),
         started: None,
@@ -118,6 +125,8 @@ struct ScriptHost<'c, 'a> {
     ctx: &'c mut Ctx<'a>,
     counters: &'c LoopCounters,
     read_only: bool,
+    /// Whether it declared that memory does not matter.
+    allows_oom: bool,
     is_function: bool,
     /// Which arguments of a command are keys; kept for the next.
     indexes: Vec<usize>,
@@ -176,7 +185,14 @@ impl ScriptHost<'_, '_> {
         {
             return Err(error);
         }
-        if row.flags.has(Flags::WRITE) && self.ctx.server.scripts.begin_write() == Writing::Killed {
+        // A script that has begun to write goes on, or it would be done by halves.
+        let scripts = &self.ctx.server.scripts;
+        let strict = !self.allows_oom && !scripts.has_written();
+        let full = || self.ctx.out_of_memory || self.ctx.server.is_db_full(self.ctx.client.db);
+        if strict && row.flags.has(Flags::DENYOOM) && gates & gate::MEMORY != 0 && full() {
+            return Err(CmdError::OutOfMemory);
+        }
+        if row.flags.has(Flags::WRITE) && scripts.begin_write() == Writing::Killed {
             return Err(CmdError::ScriptKilled);
         }
         Ok(())

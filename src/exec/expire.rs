@@ -7,13 +7,10 @@
 use std::time::Instant;
 
 use super::call::Executor;
-use super::commit::{announce, push_deletion};
-use super::track::invalidate_removed;
+use super::removed::{Reason, tell};
 use crate::base::limits::BACKGROUND_SLICE;
-use crate::keyspace::{Event, Presence, Removed, Trash};
+use crate::keyspace::{Removed, Trash};
 use crate::observe::latency_monitor::event;
-use crate::persist::unit::Unit;
-use crate::server::Server;
 
 /// A segment is visited this long after its first item expired, so that one visit serves several.
 const BATCHING_MS: i64 = 200;
@@ -57,14 +54,8 @@ impl Executor {
                 let mut shard = server.keyspace.lock(cursor.shard);
                 let more = shard.min_expire_ms() <= due_ms
                     && shard.expire_some(due_ms, now_ms, server.keyspace.hasher(), &mut removed);
-                if shard.minds_any() {
-                    break_watches(&server, cursor.shard, &removed);
-                    invalidate_removed(&server, cursor.shard, &mut shard, &removed);
-                }
-                announce_removed(&server, &removed);
-                if server.propagation.is_wanted() {
-                    propagate_removed(&server, &mut self.effects.unit, &removed);
-                }
+                let unit = &mut self.effects.unit;
+                tell(&server, unit, cursor.shard, &mut shard, &removed, Reason::Expired);
                 more
             };
             let Removed { keys, fields, emptied } = std::mem::take(&mut removed);
@@ -92,49 +83,5 @@ impl Executor {
         let us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.counters().expire_us.add(us);
         self.server().latency.note(event::EXPIRE_CYCLE, us);
-    }
-}
-
-/// Each removal is a unit of its own.
-fn propagate_removed(server: &Server, unit: &mut Unit, removed: &Removed) {
-    for (db, entry) in &removed.keys {
-        unit.push(*db, [&b"DEL"[..], entry.view().key()]);
-        server.propagation.append(unit);
-        unit.clear();
-    }
-    for fields in &removed.fields {
-        push_deletion(unit, fields);
-        server.propagation.append(unit);
-        unit.clear();
-    }
-}
-
-/// Publishes the events of what was removed.
-fn announce_removed(server: &Server, removed: &Removed) {
-    let classes = server.settings.events();
-    if !classes.any() {
-        return;
-    }
-    for (db, entry) in &removed.keys {
-        announce(server, classes, (*db, entry.view().key()), Event::EXPIRED);
-    }
-    for hash in &removed.fields {
-        announce(server, classes, (hash.db, &hash.key), Event::HEXPIRED);
-        if removed.emptied.iter().any(|entry| *entry.view().key() == *hash.key) {
-            announce(server, classes, (hash.db, &hash.key), Event::DEL);
-        }
-    }
-}
-
-/// Lets those know who watch keys that are gone now, or lost fields.
-fn break_watches(server: &Server, number: usize, removed: &Removed) {
-    let touch = |name: (usize, &[u8]), after| {
-        server.watched.touch(number, name, Presence::Live, after);
-    };
-    for (db, entry) in &removed.keys {
-        touch((*db, entry.view().key()), Presence::Missing);
-    }
-    for hash in &removed.fields {
-        touch((hash.db, &hash.key), Presence::Live);
     }
 }

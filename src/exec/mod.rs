@@ -11,10 +11,12 @@ mod busy;
 mod call;
 mod commit;
 mod eval;
+mod evict;
 mod expire;
 mod inner;
 mod multi;
 mod remember;
+mod removed;
 mod replay;
 #[cfg(test)]
 mod tests;

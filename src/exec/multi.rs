@@ -72,6 +72,7 @@ impl Executor {
             }
             transaction.flags |= flags;
             client.handle.queued.store(transaction.len() as u32, Relaxed);
+            client.handle.queued_bytes.store(transaction.size(), Relaxed);
         }
         out.simple("QUEUED");
         None
@@ -121,6 +122,7 @@ impl Executor {
         let state = (&mut self.changes, &mut self.effects);
         let mut ctx = context(&server, &commands, state, access, client, out, now_ms);
         (ctx.command, ctx.engine) = (registered.command, engine);
+        ctx.out_of_memory = self.out_of_memory;
         let broken = is_broken(&mut ctx);
         forget_watched(&mut ctx);
         if transaction.aborted || broken {

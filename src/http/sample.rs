@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::command::CommandTable;
 use crate::keyspace::{DbFigures, Stats};
+use crate::observe::allocator;
 use crate::server::{InfoContext, Server};
 
 /// How long one sample waits for shards, all together.
@@ -35,6 +36,7 @@ impl Sampler {
 
     /// The text of `INFO everything`.
     pub(super) fn info(&mut self) -> String {
+        let memory = allocator::figures();
         self.count();
         let mut keys = Stats::default();
         let mut databases = vec![DbFigures::default(); self.server.keyspace.databases()];
@@ -43,7 +45,8 @@ impl Sampler {
             databases.iter_mut().zip(&shard.databases).for_each(|(sum, db)| sum.merge(db));
         }
         let names = self.commands.names_by_id();
-        let context = InfoContext { command_names: &names, keys: &keys, databases: &databases };
+        let (keys, databases) = (&keys, &databases[..]);
+        let context = InfoContext { memory, command_names: &names, keys, databases };
         self.server.info(&[b"everything"], &context)
     }
 

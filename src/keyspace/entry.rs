@@ -543,6 +543,13 @@ impl<'a> EntryView<'a> {
         size_class(self.len()) + self.object().map_or(0, Value::memory)
     }
 
+    /// Like [`Self::memory`], with its share of the table; see [`Value::weight`].
+    pub fn weight(self) -> usize {
+        /// A slot and its share of those that are empty.
+        const SLOT_LEN: usize = 13;
+        SLOT_LEN + size_class(self.len()) + self.object().map_or(0, Value::weight)
+    }
+
     fn payload_at(self) -> usize {
         key_offset(self.head().tag) + self.key().len()
     }
@@ -602,6 +609,10 @@ unsafe impl Thin for Entry {
     #[inline]
     fn expire_at_ms(view: EntryView<'_>) -> Option<i64> {
         view.deadline()
+    }
+
+    fn weight(view: EntryView<'_>) -> usize {
+        view.weight()
     }
 
     #[inline]

@@ -201,6 +201,8 @@ impl Event {
     pub const NEW: Self = Self { class: EventClass::New, name: "new" };
     /// A key's deadline passed and it was removed.
     pub const EXPIRED: Self = Self { class: EventClass::Expired, name: "expired" };
+    /// It went because memory was full.
+    pub const EVICTED: Self = Self { class: EventClass::Evicted, name: "evicted" };
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::changes::{Changes, Expired, Key};
-use super::entry::{NewValue, object_mut};
+use super::entry::{Entry, NewValue, object_mut};
 use super::event::Event;
 use super::{Db, ExpiredFields, Keyspace, Stats};
 use crate::encoding::table::Position;
@@ -15,9 +15,33 @@ use crate::value::{Collection, EditContext, Value, ValueView};
 pub(super) struct EntryPlace<'a> {
     pub(super) table: &'a mut Db,
     pub(super) position: Position,
+    /// The access bits that a change leaves, where only changes count.
+    pub(super) access: Option<u32>,
+    /// What the entry weighed when it was last looked at, if weights are counted.
+    pub(super) weight: Option<usize>,
 }
 
-impl EntryPlace<'_> {
+impl<'a> EntryPlace<'a> {
+    pub(super) fn new(table: &'a mut Db, position: Position, access: Option<u32>) -> Self {
+        let weight = table.weight_at(position);
+        Self { table, position, access, weight }
+    }
+
+    /// Counts what the object has become since the last time.
+    fn weigh(&mut self) {
+        if self.weight.is_some() {
+            self.table.note_weight(self.position, self.weight);
+            self.weight = self.table.weight_at(self.position);
+        }
+    }
+
+    /// Changes the entry.
+    fn update(&mut self, change: impl FnOnce(&mut Entry)) {
+        self.weigh();
+        self.table.update(self.position, change);
+        self.weight = self.table.weight_at(self.position);
+    }
+
     fn value(&self) -> ValueView<'_> {
         self.table.view(self.position).value()
     }
@@ -32,17 +56,17 @@ impl Place for EntryPlace<'_> {
     }
 
     fn splice(&mut self, at: Range<usize>, with: &[u8], count: usize) {
-        self.table.update(self.position, |entry| entry.splice(at, with, count));
+        self.update(|entry| entry.splice(at, with, count));
     }
 
     fn set_packed(&mut self, form: PackedForm, body: &[u8], count: usize) {
         let packed = Packed { form, count: Some(count), body };
-        self.table.update(self.position, |entry| entry.set_value(NewValue::Packed(packed)));
+        self.update(|entry| entry.set_value(NewValue::Packed(packed)));
     }
 
     fn set_object(&mut self, object: Value) {
         let value = NewValue::Object(Box::new(object));
-        self.table.update(self.position, |entry| entry.set_value(value));
+        self.update(|entry| entry.set_value(value));
     }
 
     fn object(&self) -> Option<&Value> {
@@ -147,14 +171,19 @@ impl<'a, K: Collection> Guard<'a, K> {
 
 impl<K: Collection> Drop for Guard<'_, K> {
     fn drop(&mut self) {
+        self.place.weigh();
         let value = self.place.value();
         if !value.is_empty() {
             if matches!(value, ValueView::Object(_)) {
                 self.place.table.note_due_at(self.place.position);
             }
+            let EntryPlace { table, position, access, .. } = &mut self.place;
+            if let Some(access) = access.filter(|_| self.changed) {
+                table.update(*position, |entry| entry.set_access(access));
+            }
             return;
         }
-        let EntryPlace { table, position } = &mut self.place;
+        let EntryPlace { table, position, .. } = &mut self.place;
         let entry = table.remove(self.what.1.hash, *position, self.keyspace.hasher());
         self.changes.discard(entry);
         if self.changed {

@@ -13,8 +13,10 @@ mod access;
 mod changes;
 mod entry;
 mod event;
+mod evict;
 mod figures;
 mod guard;
+mod limited;
 pub(crate) mod lock;
 mod recency;
 mod scan;
@@ -32,6 +34,7 @@ pub use access::{Access, LockSet};
 pub use changes::{Change, Changes, Expired, Key, KeyHash, Touched, Trash, Written};
 pub use entry::{Entry, EntryView, NewValue};
 pub use event::{Event, EventClass, EventClasses};
+pub use evict::{Evicted, EvictionPolicy, Evictor, Hunt, Rank};
 pub use figures::DbFigures;
 pub use guard::Guard;
 pub use recency::AccessPolicy;
@@ -40,6 +43,7 @@ pub use snapshot::{DbSize, EntryEncoder, LargeEntry, LargeValue, Piece, Snapshot
 pub use view::{DbView, Deadline, Lookup, Presence, StrMut};
 
 use crate::base::hash::KeyHasher;
+use crate::base::limits::DB_LIMITS_MAX;
 use crate::encoding::table::Table;
 use crate::value::limits::Limits;
 use lock::{Guard as LockGuard, Lock, pass_time};
@@ -84,6 +88,9 @@ pub struct Keyspace {
     hasher: KeyHasher,
     databases: usize,
     policy: AtomicU64,
+    /// Of the first databases, which can have a policy of their own.
+    policies: Box<[AtomicU64]>,
+    db_limits: Box<[limited::DbLimit]>,
     limits: Limits,
     /// Whether the one who may take locks out of order waits for one.
     overtaking: AtomicBool,
@@ -97,10 +104,24 @@ impl Keyspace {
         let shard_bits = count.trailing_zeros();
         let shards =
             (0..count).map(|n| Line(Lock::new(Shard::new(shard_bits, n as u64)))).collect();
-        let policy = AtomicU64::new(AccessPolicy::default().pack());
+        let policy = || AtomicU64::new(AccessPolicy::default().pack());
+        let policies = (0..databases.min(DB_LIMITS_MAX)).map(|_| policy()).collect();
+        let policy = policy();
+        let db_limits = (0..databases.min(DB_LIMITS_MAX)).map(|_| Default::default()).collect();
         let (limits, overtaking) = (Limits::default(), AtomicBool::new(false));
         let pressure = Arc::default();
-        Self { shards, shard_bits, hasher, databases, policy, limits, overtaking, pressure }
+        Self {
+            shards,
+            shard_bits,
+            hasher,
+            databases,
+            policy,
+            policies,
+            db_limits,
+            limits,
+            overtaking,
+            pressure,
+        }
     }
 
     /// How many numbered databases there are.
@@ -234,14 +255,24 @@ impl Keyspace {
         true
     }
 
-    /// How accesses are remembered.
+    /// How accesses are remembered in databases without a policy of their own.
     #[inline]
     pub fn policy(&self) -> AccessPolicy {
         AccessPolicy::unpack(self.policy.load(Ordering::Relaxed))
     }
 
-    /// Changes how accesses are remembered.
-    pub fn set_policy(&self, policy: AccessPolicy) {
+    /// How accesses are remembered in database `db`.
+    #[inline]
+    pub fn policy_of(&self, db: usize) -> AccessPolicy {
+        let policy = self.policies.get(db).unwrap_or(&self.policy);
+        AccessPolicy::unpack(policy.load(Ordering::Relaxed))
+    }
+
+    /// Changes how accesses are remembered; `own` says how in databases with a policy of their own.
+    pub fn set_policy(&self, policy: AccessPolicy, own: impl Fn(usize) -> Option<AccessPolicy>) {
         self.policy.store(policy.pack(), Ordering::Relaxed);
+        for (db, word) in self.policies.iter().enumerate() {
+            word.store(own(db).unwrap_or(policy).pack(), Ordering::Relaxed);
+        }
     }
 }

@@ -1,6 +1,7 @@
-//! The 24 access bits of an entry: when (LRU) or how often (LFU) it was used.
+//! The 24 access bits of an entry: when (LRU) or how often (LFU) it was used, or when it was last
+//! changed (LRM).
 //!
-//! LRU: seconds of the clock modulo 2^24. LFU: minutes modulo 2^16 in the upper 16 bits, and a
+//! LRU and LRM: seconds of the clock modulo 2^24. LFU: minutes modulo 2^16 in the upper 16 bits, and a
 //! logarithmic counter in the lower 8 that new entries start at 5 and that decays with time. Both
 //! forms and their constants are Redis's (evict.c), because OBJECT IDLETIME and FREQ show them.
 
@@ -17,6 +18,8 @@ const MINUTE_MS: i64 = 60_000;
 pub struct AccessPolicy {
     /// Whether frequency rather than time is kept (`maxmemory-policy *-lfu`).
     pub lfu: bool,
+    /// Whether only changes count as accesses (`maxmemory-policy *-lrm`).
+    pub lrm: bool,
     /// `lfu-log-factor`.
     pub log_factor: u16,
     /// `lfu-decay-time` in minutes.
@@ -25,18 +28,21 @@ pub struct AccessPolicy {
 
 impl Default for AccessPolicy {
     fn default() -> Self {
-        Self { lfu: false, log_factor: 10, decay_minutes: 1 }
+        Self { lfu: false, lrm: false, log_factor: 10, decay_minutes: 1 }
     }
 }
 
 impl AccessPolicy {
     pub(super) fn pack(self) -> u64 {
-        u64::from(self.lfu) | u64::from(self.log_factor) << 16 | u64::from(self.decay_minutes) << 32
+        u64::from(self.lfu)
+            | u64::from(self.lrm) << 1
+            | u64::from(self.log_factor) << 16
+            | u64::from(self.decay_minutes) << 32
     }
 
     pub(super) fn unpack(word: u64) -> Self {
         let (log_factor, decay_minutes) = ((word >> 16) as u16, (word >> 32) as u16);
-        Self { lfu: word & 1 != 0, log_factor, decay_minutes }
+        Self { lfu: word & 1 != 0, lrm: word & 2 != 0, log_factor, decay_minutes }
     }
 
     /// The access bits of an entry made now.
@@ -142,7 +148,9 @@ mod tests {
 
     #[test]
     fn policies_survive_packing() {
-        let policy = AccessPolicy { lfu: true, log_factor: 255, decay_minutes: 7 };
+        let policy = AccessPolicy { lfu: true, lrm: false, log_factor: 255, decay_minutes: 7 };
+        assert_eq!(AccessPolicy::unpack(policy.pack()), policy);
+        let policy = AccessPolicy { lrm: true, ..AccessPolicy::default() };
         assert_eq!(AccessPolicy::unpack(policy.pack()), policy);
     }
 }

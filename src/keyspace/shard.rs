@@ -1,6 +1,8 @@
 //! One shard: its part of every database, and what was counted under its lock.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 use super::entry::Entry;
 use super::{Db, KeyHasher};
@@ -40,6 +42,8 @@ pub struct Stats {
     pub expired: u64,
     /// Fields removed because their deadline passed.
     pub expired_fields: u64,
+    /// Keys removed because memory was full.
+    pub evicted: u64,
 }
 
 impl Stats {
@@ -49,6 +53,7 @@ impl Stats {
         self.misses += other.misses;
         self.expired += other.expired;
         self.expired_fields += other.expired_fields;
+        self.evicted += other.evicted;
     }
 }
 
@@ -56,6 +61,8 @@ impl Stats {
 pub struct Shard {
     /// Grows up to the highest database in use.
     dbs: Vec<Db>,
+    /// Where the weights of a database's entries are added up, if they are.
+    tallies: Vec<Option<Arc<AtomicI64>>>,
     shard_bits: u32,
     pub(super) stats: Stats,
     pub(super) random: Random,
@@ -75,6 +82,7 @@ impl Shard {
         let (dbs, stats) = (vec![Db::new(shard_bits)], Stats::default());
         Self {
             dbs,
+            tallies: Vec::new(),
             shard_bits,
             stats,
             random: Random::seeded(seed),
@@ -131,6 +139,11 @@ impl Shard {
         self.stats = Stats::default();
     }
 
+    /// How many databases there are up to the highest that was ever used.
+    pub(super) fn db_count(&self) -> usize {
+        self.dbs.len()
+    }
+
     /// The table of database `db`, if it was ever used.
     #[inline]
     pub fn db(&self, db: usize) -> Option<&Db> {
@@ -147,8 +160,9 @@ impl Shard {
     #[inline]
     pub(super) fn parts(&mut self, db: usize) -> (&mut Db, &mut Stats, &mut Random) {
         if db >= self.dbs.len() {
-            let shard_bits = self.shard_bits;
-            self.dbs.resize_with(db + 1, || Db::new(shard_bits));
+            for number in self.dbs.len()..=db {
+                self.dbs.push(self.fresh(number));
+            }
         }
         (&mut self.dbs[db], &mut self.stats, &mut self.random)
     }
@@ -171,12 +185,40 @@ impl Shard {
     pub(super) fn swap(&mut self, one: usize, other: usize) {
         self.parts(one.max(other));
         self.dbs.swap(one, other);
+        for db in [one, other] {
+            let tally = self.tally(db);
+            self.dbs[db].set_tally(tally);
+        }
+    }
+
+    fn tally(&self, db: usize) -> Option<Arc<AtomicI64>> {
+        self.tallies.get(db).cloned().flatten()
+    }
+
+    /// An empty table for database `db`.
+    fn fresh(&self, db: usize) -> Db {
+        let mut table = Db::new(self.shard_bits);
+        table.set_tally(self.tally(db));
+        table
+    }
+
+    /// Adds the weights of the entries of database `db` up in `tally`, or no longer.
+    pub(super) fn set_tally(&mut self, db: usize, tally: Option<Arc<AtomicI64>>) {
+        if self.tallies.len() <= db {
+            self.tallies.resize(db + 1, None);
+        }
+        self.tallies[db].clone_from(&tally);
+        if let Some(table) = self.dbs.get_mut(db) {
+            table.set_tally(tally);
+        }
     }
 
     /// Empties database `db` and returns what it held.
     pub(super) fn take_db(&mut self, db: usize) -> Option<Db> {
-        let fresh = Db::new(self.shard_bits);
-        self.dbs.get_mut(db).map(|table| std::mem::replace(table, fresh))
+        let fresh = self.fresh(db);
+        let mut taken = std::mem::replace(self.dbs.get_mut(db)?, fresh);
+        taken.set_tally(None);
+        Some(taken)
     }
 
     /// When the next entry of any database may be due, in Unix milliseconds.

@@ -81,7 +81,7 @@ impl<'a> DbView<'a> {
         db: usize,
         now_ms: i64,
     ) -> Self {
-        let policy = keyspace.policy();
+        let policy = keyspace.policy_of(db);
         Self {
             keyspace,
             access,
@@ -130,6 +130,7 @@ impl<'a> DbView<'a> {
     pub fn select(&mut self, db: usize) {
         debug_assert!(db < self.keyspace.databases());
         self.db = db;
+        self.policy = self.keyspace.policy_of(db);
     }
 
     /// Whether what has expired is removed when it is found.
@@ -196,7 +197,7 @@ impl<'a> DbView<'a> {
             Lookup::Touch => true,
             Lookup::Read | Lookup::Write => self.touches,
             Lookup::Ask | Lookup::Silent => false,
-        };
+        } && !policy.lrm;
         let shard = self.access.shard(self.keyspace.shard_of(key.hash));
         let (table, stats, random) = shard.parts(db);
         if matches!(lookup, Lookup::Read | Lookup::Ask | Lookup::Touch) {
@@ -393,12 +394,19 @@ impl<'a> DbView<'a> {
     #[inline]
     fn guard<'s, K: Collection>(&'s mut self, key: Key<'s>) -> Guard<'s, K> {
         let (db, now_ms, keyspace) = (self.db, self.now_ms, self.keyspace);
+        let access = self.access_of_change();
         let shard = self.access.shard(keyspace.shard_of(key.hash));
         let minded = shard.is_minded(key.hash);
         let (table, stats, _) = shard.parts(db);
         let position = table.find(key.hash, key.bytes).expect("it was just looked up");
-        let place = EntryPlace { table, position };
+        let place = EntryPlace::new(table, position, access);
         Guard::new(place, (self.changes, stats), keyspace, now_ms, (db, key, minded))
+    }
+
+    /// The access bits of an entry that is changed now, where only changes count.
+    #[inline]
+    fn access_of_change(&self) -> Option<u32> {
+        self.policy.lrm.then(|| self.policy.fresh(self.clock_ms))
     }
 
     /// Lets changes of `key` be noticed on behalf of a client that waits for it, watches or tracks it.
@@ -443,12 +451,15 @@ impl<'a> DbView<'a> {
     pub fn string_mut<'s>(&'s mut self, key: Key<'s>) -> Result<Option<StrMut<'s>>, WrongType> {
         let Some(entry) = self.lookup(key, Lookup::Write) else { return Ok(None) };
         entry.value().of::<Str>()?;
-        let db = self.db;
+        let (db, access) = (self.db, self.access_of_change());
         let shard = self.access.shard(self.keyspace.shard_of(key.hash));
         let minded = shard.is_minded(key.hash);
         let table = shard.db_mut(db);
         let position = table.find(key.hash, key.bytes).expect("it was just looked up");
         let written = Written { changes: self.changes, what: (db, key, minded) };
+        if let Some(access) = access {
+            table.update(position, |entry| entry.set_access(access));
+        }
         Ok(Some(StrMut { table, position, written }))
     }
 
@@ -464,10 +475,13 @@ impl<'a> DbView<'a> {
     /// Changes the deadline of `key`, which must be there.
     pub fn set_deadline<'s>(&'s mut self, key: Key<'s>, at_ms: Option<i64>) -> Option<Written<'s>> {
         let position = self.find(key)?;
-        let db = self.db;
+        let (db, access) = (self.db, self.access_of_change());
         let shard = self.access.shard(self.keyspace.shard_of(key.hash));
         let minded = shard.is_minded(key.hash);
-        shard.db_mut(db).update(position, |entry| entry.set_deadline(at_ms));
+        shard.db_mut(db).update(position, |entry| {
+            entry.set_deadline(at_ms);
+            access.into_iter().for_each(|access| entry.set_access(access));
+        });
         Some(Written { changes: self.changes, what: (db, key, minded) })
     }
 

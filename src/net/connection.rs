@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::reactor::Reactor;
 use super::sink::{Flushed, Sink};
 use super::stream::{Reader, Stream};
-use crate::base::limits::{READ_LEN, UNAUTHENTICATED_QUERY_MAX};
+use crate::base::limits::{BIG_READ_LEN, READ_LEN, UNAUTHENTICATED_QUERY_MAX};
 use crate::command::{Job, Pending};
 use crate::exec::{Batch, Stop};
 use crate::resp::{ParseLimits, ProtocolError, RequestParser};
@@ -70,8 +70,9 @@ struct Held {
 /// How far the requests of some bytes came.
 struct Processed {
     turn: Option<Turn>,
-    /// From where on the bytes are still needed.
+    /// From where on the bytes are still needed, and up to where.
     keep_from: usize,
+    keep_to: usize,
     /// What is to be gone on with; its data is the caller's.
     held: Option<Box<Held>>,
 }
@@ -155,7 +156,9 @@ impl Connection {
         self.client.unsubscribe_all(&server.pubsub);
         self.reactor.remove_sink(self.client.handle.id);
         server.end_monitoring(&mut self.client);
+        self.client.handle.kill();
         server.clients.remove(self.client.handle.id);
+        server.forget_client_memory(&self.client.handle);
     }
 
     /// Waits for `end` while output goes on; something if the connection ends first.
@@ -200,7 +203,8 @@ impl Connection {
                 &mut self.sink.out.borrow_mut(),
             );
             self.queue_output();
-            if let Some(turn) = self.check_output_limit(self.active_at_ms()) {
+            let limit = self.check_output_limit(self.active_at_ms());
+            if let Some(turn) = limit.or_else(|| self.check_memory()) {
                 return Some(turn);
             }
             if done {
@@ -301,7 +305,8 @@ impl Connection {
                     self.unread = true;
                 }
             }
-            if self.check_query_limit().is_some() {
+            self.client.handle.query_len.store(self.query_len(), Ordering::Relaxed);
+            if self.check_query_limit().or_else(|| self.check_memory()).is_some() {
                 return true;
             }
             if total >= READ_LEN {
@@ -332,7 +337,8 @@ impl Connection {
                 Ok((count, None)) => {
                     self.note_input(count);
                     total += count;
-                    if total >= READ_LEN {
+                    let inside = self.parser.big_arg_room().is_some();
+                    if total >= if inside { BIG_READ_LEN } else { READ_LEN } {
                         return Poll::Ready(Turn::Yield);
                     }
                 }
@@ -368,7 +374,7 @@ impl Connection {
             mailbox.take_into_if(&mut self.sink.output(&self.reactor), holds);
             self.queue_output();
         }
-        self.check_output_limit(self.reactor.server().now_ms())
+        self.check_output_limit(self.reactor.server().now_ms()).or_else(|| self.check_memory())
     }
 
     /// Reads once and runs what has arrived.
@@ -377,7 +383,8 @@ impl Connection {
             && room > 0
         {
             return self.reader.poll_read_into(cx, big, room).map_ok(|count| {
-                let turn = self.check_query_limit();
+                self.client.handle.query_len.store(self.query_len(), Ordering::Relaxed);
+                let turn = self.check_query_limit().or_else(|| self.check_memory());
                 (count, turn)
             });
         }
@@ -389,7 +396,7 @@ impl Connection {
             Poll::Ready(Ok(count)) => {
                 let turn = if self.pending.is_empty() {
                     let done = self.process(&buffer[..count], None);
-                    self.keep(buffer[done.keep_from..count].to_vec(), done)
+                    self.keep(buffer[done.keep_from..done.keep_to].to_vec(), done)
                 } else {
                     self.pending.extend_from_slice(&buffer[..count]);
                     self.run_pending()
@@ -424,6 +431,7 @@ impl Connection {
     fn keep_own(&mut self, mut data: Vec<u8>, done: Processed) -> Option<Turn> {
         // A request that grows with every read stays where it is: copying it each time would take
         // time in the square of its length.
+        data.truncate(done.keep_to);
         if done.keep_from > 0 && done.held.is_none() {
             data = data[done.keep_from..].to_vec();
         }
@@ -441,6 +449,7 @@ impl Connection {
         done.turn
             .or_else(|| self.check_query_limit())
             .or_else(|| self.check_output_limit(self.active_at_ms()))
+            .or_else(|| self.check_memory())
     }
 
     /// Runs the requests of `data`, which continues what was pending; `resumed` is a batch of it
@@ -473,7 +482,8 @@ impl Connection {
                 };
                 if holds {
                     let held = Held { data: Vec::new(), batch, from: ran, parsed };
-                    return Processed { turn: stopped, keep_from: 0, held: Some(Box::new(held)) };
+                    let (keep_to, held) = (data.len(), Some(Box::new(held)));
+                    return Processed { turn: stopped, keep_from: 0, keep_to, held };
                 }
                 turn = stopped;
             }
@@ -494,10 +504,12 @@ impl Connection {
         if !self.parser.is_inside() {
             keep_from = self.parser.position();
         }
+        let (needed_from, keep_to) = self.parser.let_go().unwrap_or((0, data.len()));
+        keep_from = keep_from.max(needed_from);
         self.parser.discard_front(keep_from);
         batch.clear();
         *reactor.batch.borrow_mut() = batch;
-        Processed { turn, keep_from, held: None }
+        Processed { turn, keep_from, keep_to, held: None }
     }
 
     fn fill(&mut self, batch: &mut Batch, data: &[u8]) -> Result<(), ProtocolError> {
@@ -578,7 +590,21 @@ impl Connection {
     fn check_output_limit(&self, now_ms: i64) -> Option<Turn> {
         let server = self.reactor.server();
         let over = self.sink.pending() > 0 && self.sink.is_over_limit(server, now_ms);
+        if over {
+            self.sink.abandon();
+        }
         over.then_some(Turn::Drop)
+    }
+
+    /// Notes what the client takes, which may be too much.
+    fn check_memory(&self) -> Option<Turn> {
+        let passing = if self.sink.trouble.get().is_none() { self.sink.pending() } else { 0 };
+        self.reactor.server().account_client(&self.client.handle, passing);
+        let killed = self.client.handle.is_killed();
+        if killed {
+            self.sink.abandon();
+        }
+        killed.then_some(Turn::Drop)
     }
 
     fn note_input(&self, count: usize) {

@@ -15,7 +15,7 @@ use super::sink::{Flushed, Sink};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::base::clock;
-use crate::base::limits::{POOLED_REPLIES_MAX, POOLED_REPLY_MAX, READ_LEN};
+use crate::base::limits::{POOLED_BYTES_MAX, POOLED_REPLIES_MAX, POOLED_REPLY_MAX, READ_LEN};
 use crate::command::CommandTable;
 use crate::exec::{Batch, Executor, ExpireCursor};
 use crate::observe::stats::LoopCounters;
@@ -30,6 +30,8 @@ pub struct Reactor {
     pub(super) batch: RefCell<Batch>,
     pub(super) read_buffer: RefCell<Box<[u8]>>,
     rooms: RefCell<Vec<Vec<u8>>>,
+    /// Bytes of `rooms`.
+    rooms_len: Cell<usize>,
     dirty: RefCell<Vec<Rc<Sink>>>,
     flusher: Cell<Option<Waker>>,
     /// Sinks whose sockets took no more when they were last written.
@@ -60,6 +62,7 @@ impl Reactor {
             batch: RefCell::default(),
             read_buffer: RefCell::new(vec![0; READ_LEN].into_boxed_slice()),
             rooms: RefCell::default(),
+            rooms_len: Cell::new(0),
             dirty: RefCell::default(),
             flusher: Cell::new(None),
             blocked: RefCell::default(),
@@ -111,13 +114,18 @@ impl Reactor {
 
     /// An empty buffer for replies.
     pub(super) fn room(&self) -> Vec<u8> {
-        self.rooms.borrow_mut().pop().unwrap_or_default()
+        let room = self.rooms.borrow_mut().pop().unwrap_or_default();
+        self.rooms_len.set(self.rooms_len.get() - room.capacity());
+        room
     }
 
     /// Takes a buffer back for reuse.
     pub(super) fn recycle(&self, room: Vec<u8>) {
         let mut rooms = self.rooms.borrow_mut();
-        if room.capacity() <= POOLED_REPLY_MAX && rooms.len() < POOLED_REPLIES_MAX {
+        let len = self.rooms_len.get() + room.capacity();
+        let fits = rooms.len() < POOLED_REPLIES_MAX && len <= POOLED_BYTES_MAX;
+        if room.capacity() <= POOLED_REPLY_MAX && fits {
+            self.rooms_len.set(len);
             rooms.push(room);
         }
     }
@@ -178,6 +186,11 @@ impl Reactor {
         let now_us = clock::thread_cpu_us();
         self.counters.busy_us.add(now_us.saturating_sub(before_us));
         now_us
+    }
+
+    /// Evicts for a little while; `true` when more is left to do now.
+    pub fn evict_slice(&self) -> bool {
+        self.executor.borrow_mut().evict_slice()
     }
 
     /// Works a slice of the expiry cycle; `true` when more is left to do now.

@@ -65,6 +65,13 @@ impl Sink {
         &self.handle
     }
 
+    /// Drops what has not been written: the connection takes too much memory.
+    pub(super) fn abandon(&self) {
+        *self.out.borrow_mut() = ReplyBuf::default();
+        self.written.set(0);
+        self.note_len(0);
+    }
+
     /// Whether nothing waits to be written and nobody is about to write.
     pub(super) fn is_empty(&self) -> bool {
         self.out.try_borrow_mut().is_ok_and(|out| out.is_empty())
@@ -128,6 +135,7 @@ impl Sink {
             self.handle.active_at_ms.fetch_max(reactor.server().now_ms(), Ordering::Relaxed);
         }
         self.note_len(out.len() - self.written.get());
+        reactor.server().account_client(&self.handle, 0);
         self.trouble.set((result != Flushed::All).then_some(result));
         result
     }

@@ -85,6 +85,8 @@ pub enum ParseState {
 struct BigArg {
     bytes: Vec<u8>,
     len: usize,
+    /// Where its first bytes are in the caller's buffer, until they are given back.
+    begun_at: Option<usize>,
 }
 
 /// The state of one client's input between two reads.
@@ -108,8 +110,8 @@ pub struct RequestParser {
 impl RequestParser {
     /// Parses the next request of `buffer` and appends its arguments to `args` and `bigs`.
     ///
-    /// `buffer` must be the same as in the last call, but for bytes added at its end or taken off
-    /// its front by [`Self::discard_front`]. After an error the parser must not be used again.
+    /// `buffer` must be the same as in the last call, but for bytes added at its end, taken off its
+    /// front by [`Self::discard_front`], or cut off as [`Self::let_go`] says. After an error the parser must not be used again.
     pub fn parse(
         &mut self,
         buffer: &[u8],
@@ -181,6 +183,16 @@ impl RequestParser {
         Some((&mut big.bytes, room))
     }
 
+    /// Lets the caller do without what a big argument that still misses some has copied from the end of
+    /// the buffer, and without what came before if that was headers only: from where on and up to where
+    /// the buffer is still needed.
+    pub fn let_go(&mut self) -> Option<(usize, usize)> {
+        let begun_at = self.big.as_mut()?.begun_at.take()?;
+        self.position = begun_at;
+        let only_headers = self.partial.is_empty();
+        Some((if only_headers { begun_at } else { 0 }, begun_at))
+    }
+
     /// Bytes kept outside the caller's buffer: what the client's query buffer holds besides.
     pub fn held_len(&self) -> usize {
         let bigs: usize = self.bigs.iter().map(|b| b.len()).sum();
@@ -245,8 +257,8 @@ impl RequestParser {
         if len >= BIG_ARG_LEN && available < len {
             let mut bytes = Vec::with_capacity(len.min(available.max(BIG_ARG_FIRST_ROOM)));
             bytes.extend_from_slice(&buffer[self.position..]);
+            self.big = Some(Box::new(BigArg { bytes, len, begun_at: Some(self.position) }));
             self.position = buffer.len();
-            self.big = Some(Box::new(BigArg { bytes, len }));
         }
         Ok(false)
     }

@@ -38,6 +38,11 @@ fn parse_pieces(pieces: &[&[u8]], limits: ParseLimits) -> (Requests, Option<Prot
                     Err(error) => return (requests, Some(error)),
                 }
             }
+            if let Some((from, to)) = parser.let_go() {
+                buffer.truncate(to);
+                buffer.drain(..from);
+                parser.discard_front(from);
+            }
             if !parser.is_inside() {
                 let gone = parser.position();
                 buffer.drain(..gone);

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use super::Server;
 use super::blocked::Waiter;
 use super::fieldsets::Fieldsets;
-use super::transaction::{Transaction, Watch};
+use super::transaction::{Transaction, Watch, WatchedKey};
 use crate::acl::{ChannelsLeft, User};
 use crate::observe::command_log::LoggedArgs;
 use crate::pubsub::{Kind, Mailbox, PubSub, Subscriptions};
@@ -195,6 +195,12 @@ pub struct ClientHandle {
     pub net_output: AtomicU64,
     /// Commands that it queued since MULTI.
     pub queued: AtomicU32,
+    /// Bytes of those commands.
+    pub queued_bytes: AtomicUsize,
+    /// Bytes of the prefixes whose changes it hears of.
+    pub prefix_bytes: AtomicUsize,
+    /// What it takes, as far as others know.
+    pub(super) accounted: AtomicUsize,
     /// Keys that it watches.
     pub watched: AtomicU32,
     /// Number of the client to which its invalidations go; 0 is itself.
@@ -229,6 +235,9 @@ impl ClientHandle {
             net_input: AtomicU64::new(0),
             net_output: AtomicU64::new(0),
             queued: AtomicU32::new(0),
+            queued_bytes: AtomicUsize::new(0),
+            prefix_bytes: AtomicUsize::new(0),
+            accounted: AtomicUsize::new(0),
             watched: AtomicU32::new(0),
             meanwhile: AtomicU8::new(0),
             redirect: AtomicU64::new(0),
@@ -296,6 +305,27 @@ impl ClientHandle {
     /// Bytes of output that wait to be sent.
     pub fn output_len(&self) -> usize {
         self.mailbox.output_len.load(Ordering::Relaxed) + self.mailbox.waiting()
+    }
+
+    /// Bytes of what it queued since MULTI.
+    pub fn queued_len(&self) -> usize {
+        let queueing = ClientFlags(self.flags.load(Ordering::Relaxed)).has(ClientFlags::MULTI);
+        if queueing { self.queued_bytes.load(Ordering::Relaxed) } else { 0 }
+    }
+
+    /// Bytes that the client takes: itself, its input, its output, and what the server keeps for it.
+    pub fn memory(&self) -> usize {
+        const NAME_LEN: usize = size_of::<Arc<[u8]>>() * 2;
+        let names: u32 = Kind::ALL.iter().map(|kind| self.mailbox.count(*kind)).sum();
+        let watched = self.watched.load(Ordering::Relaxed) as usize * size_of::<WatchedKey>();
+        size_of::<Self>()
+            + size_of::<Client>()
+            + self.query_len.load(Ordering::Relaxed)
+            + self.output_len()
+            + self.queued_len()
+            + self.prefix_bytes.load(Ordering::Relaxed)
+            + names as usize * NAME_LEN
+            + watched
     }
 
     /// Whether the client listens to channels or patterns.
@@ -509,6 +539,8 @@ impl Client {
     /// Lets the client hear of all changes of keys that begin with `prefix`.
     pub fn add_prefix(&mut self, server: &Server, prefix: &[u8]) {
         if self.prefixes.get_or_insert_default().insert(prefix.into()) {
+            let len = prefix.len() + 2 * size_of::<Box<[u8]>>();
+            self.handle.prefix_bytes.fetch_add(len, Ordering::Relaxed);
             server.tracking.add_prefix(prefix, self.handle.id);
         }
     }
@@ -522,6 +554,7 @@ impl Client {
         for prefix in self.prefixes.take().into_iter().flat_map(|all| *all) {
             server.tracking.remove_prefix(&prefix, self.handle.id);
         }
+        self.handle.prefix_bytes.store(0, Ordering::Relaxed);
         let broadcast = self.flags.has(ClientFlags::BCAST);
         self.set_flags(ClientFlags::TRACKING_ALL, false);
         self.handle.redirect.store(0, Ordering::Relaxed);

@@ -19,6 +19,8 @@ use crate::pubsub::Kind;
 
 /// What INFO shows that the server does not know itself.
 pub struct InfoContext<'a> {
+    /// The memory in use before the text was made.
+    pub memory: allocator::Figures,
     /// Names of commands and subcommands by id.
     pub command_names: &'a [String],
     /// What was counted in the keyspace.
@@ -162,7 +164,7 @@ fn clients(server: &Server, _: &InfoContext<'_>, out: &mut String) {
 }
 
 fn memory(server: &Server, context: &InfoContext<'_>, out: &mut String) {
-    let use_of = server.memory_use(context.databases);
+    let use_of = server.memory_use(context.memory, context.databases);
     let figures = use_of.allocator;
     let both = |out: &mut String, name: &str, size: u64| {
         field(out, name, size);
@@ -183,13 +185,21 @@ fn memory(server: &Server, context: &InfoContext<'_>, out: &mut String) {
     field(out, "allocator_muzzy", 0);
     both(out, "total_system_memory", total_system_bytes());
     scripts(server, out);
-    both(out, "maxmemory", server.settings.maxmemory.load(Relaxed));
-    field(out, "maxmemory_policy", server.config.read().text("maxmemory-policy"));
+    both(out, "maxmemory", server.eviction.max.load(Relaxed));
+    let config = server.config.read();
+    let policy = config.text("maxmemory-policy");
+    field(out, "maxmemory_policy", policy);
+    for limit in config.db_limits() {
+        let (used, policy) = (server.keyspace.db_used(limit.db), limit.policy.unwrap_or(policy));
+        let value = format!("used={used},max={},policy={policy}", limit.bytes);
+        field(out, &format!("maxmemory_db{}", limit.db), value);
+    }
+    drop(config);
     for Ratio { name, part, whole } in use_of.ratios() {
         field(out, &format!("{name}_ratio"), format!("{:.2}", part as f64 / whole.max(1) as f64));
         field(out, &format!("{name}_bytes"), part as i64 - whole as i64);
     }
-    field(out, "mem_not_counted_for_evict", 0);
+    field(out, "mem_not_counted_for_evict", server.uncounted_memory());
     field(out, "mem_replication_backlog", 0);
     field(out, "mem_total_replication_buffers", 0);
     field(out, "mem_replica_full_sync_buffer", 0);
@@ -327,8 +337,11 @@ fn stats(server: &Server, context: &InfoContext<'_>, out: &mut String) {
     field(out, "expired_stale_perc", "0.00");
     field(out, "expired_time_cap_reached_count", sum(|l| &l.expire_cut));
     field(out, "expire_cycle_cpu_milliseconds", sum(|l| &l.expire_us) / 1000);
-    field(out, "evicted_keys", 0);
-    field(out, "evicted_clients", 0);
+    field(out, "evicted_keys", keys.evicted);
+    field(out, "evicted_clients", server.client_memory.evicted());
+    let (exceeded, current) = server.eviction.exceeded_us();
+    field(out, "total_eviction_exceeded_time", exceeded / 1000);
+    field(out, "current_eviction_exceeded_time", current / 1000);
     field(out, "evicted_scripts", server.scripts.figures().evicted.load(Relaxed));
     field(out, "keyspace_hits", keys.hits);
     field(out, "keyspace_misses", keys.misses);

@@ -5,10 +5,10 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::{ClientHandle, Server};
+use super::Server;
 use crate::base::clock;
 use crate::keyspace::DbFigures;
-use crate::observe::allocator::{self, Figures};
+use crate::observe::allocator::Figures;
 
 /// Memory by use, in bytes.
 pub struct MemoryUse {
@@ -83,17 +83,10 @@ impl MemoryUse {
     }
 }
 
-impl ClientHandle {
-    /// About how much memory the client takes, in bytes.
-    pub fn memory(&self) -> usize {
-        self.query_len.load(Relaxed) + self.output_len() + size_of::<Self>()
-    }
-}
-
 impl Server {
-    /// Where the memory goes; `databases` is what is in them.
-    pub fn memory_use(&self, databases: &[DbFigures]) -> MemoryUse {
-        let figures = allocator::figures();
+    /// Where the memory goes; `databases` is what is in them, `figures` what the allocator said before
+    /// anything was made to tell it.
+    pub fn memory_use(&self, figures: Figures, databases: &[DbFigures]) -> MemoryUse {
         let scripts = self.scripts.figures();
         let clients = self.clients.all().iter().map(|client| client.memory()).sum();
         MemoryUse {

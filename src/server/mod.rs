@@ -7,8 +7,10 @@
 mod appending;
 mod blocked;
 mod client;
+mod client_memory;
 mod clients;
 mod courier;
+mod eviction;
 mod fieldsets;
 mod info;
 mod invalidation;
@@ -35,8 +37,10 @@ use parking_lot::{Mutex, RwLock};
 pub use appending::{AppendError, Appending, AppendingFigures};
 pub use blocked::{Blocked, Retry, Wait, WaitEnd, Waiter};
 pub use client::{Client, ClientFlags, ClientHandle, Identity, Peer, Unfinished, meanwhile};
+pub use client_memory::ClientMemory;
 pub use clients::Clients;
 pub use courier::{Answer, Broken, Couriers, Delivery, Parcel, Receipt, Request};
+pub use eviction::Eviction;
 pub use fieldsets::{Fieldset, Fieldsets};
 pub use info::{InfoContext, cpu_seconds};
 pub use lazyfree::LazyFree;
@@ -82,6 +86,8 @@ pub mod gate {
     pub const DISK: u32 = 1 << 6;
     /// The data is being loaded.
     pub const LOADING: u32 = 1 << 7;
+    /// Memory is limited.
+    pub const MEMORY: u32 = 1 << 8;
 
     /// Those by which a command may be refused or held back.
     pub const ADMISSION: u32 = PAUSED | BUSY | DISK | LOADING;
@@ -130,8 +136,12 @@ pub struct Server {
     pub settings: Settings,
     /// Users and what they may do.
     pub acl: Acl,
+    /// `maxmemory` and its kin.
+    pub eviction: Eviction,
     /// The connections.
     pub clients: Clients,
+    /// What they take together.
+    pub client_memory: ClientMemory,
     /// The counters.
     pub stats: Stats,
     /// Commands that were slow or large.
@@ -225,7 +235,9 @@ impl Server {
             tracking: Tracking::new(keyspace.shard_count()),
             keyspace,
             settings: Settings::default(),
+            eviction: Eviction::default(),
             clients: Clients::default(),
+            client_memory: ClientMemory::default(),
             stats: Stats::new(threads, catalog.len()),
             acl: Acl::new(catalog),
             command_log: CommandLog::default(),
@@ -265,6 +277,7 @@ impl Server {
         });
         server.reconfigure_all();
         server.set_default_password();
+        server.keyspace.count_limited();
         server
     }
 

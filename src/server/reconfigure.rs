@@ -35,7 +35,11 @@ impl Server {
         settings.idle_seconds.store(config.int("timeout"), Relaxed);
         settings.load_delay_us.store(config.int("key-load-delay"), Relaxed);
         settings.keepalive_seconds.store(config.int("tcp-keepalive"), Relaxed);
-        settings.maxmemory.store(size("maxmemory") as u64, Relaxed);
+        settings.lazy_eviction.store(config.flag("lazyfree-lazy-eviction"), Relaxed);
+        self.eviction.configure(&config);
+        self.client_memory.configure(&config);
+        let limited = config.int("maxmemory") > 0 || !config.db_limits().is_empty();
+        self.set_gate(gate::MEMORY, limited);
         settings.latency_tracking.store(config.flag("latency-tracking"), Relaxed);
         self.set_logs(&config);
         self.acl.set_all_channels(config.text("acl-pubsub-default") == "allchannels");
@@ -57,12 +61,20 @@ impl Server {
         self.tracking.set_keys_max(size("tracking-table-max-keys"));
         self.keyspace.limits().set_all(|name| config.int(name));
         let small = |name: &str| u16::try_from(config.int(name)).unwrap_or(u16::MAX);
-        self.keyspace.set_policy(AccessPolicy {
-            lfu: config.text("maxmemory-policy").ends_with("-lfu"),
+        let access = |policy: &str| AccessPolicy {
+            lfu: policy.ends_with("-lfu"),
+            lrm: policy.ends_with("-lrm"),
             log_factor: small("lfu-log-factor"),
             decay_minutes: small("lfu-decay-time"),
+        };
+        let limits = config.db_limits();
+        let own = |db| limits.iter().find(|limit| limit.db == db);
+        self.keyspace.set_policy(access(config.text("maxmemory-policy")), |db| {
+            own(db).and_then(|limit| limit.policy).map(access)
         });
+        self.keyspace.set_db_limits(|db| own(db).map_or(0, |limit| limit.bytes));
         drop(config);
+        self.account_clients();
         self.update_disk_gate();
     }
 
@@ -149,6 +161,10 @@ impl Server {
             std::env::set_current_dir(config.text("dir"))
                 .map_err(|error| SetError::refused("dir", error.to_string()))?;
         }
+        let databases = self.keyspace.databases();
+        if config.db_limits().iter().any(|limit| limit.db >= databases) {
+            return Err(SetError::refused("db-maxmemory", "there is no such database"));
+        }
         if [Effect::Process, Effect::Listen, Effect::Tls].into_iter().any(has) {
             self.adapt_process(config)?;
         }
@@ -165,6 +181,13 @@ impl Server {
             return Err(error);
         }
         // What cannot fail comes last, so that nothing has to be taken back.
+        let (max, used) = (config.int("maxmemory"), self.counted_memory() as i64);
+        if has(Effect::MaxMemory) && max > 0 && used > max {
+            tracing::warn!(
+                "maxmemory is {max} now, less than the {used} bytes in use: keys are evicted, or writes \
+                 refused, as maxmemory-policy says"
+            );
+        }
         if let Some(log) = &self.log
             && [Effect::LogLevel, Effect::LogFormat, Effect::LogFile].into_iter().any(has)
         {

@@ -343,8 +343,13 @@ impl Server {
 
     fn snapshot_options(&self, form: Form) -> Result<Options, SaveError> {
         let config = self.config.read();
-        let accesses = match config.text("maxmemory-policy") {
-            policy if policy.ends_with("-lru") => Accesses::Recency,
+        let lfu = |policy: &str| policy.ends_with("-lfu");
+        let policy = config.text("maxmemory-policy");
+        let mut own = config.db_limits().iter().filter_map(|limit| limit.policy);
+        let accesses = match policy {
+            // A file says of all keys the same.
+            _ if own.any(|own| lfu(own) != lfu(policy)) => Accesses::Unused,
+            policy if policy.ends_with("-lru") || policy.ends_with("-lrm") => Accesses::Recency,
             policy if policy.ends_with("-lfu") => Accesses::Frequency,
             _ => Accesses::Unused,
         };

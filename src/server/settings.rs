@@ -33,8 +33,8 @@ pub struct Settings {
     pub load_delay_us: AtomicI64,
     /// `tcp-keepalive`, in seconds.
     pub keepalive_seconds: AtomicI64,
-    /// `maxmemory`, in bytes.
-    pub maxmemory: AtomicU64,
+    /// `lazyfree-lazy-eviction`.
+    pub lazy_eviction: AtomicBool,
     /// `latency-tracking`.
     pub latency_tracking: AtomicBool,
     /// `debug set-skip-checksum-validation`: whether checksums of payloads are not looked at.

@@ -129,6 +129,16 @@ impl Value {
         }
     }
 
+    /// Like [`Self::memory`], but told at once however large the value is, and the same for the same
+    /// content, so that differences add up.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::List(items) => size_of::<Self>() + size_of_val(&**items) + items.weight(),
+            Self::ZSet(set) => size_of::<Self>() + set.weight(),
+            other => other.memory(),
+        }
+    }
+
     /// Whether freeing the value takes so long that another thread should do it.
     pub fn is_costly_to_free(&self) -> bool {
         match self {

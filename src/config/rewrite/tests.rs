@@ -36,6 +36,15 @@ fn comments_and_order_stay() {
 }
 
 #[test]
+fn limits_of_databases_have_a_line_each() {
+    let mut config = Config::new();
+    set(&mut config, "db-maxmemory", "0 10mb allkeys-lru 3 1mb");
+    let old = "db-maxmemory 3 2mb noeviction\nport 6379\ndb-maxmemory 5 1gb\n";
+    let lines = "db-maxmemory 0 10485760 allkeys-lru\nport 6379\ndb-maxmemory 3 1048576\n";
+    assert_eq!(text_of(&config, old), lines);
+}
+
+#[test]
 fn further_lines_of_a_directive_go() {
     let mut config = Config::new();
     set(&mut config, "save", "60 1");

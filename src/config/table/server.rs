@@ -167,8 +167,7 @@ pub(super) const CLIENTS: &[Directive] = &[
         "normal 0 0 0 replica 256mb 64mb 60 pubsub 32mb 8mb 60", E::OutputLimits,
         "Unread replies at which a client is closed: at once, or after some seconds."),
     row("maxmemory-clients", Kind::Memory { min: -100, max: i64::MAX, percent: true }, "0",
-        E::ClientMemory, "Memory of all clients, or a share of maxmemory; 0 is no limit.")
-        .later("client eviction"),
+        E::ClientMemory, "Memory of all clients, or a share of maxmemory; 0 is no limit."),
     int("client-default-resp", "2", (2, 3), E::None, "Protocol that clients start with.")
         .fixed().hidden(),
     text("req-res-logfile", "", Rule::Optional, E::None, "File that records requests and replies.")
@@ -179,15 +178,14 @@ pub(super) const CLIENTS: &[Directive] = &[
 pub(super) const MEMORY: &[Directive] = &[
     memory("maxmemory", "0", LONG, E::MaxMemory, "Most memory for data; 0 is no limit."),
     words("maxmemory-policy", "noeviction", POLICY, E::EvictionPolicy,
-        "Which keys go when memory is full.").later("eviction"),
-    int("maxmemory-samples", "5", (1, 64), E::EvictionPolicy, "Keys compared to find one to evict.")
-        .later("eviction"),
+        "Which keys go when memory is full."),
+    list("db-maxmemory", Kind::DbLimits, "", E::MaxMemory,
+        "Most memory of one database each, with a policy of its own; size 0 ends the limit."),
+    int("maxmemory-samples", "5", (1, 64), E::EvictionPolicy, "Keys compared to find one to evict."),
     int("maxmemory-eviction-tenacity", "10", (0, 100), E::EvictionPolicy,
-        "How long one request may spend on evicting.").later("eviction"),
-    int("lfu-log-factor", "10", COUNT, E::EvictionPolicy, "How slowly access counters grow.")
-        .later("eviction"),
-    int("lfu-decay-time", "1", COUNT, E::EvictionPolicy, "Minutes until an access counter shrinks.")
-        .later("eviction"),
+        "How long one request may spend on evicting."),
+    int("lfu-log-factor", "10", COUNT, E::EvictionPolicy, "How slowly access counters grow."),
+    int("lfu-decay-time", "1", COUNT, E::EvictionPolicy, "Minutes until an access counter shrinks."),
     int("active-expire-effort", "1", (1, 10), E::Expire, "Effort put into finding expired keys."),
     bool("activerehashing", "yes", E::None, "Move tables to their new size while idle."),
     bool("lazyfree-lazy-eviction", "no", E::LazyFree, "Free evicted values in the background."),

@@ -34,7 +34,7 @@ pub(super) const SYSLOG: Words = &[
 ];
 pub(super) const ACL_PUBSUB: Words = &[("allchannels", 1), ("resetchannels", 0)];
 pub(super) const SANITIZE: Words = &[("no", 0), ("yes", 1), ("clients", 2)];
-pub(super) const POLICY: Words = &[
+pub(in crate::config) const POLICY: Words = &[
     ("volatile-lru", 0),
     ("volatile-lfu", 1),
     ("volatile-random", 2),
@@ -43,6 +43,8 @@ pub(super) const POLICY: Words = &[
     ("allkeys-lfu", 5),
     ("allkeys-random", 6),
     ("noeviction", 7),
+    ("volatile-lrm", 8),
+    ("allkeys-lrm", 9),
 ];
 pub(super) const FSYNC: Words = &[("everysec", 0), ("always", 1), ("no", 2)];
 pub(super) const RDB_VERSION: Words = &[("strict", 0), ("relaxed", 1)];

@@ -204,6 +204,15 @@ impl ScoredSet {
         self.table.note_moved(name);
     }
 
+    /// Like [`Self::memory`], with the tree's nodes estimated from its length.
+    pub fn weight(&self) -> usize {
+        /// A score, a pointer, and the room that leaves keep.
+        const TREE_BYTES_PER_MEMBER: usize = 24;
+        let table = self.table.slots() * TABLE_BYTES_PER_SLOT;
+        let tree = self.table.len() * TREE_BYTES_PER_MEMBER;
+        size_of::<Self>() + tree + table + self.member_bytes
+    }
+
     /// Bytes of memory behind the set.
     pub fn memory(&self) -> usize {
         let table = self.table.slots() * TABLE_BYTES_PER_SLOT;

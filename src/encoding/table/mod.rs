@@ -17,14 +17,17 @@
 
 mod bag;
 mod reading;
+mod sampling;
 mod segment;
 mod slot;
+mod tally;
 
 pub use bag::Bag;
 use reading::Readers;
 pub use reading::{Encode, Reading, SharedReading};
 use segment::{HOME_BUCKETS, Place, SEGMENT_SLOTS, Segment};
 pub use slot::{Lent, Thin};
+use tally::Tally;
 
 use crate::base::hash::KeyHasher;
 use crate::base::random::Random;
@@ -122,6 +125,8 @@ pub struct Table<T: Thin> {
     /// No item of the table is due before this.
     min_expire: i64,
     readers: Option<Box<Readers<T>>>,
+    /// Where the weights of the items are added up, if anybody wants to know.
+    tally: Option<Tally>,
 }
 
 impl<T: Thin> Table<T> {
@@ -137,6 +142,7 @@ impl<T: Thin> Table<T> {
             volatile: Volatile::default(),
             min_expire: NEVER,
             readers: None,
+            tally: None,
         }
     }
 
@@ -245,9 +251,11 @@ impl<T: Thin> Table<T> {
     pub fn update<R>(&mut self, position: Position, change: impl FnOnce(&mut T) -> R) -> R {
         self.before_change_at(position);
         let segment = position.segment as usize;
+        let weight = self.weight_at(position);
         let before = T::expire_at_ms(self.view(position));
         let slot = self.segments[segment].slot_mut(position.place);
         let result = change(&mut slot.lend().expect("a position names an item"));
+        self.note_weight(position, weight);
         let view = self.view(position);
         let (after, due) = (T::expire_at_ms(view), T::due_at_ms(view));
         if before != after {
@@ -299,6 +307,7 @@ impl<T: Thin> Table<T> {
                     let position = Position { segment: segment as u32, place };
                     self.len += 1;
                     self.metas[segment].len += 1;
+                    self.note_weight(position, self.tally.as_ref().map(|_| 0));
                     let view = self.view(position);
                     let (deadline, due) = (T::expire_at_ms(view), T::due_at_ms(view));
                     self.volatile.add(deadline);
@@ -348,6 +357,9 @@ impl<T: Thin> Table<T> {
             let view = item.as_view();
             let hash = hasher.hash(T::key(view));
             self.volatile.remove(T::expire_at_ms(view));
+            if let Some(tally) = &mut self.tally {
+                tally.add(-(T::weight(view) as i64));
+            }
             self.place(hash, item, hasher);
         }
     }
@@ -368,13 +380,18 @@ impl<T: Thin> Table<T> {
         self.volatile.remove(deadline);
         self.len -= 1;
         self.metas[segment].len -= 1;
+        if let Some(weight) = self.weight_at(position) {
+            self.tally.iter_mut().for_each(|tally| tally.add(-(weight as i64)));
+        }
         self.segments[segment].take(position.place).expect("a position names an item")
     }
 
     /// Merges the segment of the local hash `at` with its neighbour for as long as both are thin.
     fn merge_around(&mut self, at: u64, hasher: &KeyHasher) {
         if self.len == 0 {
+            let tally = self.tally.take();
             *self = Self::new(self.base_bits);
+            self.tally = tally;
         }
         loop {
             let before = self.segments.len();
@@ -568,8 +585,11 @@ impl<T: Thin> Table<T> {
             let is_past = |at_ms: i64| at_ms <= now_ms;
             let goes = expire.is_some_and(is_past)
                 || is_past(at_ms) && {
+                    let weight = self.weight_at(position);
                     let slot = self.segments[due].slot_mut(place);
-                    tend(&mut slot.lend().expect("a place names an item"))
+                    let goes = tend(&mut slot.lend().expect("a place names an item"));
+                    self.note_weight(position, weight);
+                    goes
                 };
             if !goes {
                 let due_again = T::due_at_ms(self.view(position));

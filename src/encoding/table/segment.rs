@@ -14,7 +14,7 @@ use crate::base::bytes;
 
 /// Buckets that items hash to.
 pub(super) const HOME_BUCKETS: usize = 60;
-const BUCKETS: usize = 64;
+pub(super) const BUCKETS: usize = 64;
 const SLOTS: usize = 7;
 /// Most items of one segment.
 pub(super) const SEGMENT_SLOTS: usize = BUCKETS * SLOTS;
@@ -258,6 +258,15 @@ impl<T: Thin> Segment<T> {
                 }
             }
         }
+    }
+
+    /// Calls `visit` for every item of one bucket.
+    pub(super) fn visit_bucket<'a>(&'a self, at: usize, visit: &mut impl FnMut(T::View<'a>)) {
+        let bucket = &self.buckets[at];
+        self.bucket_places(at).for_each(|place| prefetch(self.slot(place).address()));
+        self.bucket_places(at)
+            .filter_map(|place| bucket.slots[usize::from(place.slot)].view())
+            .for_each(visit);
     }
 
     /// Calls `visit` for every item.

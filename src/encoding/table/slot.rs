@@ -55,6 +55,11 @@ pub unsafe trait Thin: Sized {
     /// When the item expires, in Unix milliseconds.
     fn expire_at_ms(view: Self::View<'_>) -> Option<i64>;
 
+    /// Bytes that the item takes, as far as that can be told at once; the same for the same content.
+    fn weight(_view: Self::View<'_>) -> usize {
+        0
+    }
+
     /// When the item expires or a part of it does; a bound that may be too early.
     #[inline]
     fn due_at_ms(view: Self::View<'_>) -> Option<i64> {

@@ -108,6 +108,13 @@ impl Model {
     }
 }
 
+/// A table of so many items with these deadlines.
+pub(super) fn filled(count: u32, deadline: impl Fn(u32) -> Option<i64>) -> Table<Item> {
+    let mut model = Model::new(0);
+    (0..count).for_each(|number| model.set(number, number, deadline(number)));
+    model.table
+}
+
 #[test]
 fn grows_to_many_segments_and_shrinks_to_none() {
     let mut model = Model::new(0);
