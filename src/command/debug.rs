@@ -61,8 +61,8 @@ const HELP: &[&str] = &[
     "    Take payloads whatever their checksum says, or refuse damaged ones.",
     "SLEEP <seconds>",
     "    Let this client wait. Decimals are allowed.",
-    "REPLYBUFFER RESIZING 0",
-    "    Leave buffers of replies as they are, which they always are.",
+    "REPLYBUFFER RESIZING <0 or 1>",
+    "    For tests of Redis: nothing has to be resized, as idle clients have no reply buffer.",
     "STRINGMATCH-LEN <length> <pattern>",
     "    Match <pattern> against <length> letters a.",
 ];
@@ -107,8 +107,8 @@ fn debug(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
             ctx.server.cron_paused.store(args.get(2) != b"0", Relaxed);
             ctx.out.ok();
         }
-        // Reply buffers are never resized while they wait, so there is nothing to stop.
-        "replybuffer" if len == 4 && args.is(2, "resizing") && args.get(3) == b"0" => ctx.out.ok(),
+        // A client has a reply buffer only while a reply waits, so there is none to resize.
+        "replybuffer" if len == 4 && args.is(2, "resizing") => ctx.out.ok(),
         "log" if len == 3 => {
             tracing::warn!("DEBUG LOG: {}", bytes::preview(args.get(2), ERROR_PREVIEW_MAX));
             ctx.out.ok();

@@ -31,6 +31,9 @@ const RESERVE_MAX: i64 = 16 * 1024;
 /// Keys that are evicted between two looks at the time (Redis: 16).
 const KEYS_PER_LOOK: u32 = 16;
 
+/// How long messages about evicted keys are not counted: those who get them mostly have them by then.
+const TOLD_SPAN: Duration = Duration::from_millis(20);
+
 /// How long a command waits for memory that another thread is about to free.
 const PATIENCE: Duration = Duration::from_micros(100);
 const NAP: Duration = Duration::from_micros(20);
@@ -46,6 +49,9 @@ pub(super) struct Gauge {
     net: i64,
     /// Bytes that the thread may use more before it measures again.
     share: i64,
+    /// Bytes of messages about what was evicted, which leave soon, and since when they are known.
+    told: i64,
+    told_at: Option<Instant>,
 }
 
 impl Gauge {
@@ -63,7 +69,10 @@ impl Gauge {
             return self.excess;
         }
         let max = i64::try_from(self.max).unwrap_or(i64::MAX);
-        self.excess = server.counted_memory() as i64 - max;
+        if self.told_at.is_some_and(|at| at.elapsed() > TOLD_SPAN) {
+            (self.told, self.told_at) = (0, None);
+        }
+        self.excess = server.counted_memory() as i64 - self.told - max;
         self.net = thread_net();
         let share = -self.excess / server.threads() as i64;
         // Above the limit nothing fits, however much the thread frees: that is measured.
@@ -76,9 +85,11 @@ impl Gauge {
         self.excess + thread_net().wrapping_sub(self.net)
     }
 
-    /// Leaves bytes that the thread has allocated since out of account until the next measurement.
+    /// Leaves messages out of account that were just allocated.
     fn overlook(&mut self, bytes: i64) {
         self.net = self.net.wrapping_add(bytes);
+        self.told += bytes.max(0);
+        self.told_at = Some(Instant::now());
     }
 
     fn reserve(&self) -> i64 {
@@ -234,7 +245,9 @@ impl Executor {
             },
         );
         // Messages about what is gone are no reason for more to go, or little would be left in the end.
-        self.gauge.overlook(told);
+        if told > 0 {
+            self.gauge.overlook(told);
+        }
         for (_, mut entry) in removed.keys {
             self.changes.trash.extend(entry.take_boxed().map(Trash::Value));
         }

@@ -10,7 +10,7 @@ use crate::harness::{Conn, Reply, Server, encode, wait_for};
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// How long anybody else may wait for a reply meanwhile; the machine may be busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 const MIB: u64 = 1 << 20;
 
@@ -91,8 +91,8 @@ fn a_flood_of_messages_ends_those_who_do_not_read() {
             assert!(matches!(hearer.read(), Ok(Reply::Array(_))));
         }
     }
-    let field = "client_output_buffer_limit_disconnections";
-    assert!(wait_for(DEADLINE, || conn.info(field) == 50), "{}", conn.info(field));
+    assert!(wait_for(DEADLINE, || conn.info("pubsub_clients") == 1), "{}", server.log());
+    assert!(conn.info("client_output_buffer_limit_disconnections") > 0);
     let grown = conn.info("used_memory_peak").saturating_sub(before);
     assert!(grown < 100 * MIB, "{grown} bytes for 50 times 20 MB");
 }

@@ -103,7 +103,7 @@ impl<'a> Shared<'a> {
             Err(error) => return Err(error),
         };
         let Usage { idle_seconds, frequency } = pending.usage;
-        let policy = self.keyspace.policy();
+        let policy = self.keyspace.policy_of(pending.db as usize);
         let access = policy.recalled(idle_seconds, frequency, self.options.now_ms);
         let entry = Entry::new(key, value.as_new_value(), pending.deadline, access);
         let db = pending.db as usize;
