@@ -126,7 +126,7 @@ fn serve(ctx: &mut Ctx<'_>, waiter: &Waiter, name: &[u8]) -> bool {
         let (error, mut out) = (lack.error(server, registered), ReplyBuf::default());
         out.error(&error);
         server.stats.count_error(&error.to_string());
-        waiter.serve(out.to_vec());
+        waiter.serve(out.to_vec(), true);
         return true;
     }
     let serve = row.serve.expect("only commands that can be served wait");
@@ -147,9 +147,10 @@ fn serve(ctx: &mut Ctx<'_>, waiter: &Waiter, name: &[u8]) -> bool {
         out.error(error);
         server.stats.count_error(&error.to_string());
     }
+    let failed = result.is_err();
     let served = result.unwrap_or(true);
     if served {
-        waiter.serve(out.to_vec());
+        waiter.serve(out.to_vec(), failed);
     }
     served
 }
@@ -231,7 +232,13 @@ impl Executor {
         server.blocked.finish();
         waiter.handle.set_waiter(None);
         match end {
-            WaitEnd::Served => out.raw(&waiter.take_reply()),
+            WaitEnd::Served => {
+                out.raw(&waiter.take_reply());
+                if waiter.has_failed() {
+                    self.counters.commands[waiter.command].failed.add(1);
+                    self.counters.errors.add(1);
+                }
+            }
             // A null array also where a served client gets a bulk string, as in Redis.
             WaitEnd::TimedOut => out.null_array(),
             WaitEnd::Unblocked => {

@@ -16,7 +16,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -87,6 +87,7 @@ pub struct Waiter {
     /// What it waits for.
     pub wait: Wait,
     state: AtomicU8,
+    failed: AtomicBool,
     reply: Mutex<Vec<u8>>,
 }
 
@@ -105,8 +106,9 @@ impl Waiter {
         (command, argv): (usize, OwnedArgv),
         wait: Wait,
     ) -> Self {
-        let (state, reply) = (AtomicU8::new(WAITING), Mutex::default());
-        Self { handle, db, protocol, command, argv, wait, state, reply }
+        let (state, failed) = (AtomicU8::new(WAITING), AtomicBool::new(false));
+        let reply = Mutex::default();
+        Self { handle, db, protocol, command, argv, wait, state, failed, reply }
     }
 
     fn leave(&self, from: u8, to: u8) -> bool {
@@ -130,9 +132,10 @@ impl Waiter {
         self.handle.wake();
     }
 
-    /// Hands the reply over to a claimed client.
-    pub fn serve(&self, reply: Vec<u8>) {
+    /// Hands the reply over to a claimed client; `failed` says that it is an error.
+    pub fn serve(&self, reply: Vec<u8>, failed: bool) {
         *self.reply.lock() = reply;
+        self.failed.store(failed, Ordering::Relaxed);
         self.state.store(SERVED, Ordering::Release);
         self.handle.wake();
     }
@@ -165,6 +168,11 @@ impl Waiter {
             GONE => Some(WaitEnd::Gone),
             _ => None,
         }
+    }
+
+    /// Whether the reply of a client that was served is an error.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
     }
 
     /// The reply of a client that was served.
