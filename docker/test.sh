@@ -271,6 +271,32 @@ test_other_user() {
     check "user: ends by SIGTERM" "exit 0" stop user
 }
 
+test_unix_socket() {
+    port=$(free_port)
+    start unix -- --port 0 --unixsocket /data/server.sock --unixsocketperm 700
+    await 15 in_container unix redis-cli -e -s /data/server.sock ping || true
+    check "unix: answers PING" PONG in_container unix redis-cli -s /data/server.sock ping
+    check "unix: the socket is the server's" "redis 700" \
+        in_container unix stat -c '%U %a' /data/server.sock
+    check "unix: ends by SIGTERM" "exit 0" stop unix
+}
+
+# The certificate signs itself, so it is its own authority.
+test_tls() {
+    port=$(free_port)
+    mkdir "$scratch/tls"
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
+        -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1,DNS:localhost \
+        -keyout "$scratch/tls/server.key" -out "$scratch/tls/server.crt" 2>/dev/null
+    chmod -R a+rX "$scratch/tls"
+    start tls -v "$scratch/tls:/tls:ro" -- --port 0 --bind 127.0.0.1 --tls-port "$port" \
+        --tls-cert-file /tls/server.crt --tls-key-file /tls/server.key --tls-auth-clients no
+    local ask=(redis-cli -h localhost -p "$port" --tls --cacert /tls/server.crt -e ping)
+    await 15 in_container tls "${ask[@]}" || true
+    check "tls: answers PING" PONG in_container tls "${ask[@]}"
+    check "tls: ends by SIGTERM" "exit 0" stop tls
+}
+
 find_daemon
 build_image
 test_image
@@ -278,5 +304,7 @@ test_options
 test_conf_file
 test_own_data
 test_other_user
+test_unix_socket
+test_tls
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

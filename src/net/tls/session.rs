@@ -211,7 +211,10 @@ fn receive(
 fn feed(tls: &mut ServerConnection, stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() && tls.read_tls(&mut bytes)? > 0 {
         if let Err(error) = tls.process_new_packets() {
-            let _ = send(tls, stream);
+            // Who does not even begin to speak TLS would take the alert for a reply.
+            if !(tls.is_handshaking() && matches!(error, rustls::Error::InvalidMessage(_))) {
+                let _ = send(tls, stream);
+            }
             return Err(io::Error::new(ErrorKind::InvalidData, error));
         }
     }
