@@ -11,6 +11,10 @@ const TOGETHER_MS: i64 = 60_000;
 /// Entries that a new refusal is compared with.
 const COMPARED_MAX: usize = 10;
 
+/// Bytes of a key or a name that an entry keeps, and of the line about its client: whoever is refused
+/// chooses them.
+const TEXT_LEN_MAX: usize = 4096;
+
 /// What was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -130,7 +134,14 @@ impl Log {
     }
 
     /// Notes a refusal of the client that `client` describes.
-    pub(super) fn add(&self, denial: Denial, now_ms: i64, client: String) {
+    pub(super) fn add(&self, mut denial: Denial, now_ms: i64, mut client: String) {
+        denial.object.truncate(TEXT_LEN_MAX);
+        denial.object.shrink_to_fit();
+        denial.username.truncate(TEXT_LEN_MAX);
+        denial.username.shrink_to_fit();
+        let mut ends = (0..=TEXT_LEN_MAX.min(client.len())).rev();
+        client.truncate(ends.find(|at| client.is_char_boundary(*at)).unwrap_or(0));
+        client.shrink_to_fit();
         let mut state = self.0.lock();
         let alike = |entry: &Entry| entry.is_like(&denial, now_ms);
         let known = state.entries.iter().take(COMPARED_MAX).position(alike);

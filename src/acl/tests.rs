@@ -274,3 +274,14 @@ fn the_log_counts_what_is_alike() {
     acl.reset_counts();
     assert_eq!((acl.log(10).len(), acl.denied(Reason::Key)), (0, 0));
 }
+
+#[test]
+fn the_log_keeps_no_more_than_the_beginning_of_what_was_refused() {
+    let acl = acl();
+    let (object, username) = (vec![b'x'; 1 << 20], vec![b'u'; 1 << 20]);
+    let (reason, context) = (Reason::Key, Context::TopLevel);
+    acl.deny(Denial { reason, context, object, username }, 1, "\u{e9}".repeat(1 << 20));
+    let entry = &acl.log(1)[0];
+    let lens = [entry.denial.object.len(), entry.denial.username.len(), entry.client.len()];
+    assert_eq!(lens, [4096; 3]);
+}

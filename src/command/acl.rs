@@ -9,7 +9,7 @@ use super::spec::{Command, Flags, Group, Handler};
 use crate::acl::{CATEGORIES, Catalog, DEFAULT_USER, Selector, User};
 use crate::base::limits::ERROR_PREVIEW_MAX;
 use crate::base::{bytes, number, random};
-use crate::resp::ReplyBuf;
+use crate::resp::{Argv, ReplyBuf};
 
 /// Most bits of a generated password.
 const GENPASS_BITS_MAX: i64 = 4096;
@@ -27,15 +27,15 @@ const fn row(name: &'static str, arity: i32, handler: Handler) -> Command {
 
 pub(super) static COMMANDS: &[Command] = &[row("acl", -2, help).subcommands(&[
     row("cat", -2, cat).flags(COMMON),
-    row("deluser", -3, deluser).flags(ADMIN).tips(ALL_NODES),
+    row("deluser", -3, deluser).flags(ADMIN).tips(ALL_NODES).secrets_fn(names_and_rules),
     row("dryrun", -4, dryrun).flags(ADMIN),
     row("genpass", -2, genpass).flags(COMMON),
-    row("getuser", 3, getuser).flags(ADMIN),
+    row("getuser", 3, getuser).flags(ADMIN).secrets_fn(names_and_rules),
     row("list", 2, list).flags(ADMIN),
     row("load", 2, load).flags(ADMIN),
     row("log", -2, log).flags(ADMIN),
     row("save", 2, save).flags(ADMIN).tips(ALL_NODES),
-    row("setuser", -3, setuser).flags(ADMIN).tips(ALL_NODES),
+    row("setuser", -3, setuser).flags(ADMIN).tips(ALL_NODES).secrets_fn(names_and_rules),
     row("users", 2, users).flags(ADMIN),
     row("whoami", 2, whoami).flags(COMMON),
     row("help", 2, help).flags(Flags::LOADING.with(Flags::STALE)).help(&[
@@ -67,6 +67,10 @@ pub(super) static COMMANDS: &[Command] = &[row("acl", -2, help).subcommands(&[
 ])];
 
 const ALL_NODES: &[&str] = &["request_policy:all_nodes", "response_policy:all_succeeded"];
+
+fn names_and_rules(argv: Argv<'_>) -> Vec<usize> {
+    (2..argv.len()).collect()
+}
 
 fn misused(args: &Args<'_>) -> CmdError {
     let subcommand = bytes::preview(args.get(1), ERROR_PREVIEW_MAX);

@@ -7,7 +7,8 @@ use super::error::CmdError;
 use super::introspect::help;
 use super::spec::{Command, Flags, Group, Locks};
 use crate::base::glob;
-use crate::config::{Caller, RewriteError, SetError};
+use crate::config::{Caller, RewriteError, SetError, is_sensitive};
+use crate::resp::Argv;
 use crate::server::{Peer, gate};
 
 const COMMON: Flags = Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
@@ -19,7 +20,9 @@ const fn row(name: &'static str, arity: i32, handler: super::spec::Handler) -> C
 pub(super) static COMMANDS: &[Command] =
     &[Command::new("config", -2, help).group(Group::Server).subcommands(&[
         row("get", -3, get),
-        row("set", -4, set).tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+        row("set", -4, set)
+            .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+            .secrets_fn(secrets_of),
         row("resetstat", 2, resetstat)
             .locks(Locks::Each)
             .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
@@ -39,6 +42,10 @@ pub(super) static COMMANDS: &[Command] =
                 "    Write the current directives into the configuration file.",
             ]),
     ])];
+
+fn secrets_of(argv: Argv<'_>) -> Vec<usize> {
+    (3..argv.len()).step_by(2).filter(|at| is_sensitive(argv.arg(at - 1))).collect()
+}
 
 fn get(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let patterns: Vec<&[u8]> = args.rest(2).collect();

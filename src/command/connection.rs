@@ -15,7 +15,7 @@ use crate::acl::{DEFAULT_USER, Denial, Reason};
 use crate::base::limits::ERROR_PREVIEW_MAX;
 use crate::base::{bytes, number};
 use crate::config::REDIS_VERSION;
-use crate::resp::Protocol;
+use crate::resp::{Argv, Protocol};
 use crate::server::ClientFlags;
 
 /// Commands that every state of the server and client allows.
@@ -40,13 +40,33 @@ pub(super) static COMMANDS: &[Command] = &[
         .fast()
         .flags(Flags::LOADING.with(Flags::STALE))
         .databases(Databases::Args(|_| smallvec![1])),
-    row("auth", -2, auth).flags(ALWAYS),
-    row("hello", -1, hello).flags(ALWAYS),
+    row("auth", -2, auth).flags(ALWAYS).secrets_fn(secrets_of_auth),
+    row("hello", -1, hello).flags(ALWAYS).secrets_fn(secrets_of_hello),
     row("quit", -1, quit).flags(ALWAYS.with(Flags::NOT_QUEUED).with(Flags::SUBSCRIBER)),
     row("reset", 1, reset)
         .flags(ALWAYS.with(Flags::NOT_QUEUED).with(Flags::SUBSCRIBER))
         .locks(Locks::Each),
 ];
+
+fn secrets_of_auth(argv: Argv<'_>) -> Vec<usize> {
+    if argv.len() <= 3 { (1..argv.len()).collect() } else { Vec::new() }
+}
+
+fn secrets_of_hello(argv: Argv<'_>) -> Vec<usize> {
+    let is = |at: usize, word| bytes::is_word(argv.arg(at), word);
+    let (mut at, mut secrets) = (2, Vec::new());
+    while at < argv.len() {
+        if is(at, "auth") && at + 2 < argv.len() {
+            secrets.extend([at + 1, at + 2]);
+            at += 3;
+        } else if is(at, "setname") {
+            at += 2;
+        } else {
+            break;
+        }
+    }
+    secrets
+}
 
 fn ping(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     if args.len() > 2 {

@@ -47,6 +47,7 @@ pub(super) static COMMANDS: &[Command] = &[Command::new("migrate", -6, migrate)
         KeySpec::rest(("KEYS", OPTIONS), TAKING, "RW", USES).incomplete(),
     ])
     .keys_fn(key_uses)
+    .secrets_fn(secrets_of)
     .tips(&["nondeterministic_output"])];
 
 /// The arguments that are keys: the one in its place, or those behind `KEYS` where that is empty.
@@ -61,7 +62,7 @@ fn key_uses(args: &Args<'_>, uses: &mut Vec<KeyUse>) -> Result<(), CmdError> {
 }
 
 /// The arguments that are names and passwords, ascending.
-pub(super) fn secrets_of(argv: Argv<'_>) -> Vec<usize> {
+fn secrets_of(argv: Argv<'_>) -> Vec<usize> {
     let (mut at, mut secrets) = (OPTIONS, Vec::new());
     while at < argv.len() && !bytes::is_word(argv.arg(at), "keys") {
         let taken = TAKING.iter().find(|(name, _)| bytes::is_word(argv.arg(at), name));

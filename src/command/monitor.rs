@@ -4,8 +4,7 @@ use super::args::Args;
 use super::context::{Ctx, Flow};
 use super::error::CmdError;
 use super::spec::{Command, Flags, Group, Locks};
-use crate::base::{bytes, quote};
-use crate::config::is_sensitive;
+use crate::base::quote;
 use crate::resp::Argv;
 use crate::server::{Client, ClientFlags, Peer, Server};
 
@@ -35,18 +34,18 @@ pub fn is_shown(command: &Command) -> bool {
 }
 
 /// Shows a command of `client` to all monitors.
-pub fn show_to_monitors(server: &Server, client: &Client, argv: Argv<'_>) {
+pub fn show_to_monitors(server: &Server, client: &Client, command: &Command, argv: Argv<'_>) {
     let origin = match &client.handle.peer {
         _ if client.flags.has(ClientFlags::SCRIPT) => "lua".to_owned(),
         Peer::Tcp(..) => client.handle.peer.addr(),
         Peer::Unix(path) => format!("unix:{}", path.display()),
     };
-    server.feed_monitors(client.db, &origin, &quoted(argv));
+    server.feed_monitors(client.db, &origin, &quoted(command, argv));
 }
 
 /// The arguments as one line, secrets left out.
-fn quoted(argv: Argv<'_>) -> Vec<u8> {
-    let mut secrets = secrets_of(argv).into_iter().peekable();
+fn quoted(command: &Command, argv: Argv<'_>) -> Vec<u8> {
+    let mut secrets = command.secrets(argv).into_iter().peekable();
     let mut line = Vec::new();
     for (at, arg) in argv.iter().enumerate() {
         if at > 0 {
@@ -58,45 +57,9 @@ fn quoted(argv: Argv<'_>) -> Vec<u8> {
     line
 }
 
-/// The arguments that are names and passwords by which somebody logs in, ascending.
-pub fn secrets_of(argv: Argv<'_>) -> Vec<usize> {
-    let is = |at: usize, word| bytes::is_word(argv.arg(at), word);
-    let mut secrets = Vec::new();
-    if is(0, "auth") && argv.len() <= 3 {
-        secrets.extend(1..argv.len());
-    }
-    if is(0, "acl") {
-        secrets.extend(super::permissions::secrets_of(argv));
-    }
-    if is(0, "migrate") {
-        secrets.extend(super::migrate::secrets_of(argv));
-    }
-    if is(0, "acl") && argv.len() > 2 && ["setuser", "getuser", "deluser"].iter().any(|w| is(1, w))
-    {
-        let last = if is(1, "getuser") { 3 } else { argv.len() };
-        secrets.extend(2..last);
-    }
-    if is(0, "config") && argv.len() > 3 && is(1, "set") {
-        secrets.extend((3..argv.len()).step_by(2).filter(|at| is_sensitive(argv.arg(at - 1))));
-    }
-    if is(0, "hello") {
-        let mut at = 2;
-        while at < argv.len() {
-            if is(at, "auth") && at + 2 < argv.len() {
-                secrets.extend([at + 1, at + 2]);
-                at += 3;
-            } else if is(at, "setname") {
-                at += 2;
-            } else {
-                break;
-            }
-        }
-    }
-    secrets
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::table::CommandTable;
     use super::*;
     use crate::resp::ArgRange;
 
@@ -107,7 +70,11 @@ mod tests {
             ranges.push(ArgRange::bytes(start, word.len()));
             start += word.len() + 1;
         }
-        let line = quoted(Argv::new(request.as_bytes(), &ranges, &[]));
+        let argv = Argv::new(request.as_bytes(), &ranges, &[]);
+        let renames = [("migrate".to_owned(), "move-away".to_owned())];
+        let table = CommandTable::new(&renames).expect("a free name");
+        let Ok(found) = table.resolve(argv) else { panic!("unknown: {request}") };
+        let line = quoted(found.command, argv);
         String::from_utf8_lossy(&line).replace('"', "")
     }
 
@@ -123,7 +90,9 @@ mod tests {
             ("HELLO 3 AUTH a", "HELLO 3 AUTH a"),
             ("SET auth secret", "SET auth secret"),
             ("ACL SETUSER u >p", "ACL SETUSER (redacted) (redacted)"),
+            ("ACL SETUSER u >p >q", "ACL SETUSER (redacted) (redacted) (redacted)"),
             ("ACL LIST", "ACL LIST"),
+            ("MOVE-AWAY h 1 k 0 9 AUTH p", "MOVE-AWAY h 1 k 0 9 AUTH (redacted)"),
             ("CONFIG SET requirepass p port 1", "CONFIG SET requirepass (redacted) port 1"),
         ];
         for (request, expected) in cases {

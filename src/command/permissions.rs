@@ -12,7 +12,7 @@ use super::keys::{KeyUse, key_uses};
 use super::spec::{Channels, Command, Databases, Flags};
 use super::table::{CommandTable, Registered};
 use crate::acl::{Access, Context, Denial, Reason, Selector, User};
-use crate::base::{bytes, number};
+use crate::base::number;
 use crate::keyspace::Keyspace;
 use crate::resp::Argv;
 use crate::server::{Client, ClientFlags, ClientHandle, Server};
@@ -95,7 +95,7 @@ impl Lack {
         let (before, after): (&str, &str) = match self.reason {
             Reason::Key => ("This user has no permissions to access the '", "' key"),
             Reason::Channel => ("This user has no permissions to access the '", "' channel"),
-            Reason::Database => ("This user has no permissions to access database '", "'"),
+            Reason::Database => ("This user has no permissions to access database ", ""),
             Reason::Command | Reason::Auth => {
                 ("This user has no permissions to run the '", "' command")
             }
@@ -254,11 +254,4 @@ pub fn note_lack(
 /// The context of what a client sends.
 pub(super) fn context_of(client: &Client) -> Context {
     if client.flags.has(ClientFlags::MULTI) { Context::Multi } else { Context::TopLevel }
-}
-
-/// The arguments of ACL that name users and their passwords.
-pub(super) fn secrets_of(argv: Argv<'_>) -> std::ops::Range<usize> {
-    let names = ["setuser", "deluser", "getuser"];
-    let is_secret = argv.len() > 2 && names.iter().any(|one| bytes::is_word(argv.arg(1), one));
-    if is_secret { 2..argv.len() } else { 0..0 }
 }

@@ -14,6 +14,9 @@ pub(super) type Serve = fn(&mut Ctx<'_>, &Args<'_>, usize) -> Result<bool, CmdEr
 /// Finds keys that no [`KeySpec`] can describe, or their exact access.
 pub(super) type KeysFn = fn(&Args<'_>, &mut Vec<KeyUse>) -> Result<(), CmdError>;
 
+/// Finds the arguments that nobody is to see: names and passwords by which somebody logs in, ascending.
+pub(super) type SecretsFn = fn(crate::resp::Argv<'_>) -> Vec<usize>;
+
 /// A set of properties of a command.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags(u32);
@@ -426,6 +429,8 @@ pub struct Command {
     pub element: usize,
     /// Refines `keys` where the arguments decide.
     pub keys_fn: Option<KeysFn>,
+    /// What finds its secrets, if it has any.
+    pub secrets_fn: Option<SecretsFn>,
     /// Its channels.
     pub channels: Channels,
     /// Its databases.
@@ -454,6 +459,7 @@ impl Command {
             keys: &[],
             element: 0,
             keys_fn: None,
+            secrets_fn: None,
             channels: Channels::None,
             databases: Databases::Current,
             locks: Locks::Keys,
@@ -512,6 +518,17 @@ impl Command {
     pub const fn keys_fn(mut self, keys_fn: KeysFn) -> Self {
         self.keys_fn = Some(keys_fn);
         self
+    }
+
+    /// Sets what finds its secrets.
+    pub const fn secrets_fn(mut self, secrets_fn: SecretsFn) -> Self {
+        self.secrets_fn = Some(secrets_fn);
+        self
+    }
+
+    /// The arguments that neither MONITOR nor a log shows, ascending.
+    pub fn secrets(&self, argv: crate::resp::Argv<'_>) -> Vec<usize> {
+        self.secrets_fn.map_or_else(Vec::new, |find| find(argv))
     }
 
     /// Sets which channels it uses.

@@ -62,13 +62,15 @@ pub(super) fn admit(request: &Request<'_>) -> Result<(), Refusal> {
 }
 
 fn authenticated(request: &Request<'_>) -> Result<(), Refusal> {
-    let known = !request.client.flags.has(ClientFlags::UNAUTHENTICATED);
-    // A password that is gone locks nobody out.
-    let open = request.server.acl.is_open();
-    if known || open || request.flags.has(Flags::NO_AUTH) {
+    if is_known(request.server, request.client) || request.flags.has(Flags::NO_AUTH) {
         return Ok(());
     }
     Err(Refusal::Error(CmdError::NoAuth))
+}
+
+/// Whether the client has logged in, or need not. A password that is gone locks nobody out.
+pub(super) fn is_known(server: &Server, client: &Client) -> bool {
+    !client.flags.has(ClientFlags::UNAUTHENTICATED) || server.acl.is_open()
 }
 
 fn allowed_after_multi(request: &Request<'_>) -> Result<(), Refusal> {

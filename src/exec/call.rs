@@ -155,9 +155,6 @@ impl Executor {
         out: &mut ReplyBuf,
     ) -> Progress {
         take_mail(client, out);
-        if client.is_outdated(&self.server) && !client.catch_up_with_user(&self.server) {
-            return Progress { ran: from, stop: Some(Stop::Close) };
-        }
         if self.server.keyspace.is_pressed() {
             let_snapshot_catch_up(&self.server.keyspace);
         }
@@ -178,6 +175,11 @@ impl Executor {
         let mut fresh_ticks = ticks;
         let mut progress = Progress { ran: from, stop: None };
         for (index, plan) in plans.iter().enumerate() {
+            // Requests that wait in a batch begin after a change of users that came meanwhile.
+            if client.is_outdated(&self.server) && !client.catch_up_with_user(&self.server) {
+                progress.stop = Some(Stop::Close);
+                break;
+            }
             let argv = batch.argv(buffer, from + index);
             let found = &keys[plan.keys.0 as usize..plan.keys.1 as usize];
             let (before, replied) = (ticks, out.len());
@@ -515,7 +517,7 @@ impl Executor {
         client.end_transaction();
         self.forget_watched(client, now_ms);
         if self.server.gates.load(Relaxed) & gate::MONITORS != 0 {
-            show_to_monitors(&self.server, client, argv);
+            show_to_monitors(&self.server, client, command, argv);
         }
         let text = error.to_string();
         CmdError::ExecRejected(text.strip_prefix("ERR ").unwrap_or(&text).to_owned())

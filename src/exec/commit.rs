@@ -30,7 +30,7 @@ pub(super) fn finish(
 #[cold]
 fn tell(ctx: &mut Ctx<'_>, registered: &Registered, db: usize, argv: Argv<'_>, keys: &[KeyHash]) {
     if ctx.effects.audience & gate::MONITORS != 0 && is_shown(registered.command) {
-        show_to_monitors(ctx.server, ctx.client, argv);
+        show_to_monitors(ctx.server, ctx.client, registered.command, argv);
     }
     commit(ctx, db, argv);
     if ctx.effects.audience & gate::TRACKING != 0 {

@@ -7,6 +7,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Stop;
+use super::admission::is_known;
 use super::call::{Executor, context};
 use super::commit::conclude;
 use super::eval::lock_engine;
@@ -89,7 +90,7 @@ impl Executor {
     ) -> Result<Option<Stop>, CmdError> {
         if !client.flags.has(ClientFlags::MULTI) {
             if self.server.gates.load(Relaxed) & gate::MONITORS != 0 {
-                show_to_monitors(&self.server, client, argv);
+                show_to_monitors(&self.server, client, registered.command, argv);
             }
             return Err(CmdError::ExecWithoutMulti);
         }
@@ -138,12 +139,7 @@ impl Executor {
         let mut stop = None;
         for (id, argv, keys) in transaction.iter() {
             let registered = commands.by_id(id).expect("it was queued by its id");
-            if let Err(lack) = check_client(&server, ctx.client, (registered, argv), ctx.client.db)
-            {
-                // The user may have changed since the command was queued.
-                let whole = (&*server, &*commands);
-                note_lack(whole, &ctx.client.handle, lack, (registered, argv), Context::Multi);
-                let error = lack.error_in_exec();
+            if let Err(error) = permit(&ctx, (registered, argv)) {
                 ctx.out.error(&error);
                 counters.errors.add(1);
                 server.stats.count_error(&error.to_string());
@@ -181,10 +177,24 @@ impl Executor {
     }
 }
 
+/// May the queued command still run? The user may have changed since, or be gone: the transaction
+/// itself may have removed it, and what follows is not to run as the default user.
+fn permit(ctx: &Ctx<'_>, request: (&Registered, Argv<'_>)) -> Result<(), CmdError> {
+    let (server, client) = (ctx.server, &*ctx.client);
+    if !is_known(server, client) && !request.0.command.flags.has(Flags::NO_AUTH) {
+        return Err(CmdError::NoAuth);
+    }
+    check_client(server, client, request, client.db).map_err(|lack| {
+        let whole = (server, ctx.commands);
+        note_lack(whole, &client.handle, lack, request, Context::Multi);
+        lack.error_in_exec()
+    })
+}
+
 /// Shows EXEC to monitors, after what it carried out.
 fn show_exec(ctx: &Ctx<'_>, argv: Argv<'_>) {
     if ctx.effects.audience & gate::MONITORS != 0 {
-        show_to_monitors(ctx.server, ctx.client, argv);
+        show_to_monitors(ctx.server, ctx.client, ctx.command, argv);
     }
 }
 

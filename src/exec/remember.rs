@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::call::{Executor, Stop};
 use crate::base::clock;
-use crate::command::{Flags, Registered, secrets_of};
+use crate::command::{Flags, Registered};
 use crate::observe::command_log::{LogEntry, LogKind, LoggedArgs, logged_args};
 use crate::observe::latency_monitor::event;
 use crate::observe::stats::LoopCounters;
@@ -43,7 +43,7 @@ pub(super) fn remember(
     handle: &ClientHandle,
     cost: Cost,
 ) {
-    let args = || logged_args(argv.iter(), &secrets_of(argv));
+    let args = || logged_args(argv.iter(), &registered.command.secrets(argv));
     enter(server, registered, handle, cost, argv.wire_len(), args);
 }
 
@@ -96,7 +96,7 @@ impl Executor {
     ) {
         client.unfinished = Some(Box::new(Unfinished {
             command: registered.id,
-            args: logged_args(argv.iter(), &secrets_of(argv)),
+            args: logged_args(argv.iter(), &registered.command.secrets(argv)),
             request_len: argv.wire_len(),
             reply_len: cost.reply_len,
             ticks: cost.ticks,

@@ -11,6 +11,9 @@ use super::latency::{Distribution, Histogram};
 /// Error prefixes that are counted apart, as Redis limits them.
 const ERROR_KINDS_MAX: usize = 128;
 
+/// Bytes of an error reply in which its first word has to end.
+const ERROR_KIND_LEN_MAX: usize = 32;
+
 /// A counter that one thread writes and any thread reads.
 #[derive(Default)]
 pub struct Counter(AtomicU64);
@@ -197,9 +200,12 @@ impl Stats {
         sum
     }
 
-    /// Counts an error reply under its first word.
+    /// Counts an error reply under its first word, which a script may have made up: as in Redis a
+    /// text that does not begin with a short word counts as `ERR`.
     pub fn count_error(&self, text: &str) {
-        let kind = text.split([' ', '\r', '\n']).next().unwrap_or_default();
+        let head = &text.as_bytes()[..text.len().min(ERROR_KIND_LEN_MAX)];
+        let end = head.iter().position(|byte| *byte == b' ');
+        let kind = end.and_then(|end| text.get(..end)).unwrap_or("ERR");
         let mut errors = self.errors.lock();
         if let Some(count) = errors.get_mut(kind) {
             *count += 1;
@@ -300,6 +306,25 @@ mod tests {
         assert_eq!(stats.errors().get("WRONGTYPE"), Some(&1));
         stats.reset();
         assert_eq!((stats.command(1).calls, stats.errors().len()), (0, 0));
+    }
+
+    #[test]
+    fn what_a_script_makes_up_counts_as_err() {
+        let stats = Stats::new(1, 0);
+        let long = "X".repeat(1 << 20);
+        [
+            "custom",
+            "",
+            &long,
+            &format!("{long} x"),
+            "\u{e9}".repeat(16).as_str(),
+            "MINE x",
+            "ERR x",
+        ]
+        .iter()
+        .for_each(|text| stats.count_error(text));
+        let errors = stats.errors();
+        assert_eq!((errors.len(), errors["MINE"], errors["ERR"]), (2, 1, 6));
     }
 
     #[test]

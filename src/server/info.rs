@@ -457,6 +457,8 @@ fn commandstats(server: &Server, context: &InfoContext<'_>, out: &mut String) {
 
 fn errorstats(server: &Server, _: &InfoContext<'_>, out: &mut String) {
     for (kind, count) in server.stats.errors() {
+        // What a script made up must not look like another field.
+        let kind = kind.replace(['#', ':', '\r', '\n'], "_");
         put(out, format_args!("errorstat_{kind}:count={count}\r\n"));
     }
 }
