@@ -2,8 +2,6 @@
 //!
 //! It uses what Redis 7.0 knows, so that a real redis-server can be given it as well.
 
-use redstart::command::CommandTable;
-
 use crate::harness::{Conn, Reply};
 
 /// A moment that never comes while tests run, in Unix milliseconds.
@@ -44,9 +42,7 @@ pub(crate) fn fill(conn: &mut Conn) {
     sets(conn);
     sorted_sets(conn);
     hashes(conn);
-    if has_streams() {
-        streams(conn);
-    }
+    streams(conn);
     deadlines(conn);
     let library = "#!lua name=lib\n\
                    redis.register_function('twice', function(keys, args) return 2 * args[1] end)";
@@ -180,11 +176,6 @@ fn hashes(conn: &mut Conn) {
     push(conn, "HSET", "hash:long", pairs(5));
     run(conn, "CONFIG SET hash-max-listpack-value 64");
     call(conn, &[&b"HSET"[..], b"hash:bytes", b"", b"", b"\0", b"\xff", b"n", &noise(5_000)]);
-}
-
-/// Whether the server under test has streams, so that they can pass.
-pub(crate) fn has_streams() -> bool {
-    CommandTable::new(&[]).is_ok_and(|table| table.get(b"xautoclaim").is_some())
 }
 
 fn streams(conn: &mut Conn) {

@@ -4,7 +4,7 @@
 //! SET key value | RPUSH key item... | SADD key member... | ZADD key score member... | HMSET key field value...
 //! HPEXPIREAT key at FIELDS 1 field      where a field has a deadline
 //! XADD key id field value...            entry by entry, then what a stream remembers and its groups:
-//! XSETID | XGROUP CREATE | XGROUP CREATECONSUMER | XCLAIM | XNACK
+//! XSETID | XGROUP CREATE | XGROUP CREATECONSUMER | XCLAIM | XNACK | XCFGSET | XIDMPRECORD
 //! PEXPIREAT key at                      where the key has one
 //! ```
 
@@ -17,7 +17,9 @@ use crate::encoding::field::FieldView;
 use crate::encoding::quicklist::{NodeView, Quicklist};
 use crate::keyspace::EntryView;
 use crate::persist::unit::Unit;
-use crate::value::stream::{Group, ID_LEN_MAX, Pending, Stream, StreamId};
+use crate::value::stream::{
+    Group, ID_LEN_MAX, Idempotence, IdempotenceLimits, Pending, Stream, StreamId,
+};
 use crate::value::zset::ZSet;
 use crate::value::{Hash, ItemEncoder, List, Set, Str};
 
@@ -135,7 +137,22 @@ pub fn stream<E>(
     for (name, group) in stream.groups() {
         group_of(key, name, group, out, &mut flush)?;
     }
+    if let Some(known) = stream.idempotence() {
+        idempotence(key, stream, known, out);
+    }
     flush(out)
+}
+
+/// What producers may send again. Ids of entries that were deleted cannot be told.
+fn idempotence(key: &[u8], stream: &Stream, known: &Idempotence, out: &mut Vec<u8>) {
+    let IdempotenceLimits { duration_s, entries } = known.limits();
+    let (seconds, count) = (duration_s.to_string(), entries.to_string());
+    let limits: [&[u8]; 4] =
+        [b"IDMP-DURATION", seconds.as_bytes(), b"IDMP-MAXSIZE", count.as_bytes()];
+    push(out, &[&[b"XCFGSET", key][..], &limits].concat());
+    for (producer, name, id) in known.iter().filter(|(.., id)| stream.contains(*id)) {
+        push(out, &[b"XIDMPRECORD", key, producer, name, &spelled(id)]);
+    }
 }
 
 fn group_of<E>(
