@@ -193,6 +193,9 @@ fn streams(conn: &mut Conn) {
     run(conn, "XREADGROUP GROUP first alice COUNT 20 STREAMS stream:big >");
     run(conn, "XREADGROUP GROUP first bob COUNT 10 STREAMS stream:big >");
     run(conn, "XREADGROUP GROUP second alice COUNT 3 STREAMS stream:big >");
+    // Redis forgets how much a group has read when it loads commands.
+    run(conn, "XGROUP SETID stream:big first 1000012-0 ENTRIESREAD 30");
+    run(conn, "XGROUP SETID stream:big second 1000051-1 ENTRIESREAD 103");
     run(conn, "XACK stream:big first 1000002-0 1000002-1");
     run(conn, "XCLAIM stream:big first bob 0 1000004-0 RETRYCOUNT 7");
     run(conn, "XADD stream:emptied 5-5 a b");
