@@ -250,3 +250,24 @@ fn scan_finds_what_stays_while_the_table_grows_and_shrinks() {
     });
     assert_eq!(integer(&conn.call(&["DBSIZE"])), STAY as i64);
 }
+
+#[test]
+fn requests_that_wait_in_a_batch_see_that_their_user_is_gone() {
+    const WORK: &str = "redis.call('SET', KEYS[1], 1) for i = 1, tonumber(ARGV[1]) do end";
+    let server = Server::start(THREADS);
+    let mut admin = server.connect();
+    // So that the next connection is on the other event loop.
+    while admin.info("connected_clients") > 1 {}
+    let mut client = server.connect();
+    assert_eq!(admin.call(&["ACL", "SETUSER", "u", "on", "nopass", "~*", "+@all"]), ok());
+    assert_eq!(client.call(&["AUTH", "u", "x"]), ok());
+    let mut pipeline = encode(&["EVAL", WORK, "1", "first", "1"]);
+    pipeline.extend(encode(&["EVAL", WORK, "1", "second", "100000000"]));
+    pipeline.extend(encode(&["SET", "last", "1"]));
+    client.send_raw(&pipeline).expect("a connection");
+    while integer(&admin.call(&["EXISTS", "first"])) == 0 {}
+    // The second script runs.
+    assert_eq!(admin.call(&["ACL", "DELUSER", "u"]), Reply::Integer(1));
+    while client.read().is_ok() {}
+    assert_eq!(admin.call(&["EXISTS", "last"]), Reply::Integer(0));
+}
