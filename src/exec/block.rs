@@ -86,23 +86,27 @@ fn break_watches(ctx: &mut Ctx<'_>, key: &Touched) {
 
 /// Serves those who wait for one key; the hash of a key whose shard that takes and is not held.
 fn serve_key(ctx: &mut Ctx<'_>, ready: &Touched, dirty: &mut u64) -> Option<u64> {
-    let (server, mut tried) = (ctx.server, Vec::new());
+    let server = ctx.server;
     let key = Key { bytes: &ready.key, hash: ready.hash };
     let shard = server.keyspace.shard_of(key.hash);
+    // Each client is tried once for what the key holds: there may be thousands for whom there is nothing.
+    let (mut tried, mut held) = (0, None);
     loop {
-        let held = ctx.db.lookup(key, Lookup::Silent).map(|entry| entry.type_of());
-        let waiter = server.blocked.first(shard, (ready.db, key.bytes), held, &tried)?;
+        let holds = ctx.db.lookup(key, Lookup::Silent).map(|entry| entry.type_of());
+        if std::mem::replace(&mut held, holds) != holds {
+            tried = 0;
+        }
+        let (waiter, next) = server.blocked.first(shard, (ready.db, key.bytes), held, tried)?;
         let missing = target_hash(server, &waiter).filter(|hash| !ctx.db.holds(*hash));
         if missing.is_some() {
             return missing;
         }
+        tried = next;
         if !waiter.claim() {
-            tried.push(waiter);
             continue;
         }
         if !serve(ctx, &waiter, key.bytes) {
             waiter.unclaim();
-            tried.push(waiter);
         }
         *dirty += std::mem::take(&mut ctx.db.changes().dirty);
     }

@@ -237,23 +237,25 @@ impl Blocked {
         }
     }
 
-    /// The first client that waits for a key with a value of type `held`, or for its loss where it
-    /// holds anything else or nothing; its shard is locked. `tried` are to be passed over.
+    /// The first client, from place `from` of the queue on, that waits for a key with a value of type
+    /// `held`, or for its loss where it holds anything else or nothing, and the place behind it. The
+    /// key's shard is locked, so places stay what they are.
     pub fn first(
         &self,
         shard: usize,
         (db, key): (usize, &[u8]),
         held: Option<Type>,
-        tried: &[Arc<Waiter>],
-    ) -> Option<Arc<Waiter>> {
+        from: usize,
+    ) -> Option<(Arc<Waiter>, usize)> {
         let queues = self.queues[shard].lock();
         let suits = |waiter: &Arc<Waiter>| {
             (Some(waiter.wait.wants) == held || waiter.wait.minds_loss)
                 && waiter.is_waiting()
                 && !waiter.handle.is_killed()
-                && !tried.iter().any(|other| Arc::ptr_eq(other, waiter))
         };
-        queues.get(&(db, key.into()))?.iter().find(|waiter| suits(waiter)).cloned()
+        let queue = queues.get(&(db, key.into()))?;
+        let at = (from..queue.len()).find(|at| suits(&queue[*at]))?;
+        Some((Arc::clone(&queue[at]), at + 1))
     }
 
     /// The keys of databases `one` and `other` that are waited for in any of them, as of now.

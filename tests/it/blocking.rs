@@ -183,6 +183,30 @@ fn waiting_for_many_keys_takes_time_in_their_number() {
 }
 
 #[test]
+fn a_new_entry_tries_each_member_of_a_group_once() {
+    let server = Server::start(&["--threads", "2"]);
+    let mut conn = server.connect();
+    conn.call(&["XGROUP", "CREATE", "s", "g", "$", "MKSTREAM"]);
+    let count = 900;
+    let waiters: Vec<Conn> = (0..count)
+        .map(|n| {
+            let (mut waiter, name) = (server.connect(), format!("c{n}"));
+            let request = ["XREADGROUP", "GROUP", "g", &name, "BLOCK", "0", "STREAMS", "s", ">"];
+            waiter.send(&request).expect("the server reads");
+            waiter
+        })
+        .collect();
+    assert!(wait_for(LONG, || conn.info("blocked_clients") == count));
+    let start = Instant::now();
+    for id in ["1-1", "2-1", "3-1"] {
+        assert_eq!(conn.call(&["XADD", "s", id, "f", "v"]), bulk(id));
+    }
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert!(wait_for(LONG, || conn.info("blocked_clients") == count - 3));
+    drop(waiters);
+}
+
+#[test]
 fn requests_behind_a_waiting_one_wait_too() {
     let server = Server::start(&["--threads", "2"]);
     let mut waiter = server.connect();

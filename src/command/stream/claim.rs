@@ -33,13 +33,15 @@ pub(super) struct Stated<'a> {
     pub(super) key: &'a [u8],
     pub(super) group: &'a [u8],
     commands: Vec<Vec<Vec<u8>>>,
+    /// Whether anybody reads them.
+    wanted: bool,
     /// How many changes there were.
     changes: u64,
 }
 
 impl<'a> Stated<'a> {
-    pub(super) fn new(key: &'a [u8], group: &'a [u8]) -> Self {
-        Self { key, group, commands: Vec::new(), changes: 0 }
+    pub(super) fn new(key: &'a [u8], group: &'a [u8], wanted: bool) -> Self {
+        Self { key, group, commands: Vec::new(), wanted, changes: 0 }
     }
 
     /// An entry is pending for `consumer`, or is not any more because it is gone.
@@ -51,6 +53,9 @@ impl<'a> Stated<'a> {
         last: StreamId,
     ) {
         self.changes += 1;
+        if !self.wanted {
+            return;
+        }
         let deliveries = i64::try_from(pending.deliveries).unwrap_or(i64::MAX);
         let (id, time) = (id_text(id), decimal(pending.delivered_at_ms));
         let (deliveries, last) = (decimal(deliveries), id_text(last));
@@ -225,7 +230,7 @@ fn xclaim(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let min_idle_ms = min_idle(args, "XCLAIM")?;
     let (ids, claim, last_id) = parse_xclaim(args, min_idle_ms, now_ms)?;
     let Some(mut guard) = ctx.db.write::<Stream>(key)? else { return Ok(Flow::Done) };
-    let mut stated = Stated::new(key.bytes, args.get(2));
+    let mut stated = Stated::new(key.bytes, args.get(2), ctx.effects.wanted());
     let stream = guard.edit();
     let group = stream.group_mut(stated.group).expect("the group was looked up");
     let moved = last_id > group.last_id;
@@ -249,7 +254,7 @@ fn xclaim(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
 /// States what no claim says: the last id, and a new consumer that got nothing.
 fn end_claim(stated: &mut Stated<'_>, stream: &Stream, (name, is_new): (&[u8], bool), moved: bool) {
     let Some(group) = stream.group(stated.group) else { return };
-    if moved && stated.commands.is_empty() {
+    if moved && stated.changes == 0 {
         stated.group_id(group);
     }
     let has_something =
@@ -285,7 +290,7 @@ fn xautoclaim(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         return Err(no_group(args, 1, 2, ""));
     }
     let Some(mut guard) = ctx.db.write::<Stream>(key)? else { return Ok(Flow::Done) };
-    let mut stated = Stated::new(key.bytes, args.get(2));
+    let mut stated = Stated::new(key.bytes, args.get(2), ctx.effects.wanted());
     let stream = guard.edit();
     let group = stream.group_mut(stated.group).expect("the group was looked up");
     let (consumer, is_new) = consumer_of(group, args.get(3), now_ms);

@@ -424,7 +424,7 @@ fn read_as_member(
 ) -> bool {
     let (key, now_ms) = (args.key(at), ctx.db.clock_ms());
     let Ok(Some(mut guard)) = ctx.db.write::<Stream>(key) else { return false };
-    let mut stated = Stated::new(key.bytes, member.group);
+    let mut stated = Stated::new(key.bytes, member.group, ctx.effects.wanted());
     let stream = guard.edit();
     let Some(group) = stream.group_mut(member.group) else { return false };
     let (consumer, is_new) = consumer_of(group, member.consumer, now_ms);
