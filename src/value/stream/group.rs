@@ -321,7 +321,7 @@ impl Stream {
             if *id > group.last_id {
                 let is_sure = group.last_id >= past.first && !past.has_gap_from(len, group.last_id);
                 match &mut group.entries_read {
-                    Some(read) if is_sure => *read += 1,
+                    Some(read) if is_sure => *read = read.saturating_add(1),
                     unsure if past.added > 0 => *unsure = past.added_up_to(len, *id),
                     _ => {}
                 }

@@ -189,7 +189,8 @@ impl Stream {
             }
         }
         self.len += 1;
-        self.ids.added += 1;
+        // A payload may say anything of it.
+        self.ids.added = self.ids.added.saturating_add(1);
         self.ids.last = id;
         if self.len == 1 {
             self.ids.first = id;

@@ -164,6 +164,19 @@ fn groups_and_consumers_agree_on_what_is_pending() {
 }
 
 #[test]
+fn counters_of_payloads_do_not_overflow() {
+    let mut stream = Stream::default();
+    append(&mut stream, id(1, 0), &fields(&["f", "v"]));
+    stream.create_group(b"g", id(1, 0), Some(u64::MAX - 1)).unwrap();
+    stream.load_ids(1, id(1, 0), StreamId::MIN, Some(u64::MAX - 1)).expect("any count will do");
+    let added: Vec<StreamId> = (2..6).map(|n| id(n, 0)).collect();
+    added.iter().for_each(|id| append(&mut stream, *id, &fields(&["f", "v"])));
+    assert!(stream.deliver(b"g", &added, None, 0));
+    assert_eq!(stream.ids().added, u64::MAX);
+    assert_eq!(stream.group(b"g").unwrap().entries_read, Some(u64::MAX));
+}
+
+#[test]
 fn references_decide_what_is_trimmed() {
     let mut stream = Stream::default();
     for n in 1..=12 {
