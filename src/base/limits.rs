@@ -133,3 +133,21 @@ pub const HTTP_HEADERS_MAX: usize = 64;
 
 /// How long a connection to `http-port` may take until the head of its next request is there.
 pub const HTTP_HEAD_WAIT: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Longest name of a key or client that the console shows, in bytes.
+pub const CONSOLE_NAME_MAX: usize = 200;
+
+/// Clients that the console shows.
+pub const CONSOLE_CLIENTS_MAX: usize = 200;
+
+/// Prefixes of keys that the console tells apart; the rest is one group.
+pub const CONSOLE_PREFIXES_MAX: usize = 1000;
+
+/// Longest such prefix, in bytes.
+pub const CONSOLE_PREFIX_LEN_MAX: usize = 128;
+
+/// Largest keys that the console shows.
+pub const CONSOLE_KEYS_MAX: usize = 50;
+
+/// Entries of the slow log that the console shows.
+pub const CONSOLE_SLOW_MAX: usize = 100;

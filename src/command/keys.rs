@@ -30,6 +30,14 @@ pub fn keys_of(command: &Command, argv: Argv<'_>, out: &mut Vec<usize>) -> Resul
     }
 }
 
+/// The index of the first key of any request, for a command that has it at a fixed place.
+pub fn first_key(command: &Command) -> Option<usize> {
+    match command.keys.first()?.find {
+        FindKeys::Range { first, .. } => Some(first),
+        _ => None,
+    }
+}
+
 fn indexes(find: FindKeys, argv: Argv<'_>, out: &mut Vec<usize>) -> Result<(), CmdError> {
     match find {
         FindKeys::Range { first, last, step } => {

@@ -72,7 +72,7 @@ pub use background::{Answer, Background, Pending};
 pub use context::{Ctx, Flow, Job};
 pub use effects::{Effects, STREAM};
 pub use error::CmdError;
-pub use keys::{KeyUse, key_uses, keys_of};
+pub use keys::{KeyUse, first_key, key_uses, keys_of};
 pub use monitor::{is_shown, show_to_monitors};
 pub use permissions::{Lack, check_client, check_handle, note_lack};
 pub use spec::{Command, Flags, Group, Handler, KeySpec, Locks};

@@ -1,17 +1,21 @@
 //! Who may ask for which page.
 //!
-//! Two dangers: somebody on the network, for whom there are the password and protected mode, and a page
+//! Three dangers: somebody on the network, for whom there are the password and protected mode; a page
 //! in a browser on this machine that has its own name lead here ("DNS rebinding"), which the Host header
-//! gives away. All decisions are functions of the request and the configuration.
+//! gives away; and a page that only sends requests without seeing replies, which cannot add a header
+//! of its own. All decisions are functions of the request and the configuration.
 
 use std::net::IpAddr;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue};
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use hyper::{StatusCode, Uri};
 
 use super::routes::Connection;
+
+/// The header that the console sends with whatever has an effect; see [`is_own_request`].
+pub(super) const CONSOLE: HeaderName = HeaderName::from_static("x-redstart-console");
 
 /// What of the configuration and the server matters here.
 pub(super) struct Rules<'a> {
@@ -83,6 +87,18 @@ pub(super) fn check_host(
     if suits { Ok(()) } else { Err(Refusal::Host) }
 }
 
+/// Whether a request with an effect comes from the console or from a program, not from another page:
+/// browsers let pages send this header only to where they came from.
+pub(super) fn is_own_request(headers: &HeaderMap) -> bool {
+    let authority = |origin: &HeaderValue| {
+        let origin = origin.to_str().ok()?;
+        origin.split_once("://").map(|(_, authority)| authority.to_owned())
+    };
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let same = |origin| authority(origin).as_deref() == host;
+    headers.contains_key(CONSOLE) && headers.get(ORIGIN).is_none_or(same)
+}
+
 /// Whether `host`, maybe with a port, is `localhost` or an address.
 fn is_address(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
@@ -117,8 +133,6 @@ fn is_secret(given: &[u8], secret: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use hyper::header::HeaderName;
-
     use super::*;
 
     fn from(peer: &str, local: &str) -> Connection {
@@ -195,5 +209,25 @@ mod tests {
         ] {
             assert_eq!(check("me", &bad), Err(Refusal::Password), "{bad}");
         }
+    }
+
+    #[test]
+    fn other_pages_cannot_cause_effects() {
+        let own = (CONSOLE, "1");
+        assert!(is_own_request(&headers(&[own.clone()])));
+        let host = (HOST, "localhost:80");
+        let origin = |value| (ORIGIN, value);
+        assert!(is_own_request(&headers(&[
+            own.clone(),
+            host.clone(),
+            origin("http://localhost:80")
+        ])));
+        assert!(!is_own_request(&headers(&[host.clone(), origin("http://localhost:80")])));
+        assert!(!is_own_request(&headers(&[
+            own.clone(),
+            host.clone(),
+            origin("http://evil.example")
+        ])));
+        assert!(!is_own_request(&headers(&[own, host, origin("null")])));
     }
 }

@@ -9,10 +9,15 @@
 //! port      sockets, the thread, connections       guard    who may ask for what
 //! routes    path -> page                           sample   INFO without waiting for scripts
 //! metrics   INFO -> Prometheus's text format       health   why /healthz is unhappy
+//! console   the page, its script and style         json     what the page asks for
+//! keys      the walk over keys that it starts
 //! ```
 
+mod console;
 mod guard;
 mod health;
+mod json;
+mod keys;
 mod metrics;
 mod port;
 mod routes;

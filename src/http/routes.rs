@@ -17,8 +17,9 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::guard::{self, Rules};
+use super::keys::KeyWalk;
 use super::sample::Sampler;
-use super::{health, metrics};
+use super::{console, health, json, metrics};
 use crate::command::CommandTable;
 use crate::server::Server;
 
@@ -42,20 +43,21 @@ pub(super) struct Connection {
 /// Everything that there is to see.
 pub(super) struct Pages {
     server: Arc<Server>,
+    commands: Arc<CommandTable>,
     sampler: RefCell<Sampler>,
+    walk: RefCell<KeyWalk>,
 }
 
 impl Pages {
     pub(super) fn new(server: Arc<Server>, commands: Arc<CommandTable>) -> Self {
-        let sampler = Sampler::new(Arc::clone(&server), commands);
-        Self { server, sampler: RefCell::new(sampler) }
+        let sampler = Sampler::new(Arc::clone(&server), Arc::clone(&commands));
+        Self { server, commands, sampler: RefCell::new(sampler), walk: RefCell::default() }
     }
 
     /// The answer to a request; its body is not looked at.
     pub(super) fn answer(&self, connection: Connection, request: &Request<Incoming>) -> Page {
-        let (headers, uri) = (request.headers(), request.uri());
-        let path = uri.path();
-        let admitted = guard::check_host(connection, uri, headers).and_then(|()| {
+        let (headers, path) = (request.headers(), request.uri().path());
+        let admitted = guard::check_host(connection, request.uri(), headers).and_then(|()| {
             // Probes know no password, and learn nothing but a word.
             if path == "/healthz" { Ok(()) } else { self.admit(connection, request) }
         });
@@ -67,9 +69,16 @@ impl Pages {
             }
             return page;
         }
+        if path == "/api/keys" {
+            return self.keys(request);
+        }
         let page: fn(&Self) -> Page = match path {
+            "/" => |_| console::page(),
             "/healthz" => Self::health,
             "/metrics" => Self::metrics,
+            "/api/info" => Self::info,
+            "/api/clients" => Self::clients,
+            "/api/slowlog" => Self::slow_log,
             _ => return error(StatusCode::NOT_FOUND, "there is no such page"),
         };
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -102,9 +111,67 @@ impl Pages {
         }
     }
 
+    fn info(&self) -> Page {
+        let info = self.sampler.borrow_mut().info();
+        json_page(StatusCode::OK, &json::info(&self.server, &info))
+    }
+
+    fn clients(&self) -> Page {
+        self.unless_secret(|| json::clients(&self.server, &self.commands.names_by_id()))
+    }
+
+    fn slow_log(&self) -> Page {
+        self.unless_secret(|| json::slow_log(&self.server, &self.commands))
+    }
+
+    /// The walk over the keys: what it found (GET), a new one (POST, with `db`), its end (DELETE).
+    fn keys(&self, request: &Request<Incoming>) -> Page {
+        let method = request.method();
+        if matches!(*method, Method::GET | Method::HEAD) {
+            return self.unless_secret(|| self.walk.borrow().report());
+        }
+        if !matches!(*method, Method::POST | Method::DELETE) {
+            return not_allowed("GET, HEAD, POST, DELETE");
+        }
+        if !guard::is_own_request(request.headers()) {
+            let reason = "the header x-redstart-console is missing, or another page asks";
+            return error(StatusCode::FORBIDDEN, reason);
+        }
+        if let Some(refused) = self.secret() {
+            return refused;
+        }
+        let query = request.uri().query().unwrap_or_default();
+        let db = query.strip_prefix("db=").unwrap_or("0").parse().unwrap_or(usize::MAX);
+        let mut walk = self.walk.borrow_mut();
+        if *method == Method::DELETE {
+            walk.stop();
+        } else if db >= self.server.keyspace.databases() {
+            return error(StatusCode::BAD_REQUEST, "there is no such database");
+        } else if walk.start(&self.server, db).is_err() {
+            return error(StatusCode::SERVICE_UNAVAILABLE, "no thread can be started");
+        }
+        json_page(StatusCode::OK, &walk.report())
+    }
+
+    /// A page with names of keys or clients.
+    fn unless_secret(&self, value: impl FnOnce() -> Value) -> Page {
+        self.secret().unwrap_or_else(|| json_page(StatusCode::OK, &value()))
+    }
+
+    /// Why such a page is not shown, if so: where clients of the server need a password, so does whoever
+    /// sees their keys here.
+    fn secret(&self) -> Option<Page> {
+        let asked = !self.server.config.read().text("http-password").is_empty();
+        if asked || self.server.acl.takes_any_password() {
+            return None;
+        }
+        let reason = "clients of this server need a password, so this page needs http-password";
+        Some(error(StatusCode::FORBIDDEN, reason))
+    }
+
     fn metrics(&self) -> Page {
         let info = self.sampler.borrow_mut().info();
-        let text = metrics::exposition(&info, &self.server.config.read());
+        let text = metrics::page(&info, &self.server, &self.commands.names_by_id());
         page(StatusCode::OK, EXPOSITION, text)
     }
 }
@@ -123,7 +190,7 @@ fn json_page(status: StatusCode, value: &Value) -> Page {
     page(status, JSON, format!("{value}\n"))
 }
 
-fn page(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Page {
+pub(super) fn page(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Page {
     const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
     let mut page = Response::new(Full::new(body.into()));
     *page.status_mut() = status;

@@ -222,6 +222,8 @@ pub(super) const FIELDS: &[Field] = &[
     counter("used_cpu_user_children", "cpu_user_children_seconds_total", "Children."),
     counter("used_cpu_sys_main_thread", "cpu_sys_main_thread_seconds_total",
         "The kernel for the main thread."),
+    counter("used_active_time_main_thread", "active_time_main_thread_seconds_total",
+        "Time in which the main thread was not idle."),
     counter("used_cpu_user_main_thread", "cpu_user_main_thread_seconds_total", "The main thread."),
 
     // Cluster

@@ -5,6 +5,7 @@
 //! `db0:keys=..`) become labelled samples here. A field that INFO does not have has no metric.
 
 mod fields;
+mod logs;
 mod text;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use text::{Exposition, Kind};
 
 use super::sample::sections;
 use crate::config::Config;
+use crate::server::Server;
 
 /// Labels of `redis_instance_info`, each a field of INFO.
 const INSTANCE: [&str; 10] = [
@@ -89,8 +91,17 @@ fn number(text: &str) -> Option<f64> {
     }
 }
 
-/// All metrics of `INFO everything` and of the few directives that dashboards compare them with.
-pub(super) fn exposition(info: &str, config: &Config) -> String {
+/// All metrics: of the text of `INFO everything`, and of what other commands show.
+pub(super) fn page(info: &str, server: &Server, commands: &[String]) -> String {
+    let config = server.config.read();
+    let mut out = exposition(info, &config);
+    logs::metrics(&mut out, server, &config);
+    logs::latencies(&mut out, server, commands);
+    out.finish()
+}
+
+/// The metrics of INFO and of the few directives that dashboards compare them with.
+fn exposition(info: &str, config: &Config) -> Exposition {
     let sorted = Sorted::of(info);
     let mut out = Exposition::default();
     out.metric("redis_up", Kind::Gauge, "Whether the server answers.").plain(1.0);
@@ -108,7 +119,7 @@ pub(super) fn exposition(info: &str, config: &Config) -> String {
     commands(&mut out, &sorted);
     errors(&mut out, &sorted);
     replication(&mut out, &sorted);
-    out.finish()
+    out
 }
 
 fn start_time(out: &mut Exposition, sorted: &Sorted<'_>) {
@@ -287,7 +298,7 @@ mod tests {
                     # Latencystats\r\nlatency_percentiles_usec_config|get:p50=1.500,p99.9=2.000\r\n\
                     # Errorstats\r\nerrorstat_A\"\\:B:count=4\r\n\
                     # Keyspace\r\ndb3:keys=5,expires=2,avg_ttl=1500\r\n";
-        let text = exposition(info, &Config::new());
+        let text = exposition(info, &Config::new()).finish();
         for line in [
             "redis_up 1",
             "redis_instance_info{role=\"master\",redis_version=\"7.4.2\",redis_build_id=\"\",\
@@ -321,7 +332,7 @@ mod tests {
     fn a_replica_knows_its_primary() {
         let info = "# Replication\r\nrole:slave\r\nmaster_host:h\r\nmaster_port:6379\r\n\
                     master_link_status:up\r\nslave_repl_offset:7\r\nslave_read_only:1\r\n";
-        let text = exposition(info, &Config::new());
+        let text = exposition(info, &Config::new()).finish();
         for line in [
             "redis_master_link_up{master_host=\"h\",master_port=\"6379\"} 1",
             "redis_slave_repl_offset{master_host=\"h\",master_port=\"6379\"} 7",

@@ -11,6 +11,8 @@ pub(super) enum Kind {
     Counter,
     /// Quantiles, with sum and count.
     Summary,
+    /// Counts up to a bound each, with sum and count.
+    Histogram,
 }
 
 impl Kind {
@@ -19,6 +21,7 @@ impl Kind {
             Self::Gauge => "gauge",
             Self::Counter => "counter",
             Self::Summary => "summary",
+            Self::Histogram => "histogram",
         }
     }
 }

@@ -99,6 +99,9 @@ fn metrics_are_those_of_redis_exporter() {
     run(&mut conn, "SELECT 3");
     run(&mut conn, "LPUSH l a b c");
     conn.call(&["INCR", "l"]);
+    run(&mut conn, "CONFIG SET slowlog-log-slower-than 0");
+    run(&mut conn, "SELECT 3");
+    run(&mut conn, "CONFIG SET slowlog-log-slower-than 10000000");
     conn.call(&["EVAL", "return redis.error_reply('A\"\\\\B{}=: x')", "0"]);
     let answer = get(addr, "/metrics");
     assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
@@ -121,14 +124,16 @@ fn metrics_are_those_of_redis_exporter() {
         assert_eq!(metric.kind, *kind, "{name}");
         let mut expected: BTreeSet<String> =
             labels.split(',').filter(|l| !l.is_empty()).map(str::to_owned).collect();
-        if metric.kind == "summary" {
-            expected.insert("quantile".to_owned());
+        match metric.kind.as_str() {
+            "summary" => drop(expected.insert("quantile".to_owned())),
+            "histogram" => drop(expected.insert("le".to_owned())),
+            _ => {}
         }
         assert_eq!(metric.labels, expected, "{name}");
     }
     let value = |series: &str| {
         let name = series.split('{').next().unwrap_or_default();
-        let name = name.trim_end_matches("_count");
+        let name = name.trim_end_matches("_count").trim_end_matches("_bucket");
         metrics[name].samples.get(series).copied().unwrap_or_else(|| panic!("no {series}"))
     };
     assert_eq!(value("redis_up"), 1.0);
@@ -140,6 +145,10 @@ fn metrics_are_those_of_redis_exporter() {
     assert_eq!(value("redis_latency_percentiles_usec_count{cmd=\"set\"}"), 2.0);
     assert_eq!(value("redis_errors_total{err=\"WRONGTYPE\"}"), 1.0);
     assert_eq!(value("redis_errors_total{err=\"A\\\"\\\\B{}=:\"}"), 1.0);
+    assert_eq!(value("redis_commands_latencies_usec_count{cmd=\"set\"}"), 2.0);
+    assert_eq!(value("redis_commands_latencies_usec_bucket{cmd=\"set\",le=\"+Inf\"}"), 2.0);
+    assert!(value("redis_slowlog_length") >= 1.0);
+    assert!(value("redis_last_slow_execution_duration_seconds") > 0.0);
     assert_eq!(value("redis_rdb_last_bgsave_status"), 1.0);
     assert!(value("redis_start_time_seconds") > 1.7e9);
 }
