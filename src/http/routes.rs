@@ -112,7 +112,8 @@ impl Pages {
     }
 
     fn info(&self) -> Page {
-        let info = self.sampler.borrow_mut().info();
+        let more: &[&[u8]] = if self.secret().is_none() { &[b"hotkeys", b"bigkeys"] } else { &[] };
+        let info = self.sampler.borrow_mut().info(more);
         json_page(StatusCode::OK, &json::info(&self.server, &info))
     }
 
@@ -170,7 +171,7 @@ impl Pages {
     }
 
     fn metrics(&self) -> Page {
-        let info = self.sampler.borrow_mut().info();
+        let info = self.sampler.borrow_mut().info(&[]);
         let text = metrics::page(&info, &self.server, &self.commands.names_by_id());
         page(StatusCode::OK, EXPOSITION, text)
     }

@@ -34,8 +34,8 @@ impl Sampler {
         Self { server, commands, shards }
     }
 
-    /// The text of `INFO everything`.
-    pub(super) fn info(&mut self) -> String {
+    /// The text of `INFO everything` with `more`, sections that it does not have unasked.
+    pub(super) fn info(&mut self, more: &[&[u8]]) -> String {
         let memory = allocator::figures();
         self.count();
         let mut keys = Stats::default();
@@ -47,7 +47,7 @@ impl Sampler {
         let names = self.commands.names_by_id();
         let (keys, databases) = (&keys, &databases[..]);
         let context = InfoContext { memory, command_names: &names, keys, databases };
-        self.server.info(&[b"everything"], &context)
+        self.server.info(&[&[b"everything".as_slice()], more].concat(), &context)
     }
 
     fn count(&mut self) {

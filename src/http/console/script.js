@@ -198,6 +198,7 @@ function show(info) {
   commands(info, now, seconds);
   persistence(field, number);
   replication(field);
+  singleKeys(info.sections);
   const errors = Object.entries(info.sections.Errorstats || {});
   table(byId("errors"), [["Kind", "t"], ["Replies", "n"]],
     errors.map(([name, text]) => [name.replace("errorstat_", ""), count(Number(parts(text).count))]), "No errors.");
@@ -272,6 +273,28 @@ function commands(info, now, seconds) {
   table(where, [["Command", "t"], ["Per second", "n"], ["Calls", "n"], ["Mean", "n"],
     ...percentiles.map((p) => [p, "n"]), ["Failed", "n"], ["Refused", "n"]],
     rows.slice(0, 30).map((row) => row.cells));
+}
+
+// Names of keys come last in a field of INFO, as they may hold anything.
+function keyFields(section, prefix) {
+  return Object.entries(section || {}).filter(([name]) => name.startsWith(prefix)).map(([, text]) => {
+    const at = text.indexOf(",key=");
+    return { ...parts(text.slice(0, at)), key: text.slice(at + 5) };
+  });
+}
+
+function singleKeys(sections) {
+  const hot = sections.Hotkeys, big = sections.Bigkeys;
+  byId("hot-section").hidden = !hot;
+  byId("big-section").hidden = !big;
+  table(byId("hot"), [["Key", "t"], ["Database", "n"], ["Requests", "n"], ["Samples", "n"]],
+    keyFields(hot, "hot_key_").map((one) => [one.key, one.db, one.share, count(Number(one.samples))]),
+    "No key stands out.");
+  const seen = Number((big || {}).big_keys_seen);
+  byId("big-total").textContent = seen ? "of " + count(seen) + " seen" : "";
+  table(byId("big"), [["Key", "t"], ["Database", "n"], ["Type"], ["Length", "n"], ["Memory", "n"]],
+    keyFields(big, "big_key_").filter((one) => one.type).map((one) => [one.key, one.db, one.type,
+      count(Number(one.len)), bytes(Number(one.memory))]), "Not looked through yet.");
 }
 
 function persistence(field, number) {
