@@ -98,6 +98,9 @@ pub const SCRIPT_CHUNK_NAME_MAX: usize = 128;
 /// Longest pattern of `string.find` and its kin, in bytes: matching recurses for each item of it.
 pub const SCRIPT_PATTERN_MAX: usize = 4096;
 
+/// Steps that one call of `string.find` and its kin may take, besides some for each byte of the text.
+pub const SCRIPT_PATTERN_STEPS_MAX: u64 = 20_000_000;
+
 /// Longest result of `string.rep`, in bytes.
 pub const SCRIPT_STRING_MAX: usize = 512 * 1024 * 1024;
 

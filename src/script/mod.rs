@@ -21,6 +21,7 @@ mod lib;
 mod library;
 #[cfg(test)]
 mod library_tests;
+mod pattern;
 mod raise;
 mod random;
 mod raw;

@@ -168,35 +168,59 @@ function table.insert(t, ...)
   return insert(t, ...)
 end
 
--- Matching recurses natively once for each item of the pattern, and in gsub for each callback.
+-- Matching recurses natively once for each item of the pattern, and in gsub for each callback. What is not small
+-- is measured first: a match that takes too long could not be ended.
 local find, gmatch, gsub, match, rep = string.find, string.gmatch, string.gsub, string.match, string.rep
+local bearable, position = engine.bearable, engine.position
+local SPECIAL = "[%^%$%*%+%?%.%(%[%%%-]"
 
-local function bounded(pattern)
-  if type(pattern) == "string" and #pattern > pattern_max then
+local function check(text, pattern, search, init)
+  if type(pattern) ~= "string" then
+    return
+  end
+  if type(text) == "number" then
+    text = tostring(text)
+  end
+  local size = type(text) == "string" and #text or 0
+  local small = size == 0 or size <= 32 and #pattern <= 12 or size <= 1000 and #pattern <= 4
+  if #pattern > pattern_max or not small and not bearable(text, pattern, search, tonumber(init) or 1) then
     error("pattern too complex", 3)
   end
 end
 
-function string.find(text, pattern, init, plain)
-  if not plain then
-    bounded(pattern)
+-- The stock one compares at every place.
+local function find_plain(text, pattern, init)
+  if type(text) ~= "string" or type(pattern) ~= "string" or #text * #pattern < 1e8 then
+    return find(text, pattern, init, true)
   end
-  return find(text, pattern, init, plain)
+  local first = position(text, pattern, tonumber(init) or 1)
+  if first then
+    return first, first + #pattern - 1
+  end
+  return nil
+end
+
+function string.find(text, pattern, init, plain)
+  if plain or type(pattern) == "string" and #pattern > 4 and not find(pattern, SPECIAL) then
+    return find_plain(text, pattern, init)
+  end
+  check(text, pattern, "first", init)
+  return find(text, pattern, init)
 end
 
 function string.match(text, pattern, init)
-  bounded(pattern)
+  check(text, pattern, "first", init)
   return match(text, pattern, init)
 end
 
 function string.gmatch(text, pattern)
-  bounded(pattern)
+  check(text, pattern, "each")
   return gmatch(text, pattern)
 end
 string.gfind = string.gmatch
 
 function string.gsub(text, pattern, with, max)
-  bounded(pattern)
+  check(text, pattern, "all")
   if type(with) ~= "string" then
     deep()
   end

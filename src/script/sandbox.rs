@@ -15,7 +15,7 @@ use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value, VmStat
 use super::error::Raise;
 use super::run::RUN;
 use super::unit::Unit;
-use super::{api, lib, raw};
+use super::{api, lib, pattern, raw};
 use crate::base::limits::{
     SCRIPT_CHUNK_NAME_MAX, SCRIPT_MEMORY_MAX, SCRIPT_PATTERN_MAX, SCRIPT_SOURCE_MAX,
     SCRIPT_STRING_MAX, SCRIPT_TICK,
@@ -140,7 +140,8 @@ pub(super) fn unlimited<R>(lua: &Lua, f: impl FnOnce() -> R) -> R {
 pub(super) fn add_functions(lua: &Lua, table: &Table) -> mlua::Result<()> {
     table.raw_set("settle", lua.create_function(settle)?)?;
     table.raw_set("report", lua.create_function(report)?)?;
-    table.raw_set("compile", lua.create_function(load_string)?)
+    table.raw_set("compile", lua.create_function(load_string)?)?;
+    pattern::add_functions(lua, table)
 }
 
 fn compile(lua: &Lua, code: &[u8], name: &str, globals: &Table) -> Result<Function, String> {

@@ -39,6 +39,7 @@ mod samples;
 mod saving;
 mod scan_guarantee;
 mod script;
+mod script_attacks;
 mod scripts;
 mod serializability;
 mod shutdown;
