@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn other_pages_cannot_cause_effects() {
         let own = (CONSOLE, "1");
-        assert!(is_own_request(&headers(&[own.clone()])));
+        assert!(is_own_request(&headers(std::slice::from_ref(&own))));
         let host = (HOST, "localhost:80");
         let origin = |value| (ORIGIN, value);
         assert!(is_own_request(&headers(&[
