@@ -74,6 +74,16 @@ impl Gauge {
         }
         self.excess = server.counted_memory() as i64 - self.told - max;
         self.net = thread_net();
+        self.take_share(server)
+    }
+
+    /// Goes on from what this thread has changed since the memory was measured.
+    fn go_on(&mut self, server: &Server) -> i64 {
+        (self.excess, self.net) = (self.excess(), thread_net());
+        self.take_share(server)
+    }
+
+    fn take_share(&mut self, server: &Server) -> i64 {
         let share = -self.excess / server.threads() as i64;
         // Above the limit nothing fits, however much the thread frees: that is measured.
         self.share = if self.excess > 0 { i64::MIN } else { share.clamp(SHARE_MIN, SHARE_MAX) };
@@ -224,7 +234,7 @@ impl Executor {
                 break;
             }
         }
-        if self.gauge.measure(server) > 0 { Room::Soon } else { Room::Enough }
+        if self.gauge.go_on(server) > 0 { Room::Soon } else { Room::Enough }
     }
 
     fn evict_one(&mut self, server: &Server, hunt: Hunt, now_ms: i64) -> Evicted {
