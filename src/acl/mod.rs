@@ -12,6 +12,7 @@
 //!
 //! Rules, texts and their order are those of Redis (acl.c), of Valkey 9.1 for databases.
 
+mod attempts;
 mod catalog;
 mod file;
 mod log;

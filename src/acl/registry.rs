@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
+use super::attempts::Attempts;
 use super::catalog::Catalog;
 use super::file::{self, FileError};
 use super::log::{Denial, Entry, Log, Reason};
@@ -48,6 +50,7 @@ pub struct Acl {
     nopass: AtomicBool,
     denied: [AtomicU64; Reason::COUNT],
     log: Log,
+    attempts: Attempts,
 }
 
 impl Acl {
@@ -64,6 +67,7 @@ impl Acl {
             nopass: AtomicBool::new(true),
             denied: Default::default(),
             log: Log::default(),
+            attempts: Attempts::default(),
         };
         let user = Arc::new(acl.new_default_user());
         acl.replace(Users::from([(DEFAULT_USER.into(), user)]));
@@ -99,6 +103,21 @@ impl Acl {
     /// Most entries of the log (`acllog-max-len`).
     pub fn set_log_len_max(&self, len_max: usize) {
         self.log.set_len_max(len_max);
+    }
+
+    /// How often an address may fail to log in a minute (`auth-failures-per-minute`); 0 is no bound.
+    pub fn set_failures_max(&self, max: u32) {
+        self.attempts.set_max(max);
+    }
+
+    /// Whether somebody from that address may try to log in now.
+    pub fn may_try(&self, from: IpAddr, now_ms: i64) -> bool {
+        self.attempts.may_try(from, now_ms)
+    }
+
+    /// Remembers that somebody from that address failed to log in.
+    pub fn note_failure(&self, from: IpAddr, now_ms: i64) {
+        self.attempts.failed(from, now_ms);
     }
 
     /// Grows with every change of a user.

@@ -9,7 +9,7 @@ use super::spec::{Command, Flags, Group, Locks};
 use crate::base::glob;
 use crate::config::{Caller, RewriteError, SetError, is_sensitive};
 use crate::resp::Argv;
-use crate::server::{Peer, gate};
+use crate::server::gate;
 
 const COMMON: Flags = Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
 
@@ -65,7 +65,8 @@ fn set(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     }
     let pairs: Vec<(&[u8], &[u8])> =
         (2..args.len()).step_by(2).map(|at| (args.get(at), args.get(at + 1))).collect();
-    let caller = Caller { is_local: is_local(ctx), is_loading: ctx.server.loading.is_active() };
+    let is_local = ctx.client.handle.peer.is_local();
+    let caller = Caller { is_local, is_loading: ctx.server.loading.is_active() };
     let changed = ctx.server.reconfigure(|config| config.set_by(&pairs, caller));
     let switches_off = changed.map_err(|error| match error {
         SetError::Loading => CmdError::Loading,
@@ -87,14 +88,6 @@ fn set(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         server.switch_appending_off();
         Ok(())
     })))
-}
-
-/// Whether the client is on this machine.
-pub(super) fn is_local(ctx: &Ctx<'_>) -> bool {
-    match &ctx.client.handle.peer {
-        Peer::Tcp(far, _) => far.ip().to_canonical().is_loopback(),
-        Peer::Unix(_) => true,
-    }
 }
 
 fn resetstat(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {

@@ -16,7 +16,7 @@ use crate::base::limits::ERROR_PREVIEW_MAX;
 use crate::base::{bytes, number};
 use crate::config::REDIS_VERSION;
 use crate::resp::{Argv, Protocol};
-use crate::server::ClientFlags;
+use crate::server::{ClientFlags, Peer};
 
 /// Commands that every state of the server and client allows.
 const ALWAYS: Flags = Flags::LOADING
@@ -122,8 +122,16 @@ fn authenticate(
     user: &[u8],
     password: &[u8],
 ) -> Result<(), CmdError> {
-    if ctx.server.authenticate(ctx.client, user, password) {
+    let from = match &ctx.client.handle.peer {
+        Peer::Tcp(far, _) => Some(far.ip()),
+        Peer::Unix(_) => None,
+    };
+    let may_try = from.is_none_or(|from| ctx.server.acl.may_try(from, ctx.now_ms));
+    if may_try && ctx.server.authenticate(ctx.client, user, password) {
         return Ok(());
+    }
+    if let Some(from) = from.filter(|_| may_try) {
+        ctx.server.acl.note_failure(from, ctx.now_ms);
     }
     let name = ctx.commands.full_name(ctx.command);
     let line = describe(ctx.commands, &ctx.client.handle, name.as_deref(), ctx.now_ms);
@@ -134,7 +142,7 @@ fn authenticate(
         username: user.to_vec(),
     };
     ctx.server.acl.deny(denial, ctx.now_ms, line);
-    Err(CmdError::WrongPass)
+    Err(if may_try { CmdError::WrongPass } else { CmdError::TooManyFailures })
 }
 
 fn hello(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {

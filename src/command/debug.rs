@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::args::Args;
 use super::background::Background;
 use super::client::reply_help;
-use super::config::{is_local, rewritten};
+use super::config::rewritten;
 use super::context::{Ctx, Flow};
 use super::error::CmdError;
 use super::spec::{Command, Flags, Group, Locks};
@@ -24,6 +24,7 @@ const SLEEP_MAX: f64 = 86_400.0;
 pub(super) static COMMANDS: &[Command] = &[Command::new("debug", -2, debug)
     .group(Group::Server)
     .flags(Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE))
+    .flags(Flags::PROTECTED)
     .locks(Locks::All)];
 
 const HELP: &[&str] = &[
@@ -68,14 +69,6 @@ const HELP: &[&str] = &[
 ];
 
 fn debug(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
-    let allowed = match ctx.server.config.read().text("enable-debug-command") {
-        "yes" => true,
-        "local" => is_local(ctx),
-        _ => false,
-    };
-    if !allowed {
-        return Err(CmdError::Protected("DEBUG", "enable-debug-command"));
-    }
     let len = args.len();
     match bytes::lower(args.get(1)).as_str() {
         "help" if len == 2 => reply_help(ctx.out, "DEBUG", HELP),

@@ -502,6 +502,8 @@ pub enum CmdError {
          select the RESP protocol version at the same time"
     )]
     HelloNoAuth,
+    #[error("WRONGPASS too many failed attempts from this address, try again in a minute")]
+    TooManyFailures,
     #[error("WRONGPASS invalid username-password pair or user is disabled.")]
     WrongPass,
     #[error(

@@ -38,6 +38,7 @@ type Check = fn(&Request<'_>) -> Result<(), Refusal>;
 
 /// The checks after existence and arity, in the order of Redis's `processCommand`.
 const CHECKS: &[Check] = &[
+    unprotected,
     authenticated,
     allowed_after_multi,
     permitted,
@@ -55,10 +56,25 @@ const CHECKS: &[Check] = &[
 pub(super) fn admit(request: &Request<'_>) -> Result<(), Refusal> {
     let gates = request.server.gates.load(std::sync::atomic::Ordering::Relaxed);
     let guarded = request.client.flags.has(ClientFlags::GUARDED);
-    if gates & gate::ADMISSION == 0 && !guarded && !request.out_of_memory {
+    let closer = guarded || request.out_of_memory || request.flags.has(Flags::PROTECTED);
+    if gates & gate::ADMISSION == 0 && !closer {
         return Ok(());
     }
     CHECKS.iter().try_for_each(|check| check(request))
+}
+
+/// DEBUG is for those whom `enable-debug-command` allows it.
+fn unprotected(request: &Request<'_>) -> Result<(), Refusal> {
+    if !request.flags.has(Flags::PROTECTED) {
+        return Ok(());
+    }
+    let allowed = match request.server.config.read().text("enable-debug-command") {
+        "yes" => true,
+        "local" => request.client.handle.peer.is_local(),
+        _ => false,
+    };
+    let protected = CmdError::Protected("DEBUG", "enable-debug-command");
+    if allowed { Ok(()) } else { Err(Refusal::Error(protected)) }
 }
 
 fn authenticated(request: &Request<'_>) -> Result<(), Refusal> {

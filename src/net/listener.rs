@@ -352,11 +352,7 @@ impl Acceptor {
         if self.server.clients.len() >= self.server.settings.clients_max.load(Ordering::Relaxed) {
             return Some(TOO_MANY);
         }
-        let local = match peer {
-            Peer::Tcp(far, _) => far.ip().to_canonical().is_loopback(),
-            Peer::Unix(_) => true,
-        };
-        let protected = !local
+        let protected = !peer.is_local()
             && self.server.acl.takes_any_password()
             && self.server.config.read().flag("protected-mode");
         protected.then_some(DENIED)

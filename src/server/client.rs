@@ -123,6 +123,14 @@ pub enum Peer {
 }
 
 impl Peer {
+    /// Whether it is on this machine.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(far, _) => far.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+
     /// `addr=` as CLIENT LIST shows it.
     pub fn addr(&self) -> String {
         match self {

@@ -44,6 +44,8 @@ impl Server {
         self.set_logs(&config);
         self.acl.set_all_channels(config.text("acl-pubsub-default") == "allchannels");
         self.acl.set_log_len_max(size("acllog-max-len"));
+        let failures_max = u32::try_from(config.int("auth-failures-per-minute")).unwrap_or(0);
+        self.acl.set_failures_max(failures_max);
         settings.set_formats(Formats::of(&config));
         let [normal, _, subscriber] = config.output_limits().map(|limit| OutputBound {
             hard: usize::try_from(limit.hard_bytes).unwrap_or(usize::MAX),

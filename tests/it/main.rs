@@ -9,6 +9,7 @@
 //! `cargo test --test it -- transactions serializability deadlocks`.
 //! `REDSTART_CRASH_ROUNDS=200` kills the server that often in `crash`.
 
+mod acl;
 mod appending;
 mod big_values;
 mod blocking;

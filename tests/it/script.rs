@@ -81,6 +81,28 @@ pub(crate) fn run_file(path: &Path, label: &str, shared: &Server) -> Vec<String>
     run.failures
 }
 
+/// Runs the commands of the file on `shared`, whatever they are answered; `before` gets each of them
+/// first. A file that asks for a server of its own is left out.
+pub(crate) fn replay_file(path: &Path, shared: &Server, before: &mut dyn FnMut(&[Vec<u8>])) {
+    let text = fs::read_to_string(path).expect("a script is readable UTF-8");
+    let script = Script::parse(&text);
+    if !script.server_args.is_empty() {
+        return;
+    }
+    empty(shared).expect("the server can be emptied");
+    let conns = BTreeMap::new();
+    let mut run = Run { server: shared, label: "", conns, failures: Vec::new() };
+    for step in script.blocks.iter().flat_map(|block| &block.steps) {
+        let Ok(args) = run.substitute(&step.text).and_then(|text| arguments(&text)) else {
+            continue;
+        };
+        if matches!(step.action, Action::Call | Action::Send | Action::Until) && !args.is_empty() {
+            before(&args);
+        }
+        let _ = run.exchange(step, &args);
+    }
+}
+
 /// A server that asks for a password is a fresh one, and refuses this.
 fn empty(server: &Server) -> io::Result<Reply> {
     let mut conn = Conn::open(server.addr())?;

@@ -150,6 +150,8 @@ pub(super) const SECURITY: &[Directive] = &[
     text("aclfile", "", Rule::Any, E::Acl, "File with one `user` line per user.")
         .fixed(),
     int("acllog-max-len", "128", LONG, E::Acl, "Entries kept by ACL LOG."),
+    int("auth-failures-per-minute", "0", COUNT, E::Acl,
+        "Logins from one address that may fail in a minute; then none is tried. 0 is no bound."),
     words("acl-pubsub-default", "resetchannels", ACL_PUBSUB, E::Acl,
         "Channels a new user may use."),
     words("sanitize-dump-payload", "no", SANITIZE, E::None,
