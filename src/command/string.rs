@@ -207,7 +207,9 @@ fn propagate_set(ctx: &mut Ctx<'_>, key: Key<'_>, value: &[u8], expiry: Expiry) 
 }
 
 fn set_keys(args: &Args<'_>, out: &mut Vec<KeyUse>) -> Result<(), CmdError> {
-    let reads = SetOptions::parse(args).is_ok_and(|options| options.reads());
+    // As in Redis the word counts wherever it stands, also where it makes no sense.
+    let says_get = args.rest(3).any(|word| bytes::is_word(word, "get"));
+    let reads = says_get || SetOptions::parse(args).is_ok_and(|options| options.reads());
     let (access, uses): (_, &[&str]) =
         if reads { ("RW", &["access", "update"]) } else { ("OW", &["update"]) };
     out.push(KeyUse { index: 1, access, uses });

@@ -75,6 +75,13 @@ pub fn answer(
     if !row.accepts(argv.len()) {
         return false;
     }
+    if let Some(error) = refusal(server, commands, handle, (registered, argv)) {
+        if flags.has(ClientFlags::MULTI) {
+            handle.meanwhile.fetch_or(meanwhile::ABORTED, Relaxed);
+        }
+        out.error(&error);
+        return true;
+    }
     if row.group == Group::Transactions && transaction(server, handle, row, out) {
         return true;
     }
@@ -87,10 +94,6 @@ pub fn answer(
     }
     if flags.has(ClientFlags::MULTI) {
         return false;
-    }
-    if let Some(error) = refusal(server, commands, handle, (registered, argv)) {
-        out.error(&error);
-        return true;
     }
     if row.name == "shutdown"
         && argv.iter().skip(1).any(|word| word.eq_ignore_ascii_case(b"nosave"))
