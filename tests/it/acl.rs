@@ -150,12 +150,14 @@ fn short_line(registered: &Registered) -> Vec<Vec<u8>> {
     line
 }
 
-/// Commands with which who may read may do more than that: wait, keep what PFCOUNT counted, and with
-/// PFDEBUG write a value in another way, all of which Redis counts as reading.
+/// Commands with which who may read may do more than that: wait, keep what PFCOUNT counted, write a
+/// value in another way (PFDEBUG), or note who read what (XREADGROUP), all of which Redis counts as
+/// reading.
 fn reads_only_in_name(registered: &Registered) -> bool {
     let flags = registered.command.flags;
     let more = Flags::BLOCKING.with(Flags::MAY_REPLICATE);
-    flags.has(Flags::READONLY) && flags.has(more) || registered.name == "pfdebug"
+    flags.has(Flags::READONLY) && flags.has(more)
+        || ["pfdebug", "xreadgroup"].contains(&registered.name.as_str())
 }
 
 struct Attack<'t> {
