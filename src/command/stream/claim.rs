@@ -4,9 +4,11 @@ use super::super::args::Args;
 use super::super::context::{Ctx, Flow};
 use super::super::error::CmdError;
 use super::super::options::decimal;
-use super::super::spec::{Command, KeySpec};
+use super::super::spec::Command;
 use super::options::{start_of, strict_id};
-use super::{ANY_OUTPUT, UPDATE, id_text, no_group, preview, reply_entry, reply_id, stream};
+use super::{
+    ANY_OUTPUT, DELETE, UPDATE, id_text, no_group, preview, reply_entry, reply_id, stream,
+};
 use crate::base::{bytes, number};
 use crate::keyspace::Event;
 use crate::resp::ReplyBuf;
@@ -20,11 +22,7 @@ const AUTOCLAIM_ATTEMPTS: usize = 10;
 
 pub(in super::super) static COMMANDS: &[Command] = &[
     stream("xclaim", -6, xclaim).write().fast().keys(UPDATE).tips(ANY_OUTPUT),
-    stream("xautoclaim", -6, xautoclaim)
-        .write()
-        .fast()
-        .keys(&[KeySpec::one("RW", &["access", "delete"])])
-        .tips(ANY_OUTPUT),
+    stream("xautoclaim", -6, xautoclaim).write().fast().keys(DELETE).tips(ANY_OUTPUT),
     stream("xnack", -7, xnack).write().fast().keys(UPDATE),
 ];
 
