@@ -317,6 +317,9 @@ async fn expire(reactor: Rc<Reactor>) {
         busy_us = reactor.note_busy(busy_us);
         reactor.check_outputs();
         let paused = || reactor.server().cron_paused.load(Ordering::Relaxed);
+        if !paused() {
+            reactor.walk_slice();
+        }
         while !paused() && (reactor.evict_slice() | reactor.expire_slice()) {
             tokio::time::sleep(EXPIRE_REST).await;
         }

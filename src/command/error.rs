@@ -34,6 +34,26 @@ pub enum CmdError {
     RewriteFailed,
     #[error("ERR {0}")]
     SaveFailed(String),
+    #[error("ERR hotkey tracking session already in progress")]
+    HotKeysRunning,
+    #[error("ERR hotkey tracking session in progress, stop tracking first")]
+    HotKeysActive,
+    #[error("ERR METRICS parameter is required")]
+    HotKeysMetrics,
+    #[error("ERR METRICS count must be positive")]
+    HotKeysMetricsCount,
+    #[error("ERR METRICS {0} defined more than once!")]
+    HotKeysTwice(&'static str),
+    #[error("ERR METRICS count does not match number of metric types provided")]
+    HotKeysMetricsMissing,
+    #[error("ERR COUNT must be between 1 and 64")]
+    HotKeysCount,
+    #[error("ERR DURATION be between 1 and 1000000")]
+    HotKeysDuration,
+    #[error("ERR SAMPLE ratio must be positive")]
+    HotKeysSample,
+    #[error("ERR SLOTS needs cluster mode")]
+    HotKeysSlots,
     #[error("ERR Error purging dirty pages")]
     PurgeFailed,
     #[error("ERR count should be greater than or equal to -1")]

@@ -34,6 +34,7 @@ mod hash_ex;
 mod hash_expire;
 mod hash_import;
 mod hash_walk;
+mod hotkeys;
 mod hyperloglog;
 mod introspect;
 mod key;

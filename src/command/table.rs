@@ -4,8 +4,8 @@ use super::error::CmdError;
 use super::spec::Command;
 use super::{
     acl, bitmap, client, config, connection, debug, dump, expire, function, geo, geo_search, hash,
-    hash_ex, hash_expire, hash_import, hash_walk, hyperloglog, introspect, key, latency, list,
-    list_blocking, list_move, memory, migrate, monitor, persistence, pubsub, scan, scripting,
+    hash_ex, hash_expire, hash_import, hash_walk, hotkeys, hyperloglog, introspect, key, latency,
+    list, list_blocking, list_move, memory, migrate, monitor, persistence, pubsub, scan, scripting,
     server, set, set_algebra, slowlog, sort, stream, string, string_numbers, string_ranges,
     transaction, zset,
 };
@@ -63,6 +63,7 @@ static FAMILIES: &[&[Command]] = &[
     memory::COMMANDS,
     slowlog::COMMANDS,
     latency::COMMANDS,
+    hotkeys::COMMANDS,
     monitor::COMMANDS,
     scripting::COMMANDS,
     function::COMMANDS,

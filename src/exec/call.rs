@@ -14,6 +14,7 @@ use super::eval::{eval, lock_engine};
 use super::evict::Gauge;
 use super::multi::effective_flags;
 use super::remember::{Cost, goes_on, is_notable, remember};
+use super::sample::Sampler;
 use super::track::end_caching;
 use super::work::NOTHING;
 use crate::base::clock;
@@ -104,13 +105,15 @@ pub struct Executor {
     indexes: Vec<usize>,
     /// [`CLOCK_STALE_US`] in ticks.
     stale_ticks: u64,
+    sampler: Sampler,
 }
 
 impl Executor {
     /// An executor for the event loop number `thread`.
     pub fn new(server: Arc<Server>, commands: Arc<CommandTable>, thread: usize) -> Self {
         let counters = server.stats.event_loop(thread);
-        Self::with_counters(server, commands, counters)
+        let executor = Self::with_counters(server, commands, counters);
+        Self { sampler: Sampler::new(thread), ..executor }
     }
 
     /// An executor that counts into `counters`.
@@ -131,6 +134,7 @@ impl Executor {
             keys: Vec::new(),
             indexes: Vec::new(),
             stale_ticks: clock::ticks_in_us(CLOCK_STALE_US),
+            sampler: Sampler::default(),
         }
     }
 
@@ -169,6 +173,10 @@ impl Executor {
             self.prefetch(client.db, &keys);
             self.prefetch_elements(client.db, &plans, &keys, |at| batch.argv(buffer, from + at));
         }
+        if let Some(at) = self.sampler.pick(plans.len()) {
+            let (argv, (start, end)) = (batch.argv(buffer, from + at), plans[at].keys);
+            self.sampler.note(&self.server, client.db, argv, &keys[start as usize..end as usize]);
+        }
         let tracks_latency = self.server.settings.latency_tracking.load(Relaxed);
         let mut now_ms = self.server.now_ms();
         let mut ticks = clock::ticks();
@@ -191,15 +199,7 @@ impl Executor {
                 // Counted afterwards, so that CONFIG RESETSTAT counts itself, as in Redis.
                 let span = ticks.wrapping_sub(before) + slept_ticks(stop.as_ref());
                 let cost = Cost { ticks: span, reply_len: out.len().saturating_sub(replied) };
-                if goes_on(stop.as_ref()) {
-                    Self::postpone(client, registered, argv, cost);
-                } else {
-                    self.counters.commands[registered.id].count(span, tracks_latency);
-                    if is_notable(&self.server, argv, cost) {
-                        remember(&self.server, registered, argv, &client.handle, cost);
-                    }
-                }
-                self.counters.processed.add(1);
+                self.count(registered, argv, client, stop.as_ref(), (cost, tracks_latency));
             }
             if ticks.wrapping_sub(fresh_ticks) > self.stale_ticks {
                 (now_ms, fresh_ticks) = (self.server.now_ms(), ticks);
@@ -215,6 +215,26 @@ impl Executor {
         self.keys = keys;
         self.indexes.shrink_to(KEPT_KEYS_MAX);
         progress
+    }
+
+    /// Counts a command whose handler ran, unless it goes on.
+    #[inline]
+    fn count(
+        &self,
+        registered: &Registered,
+        argv: Argv<'_>,
+        client: &mut Client,
+        stop: Option<&Stop>,
+        (cost, tracks_latency): (Cost, bool),
+    ) {
+        self.counters.processed.add(1);
+        if goes_on(stop) {
+            return Self::postpone(client, registered, argv, cost);
+        }
+        self.counters.commands[registered.id].count(cost.ticks, tracks_latency);
+        if is_notable(&self.server, argv, cost) {
+            remember(&self.server, registered, argv, &client.handle, cost);
+        }
     }
 
     /// Finds the command of a request and the hashes of its keys.

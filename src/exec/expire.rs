@@ -8,8 +8,10 @@ use std::time::Instant;
 
 use super::call::Executor;
 use super::removed::{Reason, tell};
+use crate::base::clock;
 use crate::base::limits::BACKGROUND_SLICE;
 use crate::keyspace::{Removed, Trash};
+use crate::observe::census::Walk;
 use crate::observe::latency_monitor::event;
 
 /// A segment is visited this long after its first item expired, so that one visit serves several.
@@ -76,6 +78,21 @@ impl Executor {
         self.note_slice(start);
         cursor.restart();
         false
+    }
+
+    /// Walks on for at most half of [`BACKGROUND_SLICE`], if it is time to.
+    pub fn walk_slice(&mut self, walk: &mut Walk) {
+        let (server, start) = (std::sync::Arc::clone(self.server()), Instant::now());
+        if server.loading.is_active() || !walk.is_due(clock::now_ms()) {
+            return;
+        }
+        let extent = (server.keyspace.shard_count(), server.keyspace.databases());
+        while start.elapsed() < BACKGROUND_SLICE / 2 {
+            let shard = server.keyspace.lock(walk.shard());
+            if walk.step(&shard, extent, &server.censuses) {
+                break;
+            }
+        }
     }
 
     /// Counts a slice.

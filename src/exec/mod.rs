@@ -18,6 +18,7 @@ mod multi;
 mod remember;
 mod removed;
 mod replay;
+mod sample;
 #[cfg(test)]
 mod tests;
 mod track;

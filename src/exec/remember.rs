@@ -10,12 +10,12 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::call::{Executor, Stop};
 use crate::base::clock;
-use crate::command::{Flags, Registered};
+use crate::command::{Flags, Locks, Registered, keys_of};
 use crate::observe::command_log::{LogEntry, LogKind, LoggedArgs, logged_args};
 use crate::observe::latency_monitor::event;
 use crate::observe::stats::LoopCounters;
 use crate::resp::Argv;
-use crate::server::{Client, ClientHandle, Server, Unfinished};
+use crate::server::{Client, ClientFlags, ClientHandle, Server, Unfinished};
 
 /// Bytes around the arguments that [`Argv::extent`] does not see, at most.
 const FRAME_MAX: usize = 32;
@@ -44,7 +44,39 @@ pub(super) fn remember(
     cost: Cost,
 ) {
     let args = || logged_args(argv.iter(), &registered.command.secrets(argv));
-    enter(server, registered, handle, cost, argv.wire_len(), args);
+    let request_len = argv.wire_len();
+    note_keys(server, registered, argv, handle, (cost, request_len));
+    enter(server, registered, handle, cost, request_len, args);
+}
+
+/// Counts the keys of a command in the session of HOTKEYS, if there is one. What a script calls counts
+/// as part of the script.
+fn note_keys(
+    server: &Server,
+    registered: &Registered,
+    argv: Argv<'_>,
+    handle: &ClientHandle,
+    (cost, request_len): (Cost, usize),
+) {
+    let mut session = server.hot_session.lock();
+    let Some(running) = session.as_mut() else { return };
+    if !running.is_active(clock::now_ms()) {
+        drop(session);
+        server.refresh_thresholds();
+        return;
+    }
+    let in_script = ClientFlags(handle.flags.load(Relaxed)).has(ClientFlags::SCRIPT);
+    if in_script || registered.command.locks == Locks::Transaction {
+        return;
+    }
+    let mut indexes = Vec::new();
+    if keys_of(registered.command, argv, &mut indexes).is_err() {
+        indexes.clear();
+    }
+    let hashed = |at: &usize| (server.keyspace.hash(argv.arg(*at)), argv.arg(*at));
+    let keys: Vec<(u64, &[u8])> = indexes.iter().map(hashed).collect();
+    let bytes = (request_len + cost.reply_len) as u64;
+    running.note(handle.db.load(Relaxed), &keys, clock::ticks_to_us(cost.ticks), bytes);
 }
 
 fn enter(

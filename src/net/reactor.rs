@@ -18,6 +18,7 @@ use crate::base::clock;
 use crate::base::limits::{POOLED_BYTES_MAX, POOLED_REPLIES_MAX, POOLED_REPLY_MAX, READ_LEN};
 use crate::command::CommandTable;
 use crate::exec::{Batch, Executor, ExpireCursor};
+use crate::observe::census::Walk;
 use crate::observe::stats::LoopCounters;
 use crate::server::Server;
 
@@ -37,6 +38,7 @@ pub struct Reactor {
     /// Sinks whose sockets took no more when they were last written.
     blocked: RefCell<Vec<Rc<Sink>>>,
     expire: RefCell<ExpireCursor>,
+    walk: RefCell<Walk>,
     commands: Arc<CommandTable>,
     /// The output of every connection.
     sinks: RefCell<HashMap<u64, Weak<Sink>>>,
@@ -53,7 +55,8 @@ impl Reactor {
         arrivals: UnboundedReceiver<Arrival>,
     ) -> Rc<Self> {
         let executor = Executor::new(Arc::clone(&server), Arc::clone(&commands), thread);
-        let expire = ExpireCursor::new(thread, server.threads());
+        let threads = server.threads();
+        let expire = ExpireCursor::new(thread, threads);
         Rc::new(Self {
             counters: server.stats.event_loop(thread),
             server,
@@ -67,6 +70,7 @@ impl Reactor {
             flusher: Cell::new(None),
             blocked: RefCell::default(),
             expire: RefCell::new(expire),
+            walk: RefCell::new(Walk::new(thread, threads)),
             commands,
             sinks: RefCell::default(),
             arrivals: RefCell::new(arrivals),
@@ -191,6 +195,11 @@ impl Reactor {
     /// Evicts for a little while; `true` when more is left to do now.
     pub fn evict_slice(&self) -> bool {
         self.executor.borrow_mut().evict_slice()
+    }
+
+    /// Goes on looking at what the keyspace is made of.
+    pub fn walk_slice(&self) {
+        self.executor.borrow_mut().walk_slice(&mut self.walk.borrow_mut());
     }
 
     /// Works a slice of the expiry cycle; `true` when more is left to do now.

@@ -170,15 +170,16 @@ pub struct Thresholds {
 }
 
 impl Thresholds {
-    /// Takes the least of what any log asks for, and of `latency_ms`, 0 for never.
-    pub fn set(&self, log: &CommandLog, latency_ms: u64) {
+    /// Takes the least of what any log asks for, and of `latency_ms`, 0 for never; with `all`, every
+    /// command is looked at.
+    pub fn set(&self, log: &CommandLog, latency_ms: u64, all: bool) {
         let slow = log.threshold(LogKind::Slow).map(clock::ticks_in_us);
         let latency = (latency_ms > 0).then(|| clock::ticks_in_us(latency_ms.saturating_mul(1000)));
         let ticks = [slow, latency].into_iter().flatten().min();
         let size = |kind| {
             log.threshold(kind).map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX))
         };
-        self.ticks.store(ticks.unwrap_or(u64::MAX), Relaxed);
+        self.ticks.store(if all { 0 } else { ticks.unwrap_or(u64::MAX) }, Relaxed);
         self.request.store(size(LogKind::LargeRequest), Relaxed);
         self.reply.store(size(LogKind::LargeReply), Relaxed);
     }
@@ -243,12 +244,14 @@ mod tests {
         log.set(LogKind::Slow, -1, 128);
         log.set(LogKind::LargeRequest, 5, 0);
         log.set(LogKind::LargeReply, 7, 1);
-        thresholds.set(&log, 0);
+        thresholds.set(&log, 0, false);
         assert!(!thresholds.is_passed(u64::MAX - 1, usize::MAX - 1, 6));
         assert!(thresholds.is_passed(0, 0, 7));
         log.set(LogKind::Slow, 10_000, 128);
-        thresholds.set(&log, 1);
+        thresholds.set(&log, 1, false);
         let least = clock::ticks_in_us(1000);
         assert!(thresholds.is_passed(least, 0, 0) && !thresholds.is_passed(least - 1, 0, 0));
+        thresholds.set(&log, 1, true);
+        assert!(thresholds.is_passed(0, 0, 0));
     }
 }

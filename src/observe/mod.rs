@@ -4,7 +4,9 @@
 //! Keeps: a hot-path counter is written by one thread only and costs a plain addition.
 
 pub mod allocator;
+pub mod census;
 pub mod command_log;
+pub mod hot_keys;
 mod latency;
 pub mod latency_monitor;
 pub mod log;

@@ -6,6 +6,7 @@
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::info_keys;
 use super::memory::Ratio;
 use super::{LoadingFigures, Server};
 use crate::acl::Reason;
@@ -39,6 +40,8 @@ enum Shown {
     Default,
     /// With `all` or `everything`.
     All,
+    /// Never.
+    Named,
 }
 
 /// The sections in order, under the headings of Redis.
@@ -57,6 +60,9 @@ const SECTIONS: &[Section] = &[
     ("Latencystats", Shown::All, latencystats),
     ("Cluster", Shown::Default, |_, _, out| field(out, "cluster_enabled", 0)),
     ("Keyspace", Shown::Default, keyspace),
+    ("Keysizes", Shown::Default, |server, _, out| info_keys::keysizes(server, out)),
+    ("Hotkeys", Shown::Named, |server, _, out| info_keys::hotkeys(server, out)),
+    ("Bigkeys", Shown::Named, |server, _, out| info_keys::bigkeys(server, out)),
 ];
 
 impl Server {
@@ -67,7 +73,7 @@ impl Server {
         let default = asked.is_empty() || named("default");
         let mut out = String::new();
         for (title, shown, write) in SECTIONS {
-            let wanted = everything
+            let wanted = everything && *shown != Shown::Named
                 || default && *shown == Shown::Default
                 || named(&title.to_ascii_lowercase());
             if wanted {
@@ -488,10 +494,16 @@ fn latencystats(server: &Server, context: &InfoContext<'_>, out: &mut String) {
 }
 
 fn keyspace(server: &Server, context: &InfoContext<'_>, out: &mut String) {
-    let counts = context.databases.iter().enumerate();
+    let (counts, census) = (context.databases.iter().enumerate(), server.censuses.last());
     for (db, figures) in counts.filter(|(_, figures)| figures.keys > 0) {
         let DbFigures { keys, volatile, .. } = figures;
         let ttl_ms = figures.mean_ttl_ms(server.now_ms());
-        put(out, format_args!("db{db}:keys={keys},expires={volatile},avg_ttl={ttl_ms}\r\n"));
+        let subexpiry = census.databases.get(db).map_or(0, |part| part.volatile_hashes);
+        put(
+            out,
+            format_args!(
+                "db{db}:keys={keys},expires={volatile},avg_ttl={ttl_ms},subexpiry={subexpiry}\r\n"
+            ),
+        );
     }
 }

@@ -13,6 +13,7 @@ mod courier;
 mod eviction;
 mod fieldsets;
 mod info;
+mod info_keys;
 mod invalidation;
 mod lazyfree;
 mod loading;
@@ -61,7 +62,9 @@ use crate::base::hash::KeyHasher;
 use crate::base::{clock, random};
 use crate::config::{Config, REDIS_VERSION};
 use crate::keyspace::Keyspace;
+use crate::observe::census::Censuses;
 use crate::observe::command_log::{CommandLog, Thresholds};
+use crate::observe::hot_keys::{HotKeys, Session};
 use crate::observe::latency_monitor::LatencyMonitor;
 use crate::observe::log::LogHandle;
 use crate::observe::stats::Stats;
@@ -146,6 +149,12 @@ pub struct Server {
     pub stats: Stats,
     /// Commands that were slow or large.
     pub command_log: CommandLog,
+    /// The keys that most requests are for.
+    pub hot_keys: HotKeys,
+    /// HOTKEYS START.
+    pub hot_session: Mutex<Option<Session>>,
+    /// What the keyspace is made of.
+    pub censuses: Censuses,
     /// When to look closer at a command that has run.
     pub thresholds: Thresholds,
     /// What took too long.
@@ -241,6 +250,9 @@ impl Server {
             stats: Stats::new(threads, catalog.len()),
             acl: Acl::new(catalog),
             command_log: CommandLog::default(),
+            hot_keys: HotKeys::new(threads),
+            hot_session: Mutex::default(),
+            censuses: Censuses::new(threads),
             thresholds: Thresholds::default(),
             latency: Arc::default(),
             pause: Pause::default(),

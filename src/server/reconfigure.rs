@@ -7,6 +7,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::settings::OutputBound;
 use super::{NotListening, Server, gate};
+use crate::base::clock;
 use crate::base::limits::BUFFER_MAX;
 use crate::config::{Config, Effect, SetError};
 use crate::keyspace::{AccessPolicy, EventClass, EventClasses};
@@ -99,7 +100,14 @@ impl Server {
         }
         let latency_ms = u64::try_from(config.int("latency-monitor-threshold")).unwrap_or(0);
         self.latency.set_threshold(latency_ms);
-        self.thresholds.set(&self.command_log, latency_ms);
+        self.refresh_thresholds();
+    }
+
+    /// Prepares what the hot path compares commands with.
+    pub fn refresh_thresholds(&self) {
+        let now_ms = clock::now_ms();
+        let all = self.hot_session.lock().as_ref().is_some_and(|session| session.is_active(now_ms));
+        self.thresholds.set(&self.command_log, self.latency.threshold_ms(), all);
     }
 
     /// Changes the configuration by `change` and carries out what follows; all or nothing. Returns

@@ -60,6 +60,9 @@ pub enum Type {
 }
 
 impl Type {
+    /// How many types there are.
+    pub const COUNT: usize = 6;
+
     /// The name clients see.
     pub fn name(self) -> &'static str {
         match self {
@@ -235,6 +238,27 @@ impl<'a> ValueView<'a> {
             Self::Str(value) => value.encoding(),
             Self::Packed(packed) => packed.form.encoding(),
             Self::Object(object) => object.encoding(),
+        }
+    }
+
+    /// Bytes of a string, elements of a collection.
+    pub fn len(self) -> usize {
+        match self {
+            Self::Str(text) => text.len(),
+            Self::Packed(packed) => match packed.form.type_of() {
+                Type::List => List::of(self).map_or(0, |list| list.len()),
+                Type::Set => Set::of(self).map_or(0, SetView::len),
+                Type::ZSet => zset::ZSet::of(self).map_or(0, zset::ZSetView::len),
+                _ => Hash::of(self).map_or(0, HashView::len),
+            },
+            Self::Object(object) => match object {
+                Value::Str(bytes) => bytes.len(),
+                Value::List(items) => items.len(),
+                Value::Hash(table) => table.len(),
+                Value::Set(table) => table.len(),
+                Value::ZSet(set) => set.len(),
+                Value::Stream(stream) => stream.len() as usize,
+            },
         }
     }
 

@@ -183,6 +183,31 @@ pub static DOCS: &[Docs] = &[
     server("info", "1.0.0", "O(1)", "Reports on the state of the server, in sections.")
         .history(&[("7.0.0", "Several sections may be asked for.")])
         .args(&[Arg::string("section").optional().multiple()]),
+    server("hotkeys", "8.6.0", "Depends on subcommand.", "Groups the commands on hot keys."),
+    server(
+        "hotkeys|get",
+        "8.6.0",
+        "O(K), K being the number of keys shown.",
+        "Tells which keys took most.",
+    ),
+    server("hotkeys|help", "8.6.0", "O(1)", "Lists the HOTKEYS subcommands."),
+    server("hotkeys|reset", "8.6.0", "O(1)", "Forgets what was counted by key."),
+    server("hotkeys|start", "8.6.0", "O(1)", "Begins to count processor time or bytes by key.")
+        .args(&[
+            Arg::block(
+                "metrics",
+                &[
+                    Arg::integer("count"),
+                    Arg::flag("cpu", "CPU").optional(),
+                    Arg::flag("net", "NET").optional(),
+                ],
+            )
+            .token("METRICS"),
+            Arg::integer("k").token("COUNT").optional(),
+            Arg::integer("seconds").token("DURATION").optional(),
+            Arg::integer("ratio").token("SAMPLE").optional(),
+        ]),
+    server("hotkeys|stop", "8.6.0", "O(1)", "Ends the counting by key."),
     server("latency", "2.8.13", "Depends on subcommand.", "Groups the commands on latency."),
     server("latency|doctor", "2.8.13", "O(1)", "Says in words what took too long."),
     server("latency|graph", "2.8.13", "O(1)", "Draws the samples of an event.")

@@ -183,6 +183,16 @@ impl<T: Thin> Table<T> {
         self.segments.iter().for_each(|segment| segment.visit_all(&mut visit));
     }
 
+    /// Visits the items of one segment; `false` when there is no segment of that number.
+    ///
+    /// Splitting and merging renumber segments, so a walk by number may miss or repeat some.
+    pub fn visit_segment<'a>(&'a self, segment: usize, mut visit: impl FnMut(T::View<'a>)) -> bool {
+        let Some(segment) = self.segments.get(segment) else { return false };
+        segment.prefetch_items();
+        segment.visit_all(&mut visit);
+        true
+    }
+
     /// How many slots there are, filled or not.
     pub fn slots(&self) -> usize {
         self.segments.len() * SEGMENT_SLOTS
