@@ -95,6 +95,7 @@ fn resetstat(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
     ctx.server.acl.reset_counts();
     ctx.server.eviction.reset();
     ctx.server.client_memory.reset();
+    ctx.server.lazyfree.reset();
     ctx.db.fold((), |(), shard| shard.reset_stats());
     ctx.out.ok();
     Ok(Flow::Done)

@@ -24,8 +24,9 @@ impl LazyFree {
                 for trash in receiver {
                     let count = trash.len() as u64;
                     drop(trash);
-                    counters.0.fetch_sub(count, Ordering::Relaxed);
+                    // What is not pending any more has been counted.
                     counters.1.fetch_add(count, Ordering::Relaxed);
+                    counters.0.fetch_sub(count, Ordering::Release);
                 }
             })
             .expect("the system has room for a thread");
@@ -40,7 +41,12 @@ impl LazyFree {
 
     /// Values and tables that wait to be freed.
     pub fn pending(&self) -> u64 {
-        self.pending.load(Ordering::Relaxed)
+        self.pending.load(Ordering::Acquire)
+    }
+
+    /// Counts what was freed from zero again (CONFIG RESETSTAT).
+    pub fn reset(&self) {
+        self.freed.store(0, Ordering::Relaxed);
     }
 
     /// Values and tables freed so far.
