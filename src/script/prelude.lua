@@ -182,7 +182,7 @@ local function check(text, pattern, search, init)
     text = tostring(text)
   end
   local size = type(text) == "string" and #text or 0
-  local small = size == 0 or size <= 32 and #pattern <= 12 or size <= 1000 and #pattern <= 4
+  local small = size == 0 or size <= 32 and #pattern <= 6 or size <= 100 and #pattern <= 4
   if #pattern > pattern_max or not small and not bearable(text, pattern, search, tonumber(init) or 1) then
     error("pattern too complex", 3)
   end

@@ -109,8 +109,8 @@ impl Sandbox {
     }
 }
 
-/// The hook.
-fn tick() -> mlua::Result<VmState> {
+/// The hook; whoever works for a script without Lua asks it too.
+pub(super) fn tick() -> mlua::Result<VmState> {
     if !RUN.is_set() {
         return Ok(VmState::Continue);
     }

@@ -34,7 +34,7 @@ fn info_and_clients_are_json() {
     assert_eq!(info.header("content-type"), Some("application/json"));
     let info: serde_json::Value = serde_json::from_str(&info.body).expect("it is JSON");
     assert_eq!(info["status"], "ok");
-    assert_eq!(info["sections"]["Keyspace"]["db0"], "keys=1,expires=0,avg_ttl=0");
+    assert_eq!(info["sections"]["Keyspace"]["db0"], "keys=1,expires=0,avg_ttl=0,subexpiry=0");
     let clients = get(addr, "/api/clients").body;
     let clients: serde_json::Value = serde_json::from_str(&clients).expect("it is JSON");
     assert_eq!(clients["total"], 1);
