@@ -112,11 +112,13 @@ pub fn run(config: Config, call: Call) -> anyhow::Result<ExitCode> {
     tracing::info!("Server initialized");
     let mode = serve(&server, commands, listeners, supervisor)?;
     http::close(&server);
-    pid_file.remove();
-    if mode == ShutdownMode::Graceful {
-        tracing::warn!("Redis is now ready to exit, bye bye...");
+    if mode != ShutdownMode::Graceful {
+        // As with Redis, what went wrong is the last line of the log, and the file stays.
+        return Ok(ExitCode::FAILURE);
     }
-    Ok(if mode == ShutdownMode::Graceful { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    pid_file.remove();
+    tracing::warn!("Redis is now ready to exit, bye bye...");
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Adapts the process to the configuration, now and whenever that changes.

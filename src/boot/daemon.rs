@@ -153,7 +153,7 @@ pub(super) fn go_to_background(
     Ok(Place::Elsewhere)
 }
 
-/// A file with the process id, removed when the server stops.
+/// A file with the process id, removed when the server stops in order.
 pub(super) struct PidFile(Option<String>);
 
 impl PidFile {

@@ -141,7 +141,8 @@ impl ScriptHost<'_, '_> {
     fn run(&mut self, argv: Argv<'_>) -> Result<(), CmdError> {
         let commands = self.ctx.commands;
         let registered = commands.resolve(argv).map_err(|_| CmdError::ScriptUnknown)?;
-        self.admit(registered, argv)?;
+        let rejected = || self.counters.commands[registered.id].rejected.add(1);
+        self.admit(registered, argv).inspect_err(|_| rejected())?;
         let (row, keyspace) = (registered.command, &self.ctx.server.keyspace);
         let mut keys: SmallVec<[KeyHash; 4]> = SmallVec::new();
         hash_keys(keyspace, row, argv, &mut self.indexes, &mut keys);

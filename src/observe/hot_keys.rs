@@ -2,8 +2,8 @@
 //!
 //! What was seen goes into a Space-Saving summary (Metwally et al., 2005) of the event loop: a bounded
 //! list of keys with counts, in which an unknown key takes the place of the least one and inherits its
-//! count as a possible error. A key that gets more than one in [`KEYS_MAX`] of all requests is
-//! always in it. Counts are halved every [`HALF_LIFE_MS`], so the list follows what is hot now.
+//! count as a possible error. A key that gets more than one in `KEYS_MAX` of all requests is
+//! always in it. Counts are halved every `HALF_LIFE_MS`, so the list follows what is hot now.
 //!
 //! Must not know commands. Invariant: an event loop changes its own summary only; the lock around it is
 //! for those who read.

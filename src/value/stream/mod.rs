@@ -1,12 +1,12 @@
 //! Streams: entries with ascending ids, which are added behind the others and read by id.
 //!
 //! The entries lie in nodes of some dozens each, every one a listpack that Redis would have written
-//! ([`node`]), so that files take them as they are. The nodes stand in a B-tree by the id of the
+//! (`node`), so that files take them as they are. The nodes stand in a B-tree by the id of the
 //! first entry ([`std::collections::BTreeMap`]; Redis has a radix tree there). They are shared between
 //! copies: whoever changes one that somebody else reads copies it first. A deleted entry is marked
 //! and goes with its node.
 //!
-//! Owns entries, what a stream remembers of its past, and the consumer groups ([`group`]). Must not
+//! Owns entries, what a stream remembers of its past, and the consumer groups (`group`). Must not
 //! know replies or how commands travel. Keeps: ids ascend, none is above the last id; a node has at
 //! least one entry that lives; what comes from elsewhere ([`Stream::load_node`] and its kin) is
 //! checked before it is taken.
