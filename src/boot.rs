@@ -102,13 +102,14 @@ pub fn run(config: Config, call: Call) -> anyhow::Result<ExitCode> {
     }
     *server.listeners.write() = listeners.shown();
     let commands = Arc::new(commands);
+    // Before anybody can ask whether the data is there.
+    server.begin_loading();
     if let Err(error) = http::open(&server, &commands) {
         tracing::warn!("{error}");
         return Ok(ExitCode::FAILURE);
     }
     adapt(&server, supervisor, &call);
     server.loading.set_runner(exec::RUNNER);
-    server.begin_loading();
     tracing::info!("Server initialized");
     let mode = serve(&server, commands, listeners, supervisor)?;
     http::close(&server);

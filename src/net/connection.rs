@@ -17,7 +17,7 @@ use crate::base::limits::{BIG_READ_LEN, READ_LEN, UNAUTHENTICATED_QUERY_MAX};
 use crate::command::{Job, Pending};
 use crate::exec::{Batch, Stop};
 use crate::resp::{ParseLimits, ProtocolError, RequestParser};
-use crate::server::{Client, ClientFlags, ClientHandle, WaitEnd, Waiter};
+use crate::server::{Client, ClientFlags, ClientHandle, Waiter};
 
 /// How long a closing connection may go without receiving any of its last replies.
 const LINGER: Duration = Duration::from_secs(5);
@@ -143,6 +143,11 @@ impl Connection {
                 Some(_) => break,
                 None => {}
             }
+        }
+        if self.sink.trouble.get().is_none() && self.sink.pending() > 0 {
+            // What commands have done is told even to a client that somebody wants gone: a popped
+            // element would be lost with the reply.
+            self.sink.flush(&self.reactor);
         }
         // Or the event loop would keep a blocked socket open.
         self.sink.trouble.set(Some(Flushed::Broken));
@@ -271,10 +276,6 @@ impl Connection {
             &mut self.sink.out.borrow_mut(),
         );
         self.queue_output();
-        if ended.is_some() && end == WaitEnd::Served {
-            // What the client was handed is sent even if somebody wants it gone.
-            self.sink.flush(&self.reactor);
-        }
         ended
     }
 
@@ -599,12 +600,11 @@ impl Connection {
     /// Notes what the client takes, which may be too much.
     fn check_memory(&self) -> Option<Turn> {
         let passing = if self.sink.trouble.get().is_none() { self.sink.pending() } else { 0 };
-        self.reactor.server().account_client(&self.client.handle, passing);
-        let killed = self.client.handle.is_killed();
-        if killed {
+        let closed = self.reactor.server().account_client(&self.client.handle, passing);
+        if closed {
             self.sink.abandon();
         }
-        killed.then_some(Turn::Drop)
+        closed.then_some(Turn::Drop)
     }
 
     fn note_input(&self, count: usize) {

@@ -52,17 +52,16 @@ impl ClientMemory {
 }
 
 impl Server {
-    /// Notes what a client takes now, and closes the largest ones while all together take too much.
+    /// Notes what a client takes now, and closes the largest ones while all together take too much;
+    /// whether it was one of them.
     ///
     /// Of its output, `passing` bytes are about to be written and do not count.
     #[inline]
-    pub fn account_client(&self, handle: &ClientHandle, passing: usize) {
-        if self.client_memory.max.load(Relaxed) != 0 {
-            self.account_limited(handle, passing);
-        }
+    pub fn account_client(&self, handle: &ClientHandle, passing: usize) -> bool {
+        self.client_memory.max.load(Relaxed) != 0 && self.account_limited(handle, passing)
     }
 
-    fn account_limited(&self, handle: &ClientHandle, passing: usize) {
+    fn account_limited(&self, handle: &ClientHandle, passing: usize) -> bool {
         let takes = handle.memory().saturating_sub(passing);
         let now = if handle.is_killed() { 0 } else { takes };
         self.move_account(handle, now);
@@ -73,8 +72,9 @@ impl Server {
                 memory.hopeless_at.store(0, Relaxed);
             }
         } else if hopeless_at == 0 || used >= hopeless_at + HOPELESS_STEP {
-            self.evict_clients();
+            return self.evict_clients(handle);
         }
+        false
     }
 
     fn move_account(&self, handle: &ClientHandle, now: usize) -> usize {
@@ -94,15 +94,19 @@ impl Server {
         self.client_memory.hopeless_at.store(0, Relaxed);
         if self.client_memory.max.load(Relaxed) != 0 {
             let all = self.clients.all();
-            all.iter().for_each(|handle| self.account_limited(handle, 0));
+            for handle in &all {
+                self.account_limited(handle, 0);
+            }
             // One that ended while another thread noted it would count for ever.
             let sum = all.iter().map(|handle| handle.accounted.load(Relaxed)).sum();
             self.client_memory.used.store(sum, Relaxed);
         }
     }
 
+    /// Closes the largest clients; whether `own` was one of them.
     #[cold]
-    fn evict_clients(&self) {
+    fn evict_clients(&self, own: &ClientHandle) -> bool {
+        let mut is_closed = false;
         let memory = &self.client_memory;
         let may_go = |handle: &Arc<ClientHandle>| {
             !ClientFlags(handle.flags.load(Relaxed)).has(ClientFlags::NO_EVICT)
@@ -114,7 +118,7 @@ impl Server {
             let Some(largest) = all.pop() else {
                 memory.hopeless_at.store(memory.used.load(Relaxed), Relaxed);
                 tracing::warn!("Over client maxmemory after evicting all evictable clients");
-                return;
+                break;
             };
             if largest.is_killed() {
                 continue;
@@ -126,8 +130,10 @@ impl Server {
                 largest.memory()
             );
             largest.kill();
+            is_closed |= largest.id == own.id;
             self.move_account(&largest, 0);
             memory.evicted.fetch_add(1, Relaxed);
         }
+        is_closed
     }
 }
