@@ -1,0 +1,116 @@
+"""A score board while judges are killed: their successors give the last awards again, to be sure.
+
+usage: python3 examples/score_board/main.py [redis://host:port/db]
+
+Shown: after judges were killed and their connections cut, all points, ranks and pages are exactly
+those of a model, no award is lost or counted twice; while awards are given, every page is sorted,
+has its player in it, and equal points share a rank.
+"""
+
+import collections
+import pathlib
+import random
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import demo
+import faults
+from demo import check
+from score_board import Line, ScoreBoard
+
+PLAYERS = [f"player-{number}" for number in range(200)]
+JUDGES = 4
+AWARDS = 1000
+KILLS = 8
+# A judge that takes over goes back so many awards before the last that is known to be given.
+OVERLAP = 20
+AROUND = 5
+
+
+def awards_of(judge):
+    """The same at every call. Few different sums, so that there are many ties."""
+    chance = random.Random(judge)
+    return [(f"{judge}-{number}", chance.choice(PLAYERS), 10 * chance.randint(-2, 5)) for number in range(AWARDS)]
+
+
+def judge_awards(prefix, judge, path):
+    board, journal = ScoreBoard(faults.connect(prefix), prefix), faults.Journal(path)
+    awards = awards_of(judge)
+    for number in range(max(0, next_award(path) - OVERLAP), AWARDS):
+        board.award(*awards[number])
+        journal.write(number)
+
+
+def next_award(path):
+    lines = path.read_text().split() if path.exists() else []
+    return int(lines[-1]) + 1 if lines else 0
+
+
+def check_page(lines, player):
+    """What holds at any moment."""
+    check(player in {line.player for line in lines}, f"{player} is not on its own page")
+    order = [(line.points, line.player) for line in lines]
+    check(order == sorted(order, reverse=True), f"a page is not sorted: {lines}")
+    for before, after in zip(lines, lines[1:]):
+        check((before.points == after.points) == (before.rank == after.rank), f"wrong ranks: {before}, {after}")
+        check(before.rank <= after.rank, f"wrong ranks: {before}, {after}")
+
+
+def judge_under_faults(prefix, folder):
+    """Returns how many pages were looked at, how many judges killed, and how many connections cut."""
+    client, paths = demo.connect(), [folder / str(judge) for judge in range(JUDGES)]
+    board, pages, kills, cuts = ScoreBoard(client, prefix), 0, 0, 0
+    with faults.forks() as start:
+        judges = [start(judge_awards, prefix, judge, path) for judge, path in enumerate(paths)]
+        deadline = time.monotonic() + 40
+        while any(judge.is_alive() for judge in judges):
+            check(time.monotonic() < deadline, "the judges do not come to an end")
+            player = random.choice(PLAYERS)
+            if lines := board.around(player, AROUND):
+                check_page(lines, player)
+                pages += 1
+            # Kills are spread evenly over the awards.
+            done = sum(map(next_award, paths))
+            if done > (kills + 1) * JUDGES * AWARDS / (KILLS + 1):
+                judge = max(range(JUDGES), key=lambda judge: judges[judge].is_alive() * random.random())
+                judges[judge].kill()
+                judges[judge].join()
+                kills += judges[judge].exitcode != 0
+                cuts += faults.cut_connections(client, prefix)
+                judges[judge] = start(judge_awards, prefix, judge, paths[judge])
+        faults.join(judges, 1)
+    return pages, kills, cuts
+
+
+def model():
+    """The whole board as lines."""
+    points = collections.Counter()
+    for judge in range(JUDGES):
+        for _, player, number in awards_of(judge):
+            points[player] += number
+    order = sorted(points.items(), key=lambda item: (item[1], item[0]), reverse=True)
+    return [Line(1 + sum(other > number for other in points.values()), player, number) for player, number in order]
+
+
+def main(prefix):
+    with tempfile.TemporaryDirectory() as folder:
+        pages, kills, cuts = judge_under_faults(prefix, pathlib.Path(folder))
+        given = sum(len(faults.read_journal(path)) for path in pathlib.Path(folder).iterdir())
+    board, expected = ScoreBoard(demo.connect(), prefix), model()
+    check(board.best(len(PLAYERS) + 1) == expected, "the board is not that of the model")
+    for place, line in enumerate(expected):
+        check(board.points(line.player) == line.points and board.rank(line.player) == line.rank, f"not {line}")
+        page = expected[max(0, place - AROUND):place + AROUND + 1]
+        check(board.around(line.player, AROUND) == page, f"the page around {line.player}")
+    check(board.rank("nobody") is None and board.points("nobody") is None, "a player that is not there")
+    ties = len(expected) - len({line.points for line in expected})
+    check(ties and kills, f"{ties} ties, {kills} kills")
+    again = given - JUDGES * AWARDS
+    return (f"{JUDGES * AWARDS} awards to {len(expected)} players, {ties} of them tied, lost 0, doubled 0; {again} given "
+            f"again by successors of {kills} killed judges, {cuts} connections cut, {pages} pages read meanwhile")
+
+
+if __name__ == "__main__":
+    demo.run("score_board", main)
