@@ -1,0 +1,163 @@
+"""Followers that join late, die and come back, and lose their connections, while three writers change scores.
+
+usage: python3 examples/shared_state/main.py [redis://host:port/db]
+
+In the end every copy is compared with the server's, and that with what the writers say they did.
+"""
+
+import collections
+import json
+import pathlib
+import random
+import signal
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import demo
+from demo import check, wait_for
+from state import Follower, State
+
+WRITERS = 3
+FOLLOWERS = 6
+SHARED = 20
+OWN = 10
+CUTS = 3
+
+
+def writer(prefix, name, folder):
+    """Adds to members that all share, adds and removes its own, until SIGTERM; tells what must have come of it."""
+    asked_to_end = []
+    signal.signal(signal.SIGTERM, lambda *_: asked_to_end.append(True))
+    state, changes, scores = State(demo.connect(), prefix), 0, collections.Counter()
+    while not asked_to_end:
+        member = random.choice([f"shared {random.randrange(SHARED)}", f"own {name} {random.randrange(OWN)}"])
+        if member.startswith("own") and member in scores and random.random() < 0.3:
+            del scores[member]
+            state.remove(member)
+        else:
+            amount = random.randint(-100, 100)
+            scores[member] += amount
+            state.add(member, amount)
+        changes += 1
+        time.sleep(0.002)
+    pathlib.Path(folder, f"writer {name}").write_text(json.dumps({"changes": changes, "scores": scores}))
+
+
+class Witness(Follower):
+    """A follower that notes which versions it was told of."""
+
+    def __init__(self, state):
+        super().__init__(state)
+        self.heard, self.twice = set(), 0
+
+    def apply(self, notice):
+        version = int(notice.split(" ", 1)[0])
+        self.twice += version in self.heard
+        self.heard.add(version)
+        return super().apply(notice)
+
+
+def follower(prefix, name, folder):
+    """Follows until the version that is the last one, and writes down its copy."""
+    client = demo.connect(client_name=f"{prefix}{name}")
+    state = State(client, prefix)
+    witness, happened, joined_at, final, quiet = Witness(state), collections.Counter(), None, None, 0
+    while final is None or witness.version < final or (unheard(witness, joined_at, final) and quiet < 25):
+        what = witness.step(0.2)
+        happened[what] += 1
+        quiet = quiet + 1 if what == "quiet" else 0
+        if what == "read":
+            joined_at = witness.version if joined_at is None else joined_at
+            client.hincrby(prefix + "joined", name, 1)
+        if what in ("quiet", "behind") and final is None and (final := client.get(prefix + "final")):
+            final = int(final)
+    pathlib.Path(folder, f"follower {name}").write_text(json.dumps({
+        "scores": witness.scores, "version": witness.version, "joined_at": joined_at, "happened": happened,
+        "unheard": unheard(witness, joined_at, final), "twice": witness.twice}))
+
+
+def unheard(witness, joined_at, final):
+    """How many notices did not come, of changes after it had joined."""
+    return sum(version not in witness.heard for version in range(joined_at + 1, final + 1))
+
+
+def cut(client, prefix, name):
+    """Has the server close a follower's subscribing connection; waits until it has joined again."""
+    before = int(client.hget(prefix + "joined", name))
+    mine = [each for each in client.client_list(_type="pubsub") if each["name"] == f"{prefix}{name}"]
+    check(len(mine) == 1, f"{len(mine)} connections of {name} subscribe")
+    check(client.client_kill_filter(_id=mine[0]["id"]) == 1, "the connection is closed")
+    wait_for(lambda: int(client.hget(prefix + "joined", name)) > before, 20, f"{name} has joined again")
+
+
+def disturb(start, client, prefix, folder):
+    """Followers join at random times; the first dies and comes back, the second loses its connection."""
+    running = {}
+
+    def join(name):
+        before = client.hget(prefix + "joined", name)
+        running[name] = start(__file__, "follower", prefix, name, folder)
+        wait_for(lambda: client.hget(prefix + "joined", name) != before, 20, f"{name} has joined")
+        time.sleep(random.uniform(0, 0.3))
+
+    for number in range(FOLLOWERS // 2):
+        join(f"f{number}")
+    demo.kill(running["f0"])
+    for _ in range(CUTS):
+        cut(client, prefix, "f1")
+        time.sleep(random.uniform(0, 0.3))
+    join("f0")
+    for number in range(FOLLOWERS // 2, FOLLOWERS):
+        join(f"f{number}")
+    return running.values()
+
+
+def verdict(state, folder):
+    told = {path.name: json.loads(path.read_text()) for path in pathlib.Path(folder).iterdir()}
+    writers = [told.pop(name) for name in list(told) if name.startswith("writer")]
+    changes, expected = sum(each["changes"] for each in writers), collections.Counter()
+    for each in writers:
+        for member, score in each["scores"].items():
+            expected[member] += score
+    scores, version = state.read()
+    check(version == changes, f"{changes} changes were sent, {version} made")
+    check(scores == expected, f"the server has {set(scores.items()) ^ set(expected.items())} otherwise than sent")
+    check(len(told) == FOLLOWERS, f"{len(told)} followers")
+    happened = collections.Counter()
+    for name, each in told.items():
+        check(each["version"] == version and each["scores"] == scores, f"{name}'s copy differs: {each}")
+        check(each["twice"] == 0, f"{name} was told {each['twice']} changes twice")
+        # One whose connection is cut has to miss some, the others may not.
+        cuts = CUTS if name == "follower f1" else 0
+        check(cuts or each["unheard"] == each["happened"].get("missed", 0) == 0, f"{name} missed {each['unheard']}")
+        check(each["happened"]["read"] == 1 + cuts, f"{name} did not read after each subscription: {each['happened']}")
+        happened.update(each["happened"])
+    late = max(each["joined_at"] for each in told.values())
+    return (f"changes sent {changes}, made {version}; {FOLLOWERS} copies equal to the server's {len(scores)} scores, "
+            f"the last follower joined at {late}, one was killed, one cut off {CUTS} times; notices applied "
+            f"{happened['applied']}, known by reading {happened['known']}, missed by those connected 0, doubled 0")
+
+
+def main(prefix):
+    state = State(demo.connect(), prefix)
+    with demo.processes() as start, tempfile.TemporaryDirectory() as folder:
+        writers = [start(__file__, "writer", prefix, name, folder) for name in range(WRITERS)]
+        wait_for(lambda: state.read()[1] > 100, 20, "the writers write")
+        followers = disturb(start, state.client, prefix, folder)
+        joined = state.read()[1]
+        wait_for(lambda: state.read()[1] > joined + 500, 20, "the last follower has something to follow")
+        demo.end(writers)
+        state.client.set(prefix + "final", state.read()[1])
+        for process in followers:
+            check(process.wait(30) == 0, f"a follower ended with {process.returncode}")
+        return verdict(state, folder)
+
+
+if __name__ == "__main__":
+    roles = {"writer": writer, "follower": follower}
+    if len(sys.argv) > 1 and sys.argv[1] in roles:
+        roles[sys.argv[1]](*sys.argv[2:])
+    else:
+        demo.run("shared_state", main)
