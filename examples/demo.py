@@ -73,17 +73,31 @@ def kill(process):
     check(process.wait() == -signal.SIGKILL, f"{process.args[1:]} ended by itself with {process.returncode}")
 
 
+def end(started, seconds=30):
+    """SIGTERM for all, which has to end them well; one that has not begun yet just ends."""
+    for process in started:
+        process.terminate()
+    for process in started:
+        check(process.wait(seconds) in (0, -signal.SIGTERM), f"{process.args[1:]} ended with {process.returncode}")
+
+
 def check(condition, what):
     if not condition:
         raise AssertionError(what)
 
 
-def wait_for(condition, seconds, what):
-    """Polls until the condition is true and returns its value."""
+def wait(condition, seconds):
+    """Polls until the condition is true, or the time is over; returns its value."""
     deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        check(time.monotonic() < deadline, f"not within {seconds} s: {what}")
+    while not (value := condition()) and time.monotonic() < deadline:
         time.sleep(0.02)
+    return value
+
+
+def wait_for(condition, seconds, what):
+    """Polls until the condition is true, which it has to become."""
+    value = wait(condition, seconds)
+    check(value, f"not within {seconds} s: {what}")
     return value
 
 

@@ -1,4 +1,4 @@
-"""Encoders under SIGKILL: 240 jobs of three users; encoders are killed in the middle of jobs, the manager too.
+"""Encoders under SIGKILL: 240 jobs of three users, encoders that are killed and stopped, and their manager, too.
 
 usage: python3 examples/encoders/main.py [redis://host:port/db]
 
@@ -20,18 +20,30 @@ import demo
 from demo import check, wait_for
 from queues import Dispatcher, Encoder, Queues
 
-JOBS = {"anna": 160, "ben": 40, "chloe": 40}
+JOBS = {"anna": 150, "ben": 40, "chloe": 40}
+# Sent when the others are done, after an encoder was killed that waited for a job.
+MORE = {"anna": 10}
 ENCODERS = 4
-KILLS = 8
 STEPS = 12
 STEP_SECONDS = 0.005
+# Encoders that die or stop at exactly these moments: before the first lease, between the work and its completion.
+FATES = {"taken": signal.SIGKILL, "encoded": signal.SIGKILL, "late": signal.SIGSTOP}
+RANDOM_KILLS = 5
+KILLS = RANDOM_KILLS + 2 + 1
 
 
-def encoder(prefix, name, folder):
-    """Encodes until SIGTERM. One whose name ends in "!" kills itself between the work and `complete`."""
+class Doomed(Encoder):
+    """Dies between taking a job and its first lease."""
+
+    def renew(self, job):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def encoder(prefix, name, folder, fate=""):
+    """Encodes until SIGTERM, or until its fate."""
     asked_to_end = []
     signal.signal(signal.SIGTERM, lambda *_: asked_to_end.append(True))
-    worker = Encoder(demo.connect(), prefix, name)
+    worker = (Doomed if fate == "taken" else Encoder)(demo.connect(), prefix, name)
     with open(pathlib.Path(folder, name), "a", buffering=1) as log:
         while not asked_to_end:
             job = worker.take(0.5)
@@ -42,8 +54,10 @@ def encoder(prefix, name, folder):
                 time.sleep(STEP_SECONDS)
                 worker.renew(job)
             log.write(f"encoded {job}\n")
-            if name.endswith("!"):
-                os.kill(os.getpid(), signal.SIGKILL)
+            if fate:
+                worker.client.set(prefix + fate, job)
+                os.kill(os.getpid(), FATES[fate])
+                fate = ""
             first = worker.complete(job, f"{job} by {name}")
             log.write(f"{'completed' if first else 'late'} {job}\n")
 
@@ -63,32 +77,70 @@ def busy(queues):
     return [name for name, status in queues.client.hgetall(queues.status).items() if status.startswith("busy")]
 
 
-def kill_some(start, prefix, queues, folder):
-    """Kills encoders that are busy, each replaced by a new one, and the manager half-way."""
-    running = {}
+def idle(queues, staff):
+    """The encoders that have had a job and wait for another."""
+    return [name for name, status in queues.client.hgetall(queues.status).items()
+            if status == "idle" and name in staff.encoders]
 
-    def add(name):
-        running[name] = start(__file__, "encoder", prefix, name, folder)
 
-    boss = start(__file__, "manager", prefix)
-    for number in range(ENCODERS - 1):
-        add(f"encoder-{number}")
-    suicidal = f"encoder-{ENCODERS - 1}!"
-    add(suicidal)
-    check(running.pop(suicidal).wait(20) == -signal.SIGKILL, "one dies between work and completion")
-    add(f"encoder-{ENCODERS - 1}")
-    for number in range(KILLS - 1):
-        # Spread over the run, at random instants of a job.
-        done = sum(JOBS.values()) * (number + 1) // (KILLS + 1)
+class Staff:
+    """The processes: encoders by name, and the manager."""
+
+    def __init__(self, start, prefix, folder):
+        self.start, self.prefix, self.folder = start, prefix, folder
+        self.encoders, self.hired = {}, 0
+        self.manager = start(__file__, "manager", prefix)
+
+    def hire(self, fate=""):
+        self.hired += 1
+        name = f"encoder-{self.hired}"
+        self.encoders[name] = self.start(__file__, "encoder", self.prefix, name, self.folder, fate)
+        return name
+
+    def kill(self, name):
+        """Kills an encoder and replaces it."""
+        demo.kill(self.encoders.pop(name))
+        self.hire()
+
+    def replace_manager(self):
+        demo.kill(self.manager)
+        self.manager = self.start(__file__, "manager", self.prefix)
+
+
+def meet_fates(staff, queues):
+    """Encoders that die at the worst moments, and one that stops until its job was given to another."""
+    for fate in ("taken", "encoded"):
+        doomed = staff.encoders.pop(staff.hire(fate))
+        check(doomed.wait(30) == -signal.SIGKILL, f"the one to die when it has {fate} lives on")
+    name = staff.hire("late")
+    job = wait_for(lambda: queues.client.get(queues.prefix + "late"), 30, "one stops")
+    while len(staff.encoders) < ENCODERS:
+        staff.hire()
+    wait_for(lambda: queues.client.hexists(queues.results, job), 30, "another completes its job")
+    staff.encoders[name].send_signal(signal.SIGCONT)
+    log = pathlib.Path(staff.folder, name)
+    wait_for(lambda: f"late {job}\n" in log.read_text(), 30, "the one that had stopped is told that it is late")
+
+
+def kill_some(staff, queues):
+    """Kills encoders at random instants of a job, and the manager half-way."""
+    begun = queues.client.hlen(queues.results)
+    for number in range(RANDOM_KILLS):
+        done = begun + (sum(JOBS.values()) - begun) * number // RANDOM_KILLS
         wait_for(lambda: queues.client.hlen(queues.results) >= done, 30, f"{done} jobs are completed")
         time.sleep(random.uniform(0, STEPS * STEP_SECONDS))
-        victims = wait_for(lambda: [name for name in busy(queues) if name in running], 20, "somebody is busy")
-        demo.kill(running.pop(random.choice(victims)))
-        add(f"encoder-{ENCODERS + number}")
-        if number == KILLS // 2:
-            demo.kill(boss)
-            boss = start(__file__, "manager", prefix)
-    return running.values()
+        # If all wait for a job that somebody killed has, anyone.
+        victims = [name for name in busy(queues) if name in staff.encoders] or list(staff.encoders)
+        staff.kill(random.choice(victims))
+        if number == RANDOM_KILLS // 2:
+            staff.replace_manager()
+
+
+def send(queues, jobs, first=0):
+    sent = [f"{user}/{first + number}" for user, count in jobs.items() for number in range(count)]
+    for job in sent:
+        queues.send(job)
+    return sent
 
 
 def fair_shares(queues, prefix):
@@ -109,10 +161,11 @@ def verdict(queues, prefix, sent, folder):
     lost = [job for job in sent if job not in results or job not in encoded]
     doubled = [job for job, times in completed.items() if times > 1]
     again = sum(encoded.values()) - len(encoded)
-    check(not lost and not doubled, f"lost {lost}, doubled {doubled}")
+    counts = f"jobs sent {len(sent)}, done {len(results)}, lost {len(lost)}, doubled {len(doubled)}"
+    check(not lost and not doubled, f"{counts}: {lost + doubled}")
     check(set(results) == set(encoded) == set(sent), "jobs that nobody sent")
     # Work done again has a reason that is known: the encoder was killed, or heard that it is late.
-    check(1 <= again <= KILLS + late, f"{again} jobs were encoded again, {late} of them late")
+    check(2 <= again <= KILLS + late, f"{again} jobs were encoded again, {late} of them late")
     tries, requeued = client.hgetall(queues.tries), client.hgetall(queues.requeued)
     for job, times in tries.items():
         check(int(times) <= 1 + int(requeued.get(job, 0)), f"{job} was given to two encoders at once")
@@ -122,25 +175,32 @@ def verdict(queues, prefix, sent, folder):
     shares = fair_shares(queues, prefix)
     check(max(shares.values()) - min(shares[user] for user in JOBS) <= ENCODERS + KILLS, f"unfair: {shares}")
     reported = client.hget(prefix + "reported", "complete")
-    return (f"jobs sent {len(sent)}, done {len(results)}, lost 0, doubled 0; {KILLS} encoders and a manager killed, "
-            f"{sum(map(int, requeued.values()))} jobs given back, {again} encoded again, {reported} reports; fair: "
+    return (f"{counts}; {KILLS} encoders and a manager killed, {sum(map(int, requeued.values()))} jobs given back, "
+            f"{again} encoded again, {late} of them refused as late, "
+            f"{reported} reports; fair: "
             f"{', '.join(f'{user} {shares[user]}' for user in JOBS)} of the first {sum(shares.values())}")
 
 
 def main(prefix):
     queues = Queues(demo.connect(), prefix)
-    sent = [f"{user}/{number}" for user, count in JOBS.items() for number in range(count)]
-    for job in sent:
-        queues.send(job)
+    sent = send(queues, JOBS)
+
+    def all_done():
+        return queues.client.hlen(queues.results) == len(sent)
+
     with demo.processes() as start, tempfile.TemporaryDirectory() as folder:
-        running = kill_some(start, prefix, queues, folder)
-        wait_for(lambda: queues.client.hlen(queues.results) == len(sent), 40, "all jobs are completed")
-        for process in running:
-            process.terminate()
-        for process in running:
-            check(process.wait(20) == 0, f"{process.args[3:]} ended with {process.returncode}")
+        staff = Staff(start, prefix, folder)
+        meet_fates(staff, queues)
+        kill_some(staff, queues)
+        demo.wait(all_done, 20)
+        wait_for(lambda: idle(queues, staff), 20, "an encoder waits")
+        staff.kill(idle(queues, staff)[0])
+        sent += send(queues, MORE, first=sum(JOBS.values()))
+        # If they never are, the verdict counts what is missing.
+        demo.wait(all_done, 20)
+        demo.end(staff.encoders.values())
         # Leases of those who came too late lapse.
-        wait_for(lambda: not queues.client.exists(queues.leases), 10, "no lease is left")
+        demo.wait(lambda: not queues.client.exists(queues.leases), 10)
         return verdict(queues, prefix, sent, folder)
 
 

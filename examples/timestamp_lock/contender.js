@@ -1,0 +1,70 @@
+// One process that competes for the role: contender.py for Node.
+'use strict'
+
+const { appendFileSync } = require('node:fs')
+const { join } = require('node:path')
+const Redis = require('ioredis')
+const { ExpiringLock, TimestampLock, monotonic, sleep, takePart } = require('./lock')
+
+const INTERVAL = 0.1
+const STEP = 0.005
+
+const WRITE = `
+if tonumber(ARGV[1]) < tonumber(redis.call('GET', KEYS[2]) or '0') then
+    redis.call('INCR', KEYS[3])
+    return 0
+end
+redis.call('SET', KEYS[2], ARGV[1])
+return redis.call('RPUSH', KEYS[1], ARGV[2])
+`
+
+class Noted {
+  constructor(lock, file) {
+    Object.assign(this, { lock, file })
+  }
+
+  held() {
+    return this.lock.held()
+  }
+
+  async acquire() {
+    return this.note(await this.lock.acquire())
+  }
+
+  async renew() {
+    return this.note(await this.lock.renew())
+  }
+
+  note(got) {
+    const { token, until } = this.lock
+    if (got) appendFileSync(this.file, `claim ${token} ${monotonic().toFixed(6)} ${until.toFixed(6)}\n`)
+    return got
+  }
+
+  async release() {
+    appendFileSync(this.file, `end ${this.lock.token} ${monotonic().toFixed(6)} 0\n`)
+    await this.lock.release()
+  }
+}
+
+async function main(prefix, form, name, folder) {
+  let askedToEnd = false
+  process.on('SIGTERM', () => { askedToEnd = true })
+  const client = new Redis(process.env.REDIS_URL)
+  client.defineCommand('writeStep', { numberOfKeys: 3, lua: WRITE })
+  const lock = new { timestamp: TimestampLock, expiring: ExpiringLock }[form](client, `${prefix}${form}`)
+  const keys = ['steps', 'greatest', 'refused'].map((what) => `${prefix}${form}:${what}`)
+
+  const step = async () => {
+    if (!lock.held(STEP)) return false
+    await sleep(STEP)
+    return (await client.writeStep(...keys, lock.token, `${lock.token} ${name}`)) > 0
+  }
+
+  await takePart(new Noted(lock, join(folder, `${form} ${name}`)), INTERVAL, step, () => askedToEnd)
+  client.disconnect()
+}
+
+// Without arguments: the clock, for a comparison with another language's.
+if (process.argv.length > 2) main(...process.argv.slice(2))
+else console.log(monotonic())

@@ -1,0 +1,71 @@
+"""One process that competes for the role, as a demonstration: it writes down from when until when it claims the lock.
+
+Arguments: prefix, form ("timestamp" or "expiring"), name, folder. contender.js is the same.
+"""
+
+import pathlib
+import signal
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import demo
+from lock import ExpiringLock, TimestampLock, take_part
+
+INTERVAL = 0.1
+STEP = 0.005
+
+# KEYS: steps, greatest token, refused. ARGV: token, step. What a resource does that refuses old tokens.
+WRITE = """
+if tonumber(ARGV[1]) < tonumber(redis.call('GET', KEYS[2]) or '0') then
+    redis.call('INCR', KEYS[3])
+    return 0
+end
+redis.call('SET', KEYS[2], ARGV[1])
+return redis.call('RPUSH', KEYS[1], ARGV[2])
+"""
+
+
+class Noted:
+    """A lock whose claims are written down before anything is done on their strength."""
+
+    def __init__(self, lock, log):
+        self.lock, self.log, self.held = lock, log, lock.held
+
+    def acquire(self):
+        return self.note(self.lock.acquire())
+
+    def renew(self):
+        return self.note(self.lock.renew())
+
+    def note(self, got):
+        if got:
+            self.log.write(f"claim {self.lock.token} {time.monotonic():.6f} {self.lock.until:.6f}\n")
+        return got
+
+    def release(self):
+        self.log.write(f"end {self.lock.token} {time.monotonic():.6f} 0\n")
+        self.lock.release()
+
+
+def main(prefix, form, name, folder):
+    asked_to_end = []
+    signal.signal(signal.SIGTERM, lambda *_: asked_to_end.append(True))
+    client = demo.connect()
+    write = client.register_script(WRITE)
+    lock = {"timestamp": TimestampLock, "expiring": ExpiringLock}[form](client, f"{prefix}{form}")
+
+    def step():
+        """Does a piece of work, if there is time for it; what is written carries the token."""
+        if not lock.held(STEP):
+            return False
+        time.sleep(STEP)
+        keys = [f"{prefix}{form}:{what}" for what in ("steps", "greatest", "refused")]
+        return write(keys=keys, args=[lock.token, f"{lock.token} {name}"]) > 0
+
+    with open(pathlib.Path(folder, f"{form} {name}"), "a", buffering=1) as log:
+        take_part(Noted(lock, log), INTERVAL, step, lambda: asked_to_end)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
