@@ -23,8 +23,8 @@ def server_url():
     return given[0] if given else os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
 
 
-def connect(**options):
-    return redis.Redis.from_url(server_url(), decode_responses=True, **options)
+def connect(url=None, **options):
+    return redis.Redis.from_url(url or server_url(), decode_responses=True, **options)
 
 
 @contextlib.contextmanager

@@ -5,8 +5,11 @@ import multiprocessing
 import os
 import pathlib
 import signal
+import socket
+import subprocess
 import time
 
+import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
@@ -14,14 +17,26 @@ import demo
 from demo import check
 
 
-def connect(name, **options):
+class PatientPool(redis.ConnectionPool):
+    """redis-py itself does not try again when a connection is cut between its making and its first use."""
+
+    def get_connection(self, *arguments, **options):
+        for _ in range(20):
+            with contextlib.suppress(redis.ConnectionError):
+                return super().get_connection(*arguments, **options)
+            time.sleep(0.01)
+        return super().get_connection(*arguments, **options)
+
+
+def connect(name, url=None):
     """A client that tries again for some seconds when its connection is cut.
 
     A command whose reply was lost is sent again, so the server may do it twice: the patterns have
     to bear that. `name` is that of the connections for `cut_connections`.
     """
     retry = Retry(ExponentialBackoff(cap=0.25, base=0.005), retries=40)
-    return demo.connect(client_name=name, retry=retry, socket_timeout=30, **options)
+    return redis.Redis(connection_pool=PatientPool.from_url(
+        url or demo.server_url(), decode_responses=True, client_name=name, retry=retry, socket_timeout=30))
 
 
 def cut_connections(client, name):
@@ -79,3 +94,33 @@ def join(processes, seconds):
     for process in processes:
         process.join(max(0.1, deadline - time.monotonic()))
         check(process.exitcode == 0, f"{process.name} ended with {process.exitcode}")
+
+
+class Server:
+    """A server of the demonstration's own that keeps an append-only file, to be killed and started again."""
+
+    def __init__(self, program, folder):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.command = [
+            program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "",
+            "--appendonly", "yes", "--appendfsync", "always"]
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        client = demo.connect(self.url)
+        demo.wait_for(lambda: self.answers(client), 20, f"{self.command[0]} starts")
+
+    def answers(self, client):
+        check(self.process.poll() is None, f"{self.command[0]} ended with {self.process.returncode}")
+        try:
+            # The one that answers may be somebody else's.
+            return client.info("server")["process_id"] == self.process.pid
+        except redis.ConnectionError:
+            return False
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()

@@ -1,0 +1,140 @@
+"""Sagas: steps at several services that all happen, or whose effects are all taken back.
+
+A stream is the log. It gets a record before and after whatever the coordinator does: `begin` and
+`end` of the saga, of each step, of each compensation, and `abort` when a step has failed for good.
+A coordinator that starts reads the log and goes on where the last one was killed: what has a begin
+and no end may or may not have happened, so it is done again, or compensated.
+
+That needs of the services: a step and its compensation, called any number of times with the same
+saga, have their effect once; compensating what never happened is fine; and after a compensation a
+step that comes late is refused.
+"""
+
+import dataclasses
+import time
+from typing import Callable
+
+# Only the latest coordinator writes: one that was thought dead, and wakes up, is told so here.
+APPEND = """
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then
+    return redis.error_reply('SUPERSEDED another coordinator has begun')
+end
+return redis.call('XADD', KEYS[1], '*', 'saga', ARGV[2], 'event', ARGV[3], 'step', ARGV[4])
+"""
+
+
+class Refused(Exception):
+    """A service says no for good: sold out, not allowed."""
+
+
+class Unavailable(Exception):
+    """A service does not answer: what it was asked may have happened, or not."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    name: str
+    #: Both are called with the name of the saga.
+    action: Callable[[str], None]
+    compensation: Callable[[str], None]
+
+
+def submit(client, prefix, saga):
+    """A saga that is in the log ends, one way or the other."""
+    client.xadd(prefix + "log", {"saga": saga, "event": "begin", "step": ""})
+
+
+def read_log(client, prefix):
+    """Yields (saga, event, step) from the beginning."""
+    last = "-"
+    while page := client.xrange(prefix + "log", last, "+", count=1000):
+        for _, record in page:
+            yield record["saga"], record["event"], record["step"]
+        last = "(" + page[-1][0]
+
+
+def unfinished(client, prefix):
+    """The records of each saga that has not ended, oldest saga first."""
+    sagas = {}
+    for saga, event, step in read_log(client, prefix):
+        if event == "end" and not step:
+            sagas.pop(saga, None)
+        else:
+            sagas.setdefault(saga, set()).add((event, step))
+    return sagas
+
+
+class Coordinator:
+    """Brings every saga of the log to its end. Any number may be started; the last one works."""
+
+    def __init__(self, client, prefix, steps, attempts=3, pause_seconds=0.001):
+        self.client, self.prefix, self.steps = client, prefix, steps
+        self.attempts, self.pause_seconds = attempts, pause_seconds
+        self.append = client.register_script(APPEND)
+        self.epoch = client.incr(prefix + "epoch")
+
+    def run_all(self):
+        """Ends all sagas that are in the log now; returns how many."""
+        sagas = unfinished(self.client, self.prefix)
+        for saga, records in sagas.items():
+            self.run(saga, records)
+        return len(sagas)
+
+    def run(self, saga, records):
+        """Brings a saga with these records to its end: forward, unless a step was aborted."""
+        aborted = any(event == "abort" for event, _ in records)
+        for step in [] if aborted else self.steps:
+            if ("end", step.name) not in records and not self.advance(saga, step):
+                aborted = True
+                break
+        if aborted:
+            # Backward through all steps: those that never began have nothing to take back.
+            for step in reversed(self.steps):
+                if ("compensated", step.name) not in records:
+                    self.compensate(saga, step)
+        self.log(saga, "end")
+
+    def advance(self, saga, step):
+        """Whether the step has happened; if not, the saga is aborted."""
+        self.log(saga, "begin", step.name)
+        for _ in range(self.attempts):
+            try:
+                step.action(saga)
+            except Unavailable:
+                time.sleep(self.pause_seconds)
+            except Refused:
+                break
+            else:
+                self.log(saga, "end", step.name)
+                return True
+        self.log(saga, "abort", step.name)
+        return False
+
+    def compensate(self, saga, step):
+        """Tries until it passes: there is no other way to an end."""
+        self.log(saga, "compensate", step.name)
+        pause = self.pause_seconds
+        while True:
+            try:
+                step.compensation(saga)
+            except Unavailable:
+                time.sleep(pause)
+                pause = min(2 * pause, 1)
+            else:
+                break
+        self.log(saga, "compensated", step.name)
+
+    def log(self, saga, event, step=""):
+        """Returns the number of the record."""
+        keys = [self.prefix + "log", self.prefix + "epoch"]
+        return self.append(keys=keys, args=[self.epoch, saga, event, step])
+
+
+def forget_ended(client, prefix):
+    """Takes from the log what lies before the oldest saga that has not ended."""
+    waiting = unfinished(client, prefix)
+    for number, record in client.xrange(prefix + "log"):
+        if record["saga"] in waiting:
+            client.xtrim(prefix + "log", minid=number)
+            return
+    client.xtrim(prefix + "log", maxlen=0)
