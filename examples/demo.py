@@ -15,6 +15,10 @@ import traceback
 import redis
 
 
+# Seconds that anything waited for may take, also on a machine that does much else.
+PATIENCE = 60
+
+
 def server_url():
     """An argument like redis://host:port/db, the environment's REDIS_URL, or this host's port 6379."""
     if ports := os.environ.get("SYSTEMS_PORTS"):  # set by tests/systems/run
@@ -73,7 +77,7 @@ def kill(process):
     check(process.wait() == -signal.SIGKILL, f"{process.args[1:]} ended by itself with {process.returncode}")
 
 
-def end(started, seconds=30):
+def end(started, seconds=PATIENCE):
     """SIGTERM for all, which has to end them well; one that has not begun yet just ends."""
     for process in started:
         process.terminate()

@@ -17,7 +17,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import demo
-from demo import check, wait_for
+from demo import PATIENCE, check, wait_for
 from queues import Dispatcher, Encoder, Queues
 
 JOBS = {"anna": 150, "ben": 40, "chloe": 40}
@@ -111,15 +111,15 @@ def meet_fates(staff, queues):
     """Encoders that die at the worst moments, and one that stops until its job was given to another."""
     for fate in ("taken", "encoded"):
         doomed = staff.encoders.pop(staff.hire(fate))
-        check(doomed.wait(30) == -signal.SIGKILL, f"the one to die when it has {fate} lives on")
+        check(doomed.wait(PATIENCE) == -signal.SIGKILL, f"the one to die when it has {fate} lives on")
     name = staff.hire("late")
-    job = wait_for(lambda: queues.client.get(queues.prefix + "late"), 30, "one stops")
+    job = wait_for(lambda: queues.client.get(queues.prefix + "late"), PATIENCE, "one stops")
     while len(staff.encoders) < ENCODERS:
         staff.hire()
-    wait_for(lambda: queues.client.hexists(queues.results, job), 30, "another completes its job")
+    wait_for(lambda: queues.client.hexists(queues.results, job), PATIENCE, "another completes its job")
     staff.encoders[name].send_signal(signal.SIGCONT)
     log = pathlib.Path(staff.folder, name)
-    wait_for(lambda: f"late {job}\n" in log.read_text(), 30, "the one that had stopped is told that it is late")
+    wait_for(lambda: f"late {job}\n" in log.read_text(), PATIENCE, "the one that had stopped is told that it is late")
 
 
 def kill_some(staff, queues):
@@ -127,7 +127,7 @@ def kill_some(staff, queues):
     begun = queues.client.hlen(queues.results)
     for number in range(RANDOM_KILLS):
         done = begun + (sum(JOBS.values()) - begun) * number // RANDOM_KILLS
-        wait_for(lambda: queues.client.hlen(queues.results) >= done, 30, f"{done} jobs are completed")
+        wait_for(lambda: queues.client.hlen(queues.results) >= done, PATIENCE, f"{done} jobs are completed")
         time.sleep(random.uniform(0, STEPS * STEP_SECONDS))
         # If all wait for a job that somebody killed has, anyone.
         victims = [name for name in busy(queues) if name in staff.encoders] or list(staff.encoders)
@@ -192,15 +192,15 @@ def main(prefix):
         staff = Staff(start, prefix, folder)
         meet_fates(staff, queues)
         kill_some(staff, queues)
-        demo.wait(all_done, 20)
-        wait_for(lambda: idle(queues, staff), 20, "an encoder waits")
+        demo.wait(all_done, PATIENCE / 2)
+        wait_for(lambda: idle(queues, staff), PATIENCE, "an encoder waits")
         staff.kill(idle(queues, staff)[0])
         sent += send(queues, MORE, first=sum(JOBS.values()))
         # If they never are, the verdict counts what is missing.
-        demo.wait(all_done, 20)
+        demo.wait(all_done, PATIENCE / 2)
         demo.end(staff.encoders.values())
         # Leases of those who came too late lapse.
-        demo.wait(lambda: not queues.client.exists(queues.leases), 10)
+        demo.wait(lambda: not queues.client.exists(queues.leases), PATIENCE / 2)
         return verdict(queues, prefix, sent, folder)
 
 

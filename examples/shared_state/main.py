@@ -16,7 +16,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import demo
-from demo import check, wait_for
+from demo import PATIENCE, check, wait_for
 from state import Follower, State
 
 WRITERS = 3
@@ -89,7 +89,7 @@ def cut(client, prefix, name):
     mine = [each for each in client.client_list(_type="pubsub") if each["name"] == f"{prefix}{name}"]
     check(len(mine) == 1, f"{len(mine)} connections of {name} subscribe")
     check(client.client_kill_filter(_id=mine[0]["id"]) == 1, "the connection is closed")
-    wait_for(lambda: int(client.hget(prefix + "joined", name)) > before, 20, f"{name} has joined again")
+    wait_for(lambda: int(client.hget(prefix + "joined", name)) > before, PATIENCE, f"{name} has joined again")
 
 
 def disturb(start, client, prefix, folder):
@@ -99,7 +99,7 @@ def disturb(start, client, prefix, folder):
     def join(name):
         before = client.hget(prefix + "joined", name)
         running[name] = start(__file__, "follower", prefix, name, folder)
-        wait_for(lambda: client.hget(prefix + "joined", name) != before, 20, f"{name} has joined")
+        wait_for(lambda: client.hget(prefix + "joined", name) != before, PATIENCE, f"{name} has joined")
         time.sleep(random.uniform(0, 0.3))
 
     for number in range(FOLLOWERS // 2):
@@ -144,14 +144,14 @@ def main(prefix):
     state = State(demo.connect(), prefix)
     with demo.processes() as start, tempfile.TemporaryDirectory() as folder:
         writers = [start(__file__, "writer", prefix, name, folder) for name in range(WRITERS)]
-        wait_for(lambda: state.read()[1] > 100, 20, "the writers write")
+        wait_for(lambda: state.read()[1] > 100, PATIENCE, "the writers write")
         followers = disturb(start, state.client, prefix, folder)
         joined = state.read()[1]
-        wait_for(lambda: state.read()[1] > joined + 500, 20, "the last follower has something to follow")
+        wait_for(lambda: state.read()[1] > joined + 500, PATIENCE, "the last follower has something to follow")
         demo.end(writers)
         state.client.set(prefix + "final", state.read()[1])
         for process in followers:
-            check(process.wait(30) == 0, f"a follower ended with {process.returncode}")
+            check(process.wait(PATIENCE) == 0, f"a follower ended with {process.returncode}")
         return verdict(state, folder)
 
 

@@ -17,14 +17,13 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import demo
-from demo import check, wait_for
+from demo import PATIENCE, check, wait_for
 from lock import ExpiringLock, TimestampLock
 
 HERE = pathlib.Path(__file__).resolve().parent
 LANGUAGES = {"python": HERE / "contender.py", "node": HERE / "contender.js"}
 EACH = 2
 RENEWALS = 3
-PATIENCE = 30
 CROWD = 6
 STAMPEDES = 40
 

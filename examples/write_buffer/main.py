@@ -1,4 +1,4 @@
-"""A write buffer under SIGKILL: 12,000 increments by three producers, written to SQLite by workers that die.
+"""A write buffer under SIGKILL: 6,000 increments by three producers, written to SQLite by workers that die.
 
 usage: python3 examples/write_buffer/main.py [redis://host:port/db]
 
@@ -19,17 +19,17 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import demo
 from buffer import Buffer, Sink, flush
-from demo import check
+from demo import PATIENCE, check
 
 PRODUCERS = 3
-PAGES = 50
+PAGES = 40
 WORKERS = 3
 ROWS = 10
 # Workers that kill themselves at exactly these instants, and others killed at random ones.
 MOMENTS = ["taken", "written", "committed", "committed"]
-KILLS = 6
+KILLS = 4
 # Producers send a portion for each kill, so that none happens when there is nothing to do.
-PORTION = 400
+PORTION = 250
 INCREMENTS = PRODUCERS * PORTION * (len(MOMENTS) + KILLS)
 
 
@@ -84,7 +84,7 @@ def kill_some(start, client, prefix, folder):
     for moment in MOMENTS:
         suicidal = start(__file__, "worker", prefix, folder, moment)
         gate(client, prefix, "open")
-        check(suicidal.wait(30) == -signal.SIGKILL, f"the worker to die when it has {moment} lives on")
+        check(suicidal.wait(PATIENCE) == -signal.SIGKILL, f"the worker to die when it has {moment} lives on")
     running = [start(__file__, "worker", prefix, folder) for _ in range(WORKERS)]
     for _ in range(KILLS):
         gate(client, prefix, "open")
@@ -133,9 +133,9 @@ def main(prefix):
         producers = [start(__file__, "producer", prefix, name, folder) for name in range(PRODUCERS)]
         running = kill_some(start, buffer.client, prefix, folder)
         for process in producers:
-            check(process.wait(40) == 0, "a producer failed")
+            check(process.wait(PATIENCE) == 0, "a producer failed")
         # If it never is, the verdict counts what is missing.
-        demo.wait(lambda: not buffer.client.exists(buffer.pending), 20)
+        demo.wait(lambda: not buffer.client.exists(buffer.pending), PATIENCE / 2)
         demo.end(running)
         return verdict(buffer.client, prefix, folder)
 
