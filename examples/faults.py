@@ -62,8 +62,12 @@ def read_journal(path):
 
 
 @contextlib.contextmanager
-def forks():
-    """Yields `start(function, *arguments)`, which runs it in another process; what still runs in the end is killed."""
+def forks(expected=()):
+    """Yields `start(function, *arguments)`, which runs it in another process; what still runs in the end is killed.
+
+    None may have failed, that is, ended with another status than 0 and those expected, or been killed by
+    another signal than SIGKILL.
+    """
     started = []
 
     def start(function, *arguments):
@@ -75,6 +79,8 @@ def forks():
 
     try:
         yield start
+        for process in started:
+            check(process.exitcode in (None, 0, -signal.SIGKILL, *expected), f"{process.name} ended with {process.exitcode}")
     finally:
         for process in started:
             process.kill()
@@ -106,15 +112,17 @@ class Server:
         self.command = [
             program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "",
             "--appendonly", "yes", "--appendfsync", "always"]
+        self.log = pathlib.Path(folder, "log")
         self.start()
 
     def start(self):
-        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        with open(self.log, "a") as log:
+            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         client = demo.connect(self.url)
         demo.wait_for(lambda: self.answers(client), 20, f"{self.command[0]} starts")
 
     def answers(self, client):
-        check(self.process.poll() is None, f"{self.command[0]} ended with {self.process.returncode}")
+        check(self.process.poll() is None, f"{self.command[0]} ended: {self.log.read_text()[-500:]}")
         try:
             # The one that answers may be somebody else's.
             return client.info("server")["process_id"] == self.process.pid
@@ -122,5 +130,12 @@ class Server:
             return False
 
     def kill(self):
+        """SIGKILL; until then it must have run, and well."""
+        check(self.process.poll() is None, f"{self.command[0]} ended: {self.log.read_text()[-500:]}")
+        self.end()
+        log = self.log.read_text()
+        check("panicked at" not in log and "BUG REPORT" not in log, f"{self.command[0]} crashed: {log[-2000:]}")
+
+    def end(self):
         self.process.kill()
         self.process.wait()

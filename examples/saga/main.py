@@ -210,7 +210,7 @@ def own_server():
 
 def main(prefix):
     program, stages = own_server(), []
-    with tempfile.TemporaryDirectory() as folder, faults.forks() as start:
+    with tempfile.TemporaryDirectory() as folder, faults.forks(expected=[SUPERSEDED]) as start:
         def stage(name, places, **settings):
             stages.append(Stage(f"{prefix}{name}:", pathlib.Path(folder, name), places, **settings))
             return stages[-1]
@@ -232,7 +232,7 @@ def main(prefix):
                 server.start()
                 verified.append(durable.verify())
             finally:
-                server.kill()
+                server.end()
         for each in stages[:3]:
             forget_ended(each.client, each.prefix)
             check(not list(read_log(each.client, each.prefix)), "ended sagas are not forgotten")
