@@ -1,8 +1,8 @@
 // The demonstration: a hundred users at their websockets, a server and three workers as processes.
 //
-// A worker is killed with SIGKILL while it judges, another is started; the server's subscription is
-// cut, and every tenth user goes away for a while after submitting. Every submission is sent twice,
-// as after a lost answer. Each user has to be told the right verdict of each of its submissions, once
+// The server is killed with SIGKILL while users submit, and started again; then a worker while it
+// judges; later the server's subscription is cut, and every tenth user goes away for a while after
+// submitting. Every submission is sent twice, as after a lost answer. Each user has to be told the right verdict of each of its submissions, once
 // on each socket, and nobody else's. Ends with one line, and with 1 if it is broken.
 import './own_prefix'
 import assert from 'node:assert/strict'
@@ -47,13 +47,14 @@ async function waitFor<T>(condition: () => T | Promise<T>, what: string): Promis
   }
 }
 
-const counts = { sent: 0, doubled: 0, wrongUser: 0, misjudged: 0, unasked: 0 }
+const counts = { sent: 0, doubled: 0, wrongUser: 0, misjudged: 0, unasked: 0, unanswered: 0, reconnected: 0 }
 
 class User {
   readonly expected = new Map<string, Verdict>()
   readonly told = new Set<string>()
   private token = ''
   private socket: WebSocket | null = null
+  private isAway = false
 
   constructor(private readonly port: number, readonly name: string) {}
 
@@ -69,7 +70,8 @@ class User {
         return { reply, isFirst }
       } catch (error) {
         if (!(error instanceof TypeError) || Date.now() > deadline) throw error
-        console.log('no answer:', error.cause)
+        counts.unanswered++
+        await sleep(50)
       }
     }
   }
@@ -79,8 +81,10 @@ class User {
     await this.listen()
   }
 
+  // Connects, and again whenever the connection ends, until the user goes away.
   async listen(): Promise<void> {
-    const socket = new WebSocket(`ws://127.0.0.1:${this.port}/results`)
+    this.isAway = false
+    const socket = await this.open()
     const here = new Set<string>()
     socket.on('message', (data) => {
       const result = JSON.parse(data.toString()) as Result
@@ -95,13 +99,30 @@ class User {
       this.told.add(result.id)
       socket.send(JSON.stringify({ seen: result.id }))
     })
-    await once(socket, 'open')
+    socket.on('close', () => {
+      if (this.isAway) return
+      counts.reconnected++
+      void this.listen()
+    })
     socket.send(this.token)
     this.socket = socket
   }
 
+  private async open(): Promise<WebSocket> {
+    for (;;) {
+      const socket = new WebSocket(`ws://127.0.0.1:${this.port}/results`)
+      const opened = once(socket, 'open').then(() => true, () => false)
+      socket.on('error', () => {}) // the end of a connection says enough
+      if (await opened) return socket
+      assert(Date.now() < deadline, 'no connection to the server')
+      await sleep(50)
+    }
+  }
+
   async leave(): Promise<void> {
     const socket = this.socket!
+    this.isAway = true
+    if (socket.readyState === WebSocket.CLOSED) return
     socket.close()
     await once(socket, 'close')
   }
@@ -111,8 +132,8 @@ class User {
     const submission = { id: String(number), problem, code }
     const id = `${this.name}.${number}`
     this.expected.set(id, verdict)
-    counts.sent++
     const { reply, isFirst } = await this.post('/submissions', submission)
+    counts.sent++
     assert.equal(reply.id, id)
     assert(reply.isNew || !isFirst, 'it was not sent before')
     assert.deepEqual((await this.post('/submissions', submission)).reply, { id, isNew: false })
@@ -125,11 +146,22 @@ class User {
 
 const started: ChildProcess[] = []
 
-function start(program: string): ChildProcess {
-  const env = { ...process.env, PORT: '0' }
+function start(program: string, port = 0): ChildProcess {
+  const env = { ...process.env, PORT: String(port) }
   const child = fork(path.join(__dirname, program), { env })
   started.push(child)
   return child
+}
+
+// On that port, or one that is free, below those that the system gives to clients.
+async function startServer(given?: number): Promise<{ server: ChildProcess; port: number }> {
+  for (;;) {
+    const port = given ?? 20_000 + Math.floor(Math.random() * 12_000)
+    const server = start('server.js', port)
+    const isUp = await Promise.race([once(server, 'message').then(() => true), once(server, 'exit').then(() => false)])
+    if (isUp) return { server, port }
+    assert(Date.now() < deadline, 'the server does not start')
+  }
 }
 
 async function named(redis: Redis, name: string): Promise<string[]> {
@@ -177,9 +209,8 @@ async function main(): Promise<string> {
   const redis = connect(`${prefix}demo`)
   const queue = new Queue(redis)
   const published = await listenIn(connect(`${prefix}listener`))
-  const server = start('server.js')
+  const { server, port } = await startServer()
   const workers = Array.from({ length: WORKERS }, () => start('worker.js'))
-  const [{ port }] = (await once(server, 'message')) as [{ port: number }]
   const users = Array.from({ length: USERS }, (_, number) => new User(port, `user${number}`))
   await Promise.all(users.map((user) => user.enter()))
 
@@ -189,6 +220,10 @@ async function main(): Promise<string> {
     if (number % 5 === 0) await user.submit(1, (number / 5) % (samples.length - 1))
     if (number % 10 === 0) await user.leave()
   })
+  await waitFor(() => counts.sent >= USERS / 3, 'a third of the submissions')
+  server.kill('SIGKILL')
+  await once(server, 'exit')
+  await startServer(port)
   await Promise.all(submitted)
   await waitFor(() => told() >= 20, 'the first results')
   const { held, killed } = await killInWork(redis, queue, workers)
@@ -207,16 +242,17 @@ async function main(): Promise<string> {
   await waitFor(async () => !(await unseen()), 'everything is seen').catch(console.error)
 
   const lost = users.reduce((sum, user) => sum + user.lost, 0)
-  const { sent, doubled, wrongUser, misjudged, unasked } = counts
+  const { sent, doubled, wrongUser, misjudged, unasked, unanswered, reconnected } = counts
   const isPublished = published.size === sent && [...published.values()].every((times) => times === 1)
   const isKept = lost + doubled + wrongUser + misjudged + unasked === 0 && finished === sent
-    && told() === sent && isPublished && again >= 1 && cut >= 1
+    && told() === sent && isPublished && again >= 1 && cut >= 1 && reconnected >= 1
   const keys = await redis.keys(`${prefix}*`)
   if (keys.length > 0) await redis.unlink(...keys)
   const line = `code_judge: ${isKept ? 'kept' : 'BROKEN'}. submissions of ${USERS} users: ${sent} sent, `
     + `${told()} done, ${lost} lost, ${doubled} doubled, ${wrongUser} to the wrong user, ${misjudged} misjudged; `
     + `${isPublished ? 'each published once' : 'not each published once'}; ${killed} worker killed, the last one with ${held}, `
-    + `${again} judged again, ${cut} subscription cut, ${USERS / 10} users away`
+    + `${again} judged again; the server killed, ${reconnected} users reconnected, ${unanswered} requests unanswered, `
+    + `${cut} subscription cut, ${USERS / 10} users away`
   if (!isKept) throw new Error(line)
   return line
 }
