@@ -28,6 +28,8 @@ def server_url():
 
 
 def connect(url=None, **options):
+    # redis-py 8 gives up after 5 s otherwise, also on a pop that may wait for ever.
+    options.setdefault("socket_timeout", None)
     return redis.Redis.from_url(url or server_url(), decode_responses=True, **options)
 
 
