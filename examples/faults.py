@@ -29,12 +29,12 @@ class PatientPool(redis.ConnectionPool):
 
 
 def connect(name, url=None):
-    """A client that tries again for some seconds when its connection is cut.
+    """A client that tries again for up to a minute when its connection is cut.
 
     A command whose reply was lost is sent again, so the server may do it twice: the patterns have
     to bear that. `name` is that of the connections for `cut_connections`.
     """
-    retry = Retry(ExponentialBackoff(cap=0.25, base=0.005), retries=40)
+    retry = Retry(ExponentialBackoff(cap=0.25, base=0.005), retries=200)
     return redis.Redis(connection_pool=PatientPool.from_url(
         url or demo.server_url(), decode_responses=True, client_name=name, retry=retry, socket_timeout=30))
 
@@ -119,7 +119,7 @@ class Server:
         with open(self.log, "a") as log:
             self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         client = demo.connect(self.url)
-        demo.wait_for(lambda: self.answers(client), 20, f"{self.command[0]} starts")
+        demo.wait_for(lambda: self.answers(client), 60, f"{self.command[0]} starts")
 
     def answers(self, client):
         check(self.process.poll() is None, f"{self.command[0]} ended: {self.log.read_text()[-500:]}")

@@ -24,6 +24,8 @@ from demo import check, wait_for
 
 JOBS = 1000
 THREADS = 5
+# From this job on they get stuck, as long as a key says so; the same as in the script.
+STUCK_FROM = 200
 FAILING = {number for number in range(JOBS) if number % 100 == 50}
 SCRIPT = pathlib.Path(__file__).resolve().parent / "sidekiq_jobs.rb"
 
@@ -38,7 +40,7 @@ class Sidekiq:
 
     def send(self, numbers):
         command = ["ruby", str(SCRIPT), *map(str, numbers)]
-        subprocess.run(command, env=self.environment, check=True, timeout=60, stdin=subprocess.DEVNULL)
+        subprocess.run(command, env=self.environment, check=True, timeout=100, stdin=subprocess.DEVNULL)
 
     def start(self):
         command = ["sidekiq", "-r", str(SCRIPT), "-q", f"{self.prefix}work", "-c", str(THREADS), "-t", "1"]
@@ -50,7 +52,7 @@ class Sidekiq:
 
     def end_well(self, process):
         process.send_signal(signal.SIGTERM)
-        check(process.wait(30) == 0, f"Sidekiq ended with {process.returncode}")
+        check(process.wait(60) == 0, f"Sidekiq ended with {process.returncode}")
 
     def end(self):
         for process in self.processes:
@@ -64,8 +66,8 @@ class Sidekiq:
         return self.client.llen(f"queue:{self.prefix}work")
 
     def stuck(self):
-        """The jobs that were begun and are not done, but for those that have failed."""
-        return set(self.counts("tries")) - set(self.counts("done")) - FAILING
+        """The jobs that threads have and do not finish."""
+        return {number for number in self.counts("tries") if number >= STUCK_FROM} - set(self.counts("done")) - FAILING
 
 
 def work_and_die(sidekiq):
@@ -74,11 +76,11 @@ def work_and_die(sidekiq):
     sidekiq.send(range(JOBS))
     check(sidekiq.waiting() == JOBS, f"{sidekiq.waiting()} jobs in the queue")
     killed = sidekiq.start()
-    wait_for(lambda: len(sidekiq.stuck()) == THREADS, 30, "all threads have a job")
+    wait_for(lambda: len(sidekiq.stuck()) == THREADS, 60, "all threads have a job")
     held = sidekiq.stuck()
     demo.kill(killed)
     ended = sidekiq.start()
-    wait_for(lambda: len(sidekiq.stuck() - held) == THREADS, 30, "all threads have a job")
+    wait_for(lambda: len(sidekiq.stuck() - held) == THREADS, 60, "all threads have a job")
     given_back, waiting = sidekiq.stuck() - held, sidekiq.waiting()
     sidekiq.end_well(ended)
     check(sidekiq.waiting() == waiting + THREADS, f"{sidekiq.waiting() - waiting} jobs are given back")
@@ -96,13 +98,13 @@ def main(prefix):
         try:
             held, given_back = work_and_die(sidekiq)
             workers = [sidekiq.start() for _ in range(2)]
-            wait_for(lambda: len(sidekiq.counts("done")) == JOBS - len(held), 40, "all but the lost jobs are done")
-            wait_for(lambda: sidekiq.waiting() == 0 and client.zcard("retry") == 0, 5, "nothing is left")
+            wait_for(lambda: len(sidekiq.counts("done")) == JOBS - len(held), 100, "all but the lost jobs are done")
+            wait_for(lambda: sidekiq.waiting() == 0 and client.zcard("retry") == 0, 60, "nothing is left")
             lost = set(range(JOBS)) - set(sidekiq.counts("done"))
             check(lost == held, f"lost {sorted(lost)}, held by the killed process {sorted(held)}")
             sidekiq.send(lost)
-            wait_for(lambda: len(sidekiq.counts("done")) == JOBS, 20, "the lost jobs are done")
-            wait_for(lambda: sidekiq.waiting() == 0, 5, "nothing is left")
+            wait_for(lambda: len(sidekiq.counts("done")) == JOBS, 60, "the lost jobs are done")
+            wait_for(lambda: sidekiq.waiting() == 0, 60, "nothing is left")
             # What they are still doing they finish, so that a job done twice is seen.
             for process in workers:
                 sidekiq.end_well(process)

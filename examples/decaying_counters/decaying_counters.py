@@ -35,7 +35,7 @@ return reply
 
 
 class DecayingCounter:
-    def __init__(self, client, key, half_life_seconds, remember_seconds=60):
+    def __init__(self, client, key, half_life_seconds, remember_seconds=600):
         self.client, self.key = client, key
         self.half_life_us = round(half_life_seconds * 1_000_000)
         self.remember_ms = round(remember_seconds * 1000)

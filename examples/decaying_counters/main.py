@@ -60,7 +60,7 @@ def add_under_faults(prefix, paths):
     client, kills, cuts = demo.connect(), 0, 0
     with faults.forks() as start:
         adders = [start(add_all, prefix, adder, path) for adder, path in enumerate(paths)]
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 100
         while any(adder.is_alive() for adder in adders):
             check(time.monotonic() < deadline, "the adders do not come to an end")
             time.sleep(0.01)

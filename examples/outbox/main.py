@@ -142,7 +142,7 @@ class Suicides:
             self.begin(1 + self.kills % 9)
 
     def wait_for_death(self):
-        self.process.join(20)
+        self.process.join(60)
         self.renew()
         check(self.kills == 1, "its moment does not come")
 
@@ -161,7 +161,7 @@ def kill_all_the_time(start, folder, prefix):
     mortal_consumers.wait_for_death()
     movers = Crew(start, (move, folder, prefix))
     consumers = Crew(start, *((deliver, folder, prefix, f"consumer-{number}") for number in range(CONSUMERS)))
-    deadline = time.monotonic() + 50
+    deadline = time.monotonic() + 100
     while True:
         check(time.monotonic() < deadline, "not everything is moved and delivered in time")
         time.sleep(random.uniform(0.01, 0.05))

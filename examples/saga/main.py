@@ -147,12 +147,12 @@ def kill_at_every_moment(start, stage, name):
     for moment in range(1, 1000):
         stage.submit(f"{name}-{moment}")
         mortal = start(stage.coordinate, moment)
-        mortal.join(20)
+        mortal.join(60)
         if mortal.exitcode == 0:
             return
         check(mortal.exitcode == -signal.SIGKILL, f"a coordinator ended with {mortal.exitcode}")
         stage.kills += 1
-        faults.join([start(stage.coordinate)], 20)
+        faults.join([start(stage.coordinate)], 60)
 
 
 def kill_at_random(start, stage, server=None):
@@ -174,11 +174,11 @@ def kill_at_random(start, stage, server=None):
         if end == "rival":
             coordinators.append(start(stage.coordinate, random.randint(1, 150)))
         for coordinator in coordinators:
-            coordinator.join(20)
+            coordinator.join(60)
             check(coordinator.exitcode in (0, SUPERSEDED, -signal.SIGKILL), f"a coordinator ended with {coordinator.exitcode}")
             stage.kills += coordinator.exitcode == -signal.SIGKILL
             stage.superseded += coordinator.exitcode == SUPERSEDED
-    faults.join([start(stage.coordinate)], 40)
+    faults.join([start(stage.coordinate)], 100)
     check(not unfinished(stage.client, stage.prefix), "sagas have no end")
 
 

@@ -64,7 +64,7 @@ def judge_under_faults(prefix, folder):
     board, pages, kills, cuts = ScoreBoard(client, prefix), 0, 0, 0
     with faults.forks() as start:
         judges = [start(judge_awards, prefix, judge, path) for judge, path in enumerate(paths)]
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 100
         while any(judge.is_alive() for judge in judges):
             check(time.monotonic() < deadline, "the judges do not come to an end")
             player = random.choice(PLAYERS)

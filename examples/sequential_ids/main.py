@@ -52,7 +52,7 @@ def lines(path, kind):
 def wait_for_more(path):
     """Until the worker has (again) a slot and gives out ids."""
     before = len(lines(path, "times"))
-    wait_for(lambda: len(lines(path, "times")) > before, 20, "a worker finds a slot")
+    wait_for(lambda: len(lines(path, "times")) > before, 60, "a worker finds a slot")
 
 
 def work_under_faults(prefix, folder):
@@ -87,7 +87,7 @@ def stop_and_steal(worker, path, client, prefix, journal_path):
     os.kill(worker.pid, signal.SIGSTOP)
     try:
         slot = lines(path, "grant")[-1][0]
-        wait_for(lambda: thief.try_free_slot(slot, client.get(thief.key(slot))), 20, "its slot becomes free")
+        wait_for(lambda: thief.try_free_slot(slot, client.get(thief.key(slot))), 60, "its slot becomes free")
         journal.write("times", *(thief.next_id() for _ in range(BATCH)))
     finally:
         os.kill(worker.pid, signal.SIGCONT)

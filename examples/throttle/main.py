@@ -79,11 +79,11 @@ def check_sliding(calls, lost):
 
 def call_under_faults(prefix, folder):
     """Until there were enough windows; returns how many connections were cut and how many callers killed."""
-    client, cuts, killed, deadline = demo.connect(), 0, 0, time.monotonic() + 40
+    client, cuts, killed, deadline = demo.connect(), 0, 0, time.monotonic() + 100
     with faults.forks() as start:
         callers = [start(call_without_rest, prefix, folder / str(number)) for number in range(CALLERS)]
         while (begun := len(windows_of(decisions(folder, FixedWindow)))) <= WINDOWS:
-            check(time.monotonic() < deadline, f"only {begun} windows within 40 s")
+            check(time.monotonic() < deadline, f"only {begun} windows within 100 s")
             time.sleep(random.uniform(0.05, 0.3))
             cuts += faults.cut_connections(client, prefix)
             if begun > killed + 1 and killed < KILLED:

@@ -60,7 +60,7 @@ def write_under_faults(prefix, folder):
     paths, total = [folder / str(writer) for writer in range(WRITERS)], sum(map(len, work))
     with faults.forks() as start:
         writers = [start(write, prefix, *job) for job in zip(work, paths)]
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 100
         while any(writer.is_alive() for writer in writers):
             check(time.monotonic() < deadline, "the writers do not come to an end")
             time.sleep(0.005)
