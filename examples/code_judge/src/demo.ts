@@ -205,8 +205,12 @@ async function cutSubscription(redis: Redis): Promise<number> {
   return ids.length
 }
 
-async function main(): Promise<string> {
-  const redis = connect(`${prefix}demo`)
+async function removeKeys(redis: Redis): Promise<void> {
+  const keys = await redis.keys(`${prefix}*`)
+  if (keys.length > 0) await redis.unlink(...keys)
+}
+
+async function main(redis: Redis): Promise<string> {
   const queue = new Queue(redis)
   const published = await listenIn(connect(`${prefix}listener`))
   const { server, port } = await startServer()
@@ -246,8 +250,6 @@ async function main(): Promise<string> {
   const isPublished = published.size === sent && [...published.values()].every((times) => times === 1)
   const isKept = lost + doubled + wrongUser + misjudged + unasked === 0 && finished === sent
     && told() === sent && isPublished && again >= 1 && cut >= 1 && reconnected >= 1
-  const keys = await redis.keys(`${prefix}*`)
-  if (keys.length > 0) await redis.unlink(...keys)
   const line = `code_judge: ${isKept ? 'kept' : 'BROKEN'}. submissions of ${USERS} users: ${sent} sent, `
     + `${told()} done, ${lost} lost, ${doubled} doubled, ${wrongUser} to the wrong user, ${misjudged} misjudged; `
     + `${isPublished ? 'each published once' : 'not each published once'}; ${killed} worker killed, the last one with ${held}, `
@@ -257,11 +259,16 @@ async function main(): Promise<string> {
   return line
 }
 
-main().then(
+const redis = connect(`${prefix}demo`)
+main(redis).then(
   (line) => [line, 0] as const,
-  (error: Error) => [error.message.startsWith('code_judge:') ? error.message : `code_judge: BROKEN. ${error.stack?.replace(/\s+/g, ' ')}`, 1] as const,
-).then(([line, code]) => {
+  (error: Error) => {
+    const isVerdict = error.message.startsWith('code_judge:')
+    return [isVerdict ? error.message : `code_judge: BROKEN. ${error.stack?.replace(/\s+/g, ' ')}`, 1] as const
+  },
+).then(async ([line, code]) => {
   for (const child of started) child.kill('SIGKILL')
+  await removeKeys(redis).catch(console.error)
   console.log(line)
   process.exit(code)
 })
