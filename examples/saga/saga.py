@@ -45,18 +45,18 @@ def submit(client, prefix, saga):
 
 
 def read_log(client, prefix):
-    """Yields (saga, event, step) from the beginning."""
+    """Yields (number of the record, saga, event, step) from the beginning."""
     last = "-"
     while page := client.xrange(prefix + "log", last, "+", count=1000):
-        for _, record in page:
-            yield record["saga"], record["event"], record["step"]
+        for number, record in page:
+            yield number, record["saga"], record["event"], record["step"]
         last = "(" + page[-1][0]
 
 
 def unfinished(client, prefix):
     """The records of each saga that has not ended, oldest saga first."""
     sagas = {}
-    for saga, event, step in read_log(client, prefix):
+    for _, saga, event, step in read_log(client, prefix):
         if event == "end" and not step:
             sagas.pop(saga, None)
         else:
@@ -131,10 +131,16 @@ class Coordinator:
 
 
 def forget_ended(client, prefix):
-    """Takes from the log what lies before the oldest saga that has not ended."""
-    waiting = unfinished(client, prefix)
-    for number, record in client.xrange(prefix + "log"):
-        if record["saga"] in waiting:
-            client.xtrim(prefix + "log", minid=number)
-            return
-    client.xtrim(prefix + "log", maxlen=0)
+    """Takes from the log what lies before the oldest saga that has not ended.
+
+    By a record's number and not by a count, so that a saga that is submitted meanwhile stays.
+    """
+    begun, last = {}, None
+    for last, saga, event, step in read_log(client, prefix):
+        if event == "end" and not step:
+            begun.pop(saga, None)
+        else:
+            begun.setdefault(saga, last)
+    if last:
+        # Sagas are in the order of their first records.
+        client.xtrim(prefix + "log", minid=next(iter(begun.values()), last), approximate=False)
