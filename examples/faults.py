@@ -1,4 +1,4 @@
-"""Faults for the demonstrations: forked processes to kill, connections to cut, and journals that outlive their writers."""
+"""Faults for the demonstrations: forked processes to kill, connections to cut, journals that outlive who writes."""
 
 import contextlib
 import multiprocessing
@@ -80,7 +80,8 @@ def forks(expected=()):
     try:
         yield start
         for process in started:
-            check(process.exitcode in (None, 0, -signal.SIGKILL, *expected), f"{process.name} ended with {process.exitcode}")
+            code = process.exitcode
+            check(code in (None, 0, -signal.SIGKILL, *expected), f"{process.name} ended with {code}")
     finally:
         for process in started:
             process.kill()

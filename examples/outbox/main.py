@@ -137,7 +137,8 @@ class Suicides:
 
     def renew(self):
         if not self.process.is_alive():
-            check(self.process.exitcode == -signal.SIGKILL, f"{self.function.__name__} ended with {self.process.exitcode}")
+            code = self.process.exitcode
+            check(code == -signal.SIGKILL, f"{self.function.__name__} ended with {code}")
             self.kills += 1
             self.begin(1 + self.kills % 9)
 
@@ -181,7 +182,8 @@ def kill_all_the_time(start, folder, prefix):
 
 def all_delivered(client, prefix):
     group = client.xinfo_groups(prefix + "jobs")[0]
-    return group["pending"] == 0 and group["last-delivered-id"] == client.xinfo_stream(prefix + "jobs")["last-generated-id"]
+    last = client.xinfo_stream(prefix + "jobs")["last-generated-id"]
+    return group["pending"] == 0 and group["last-delivered-id"] == last
 
 
 def main(prefix):
@@ -198,7 +200,8 @@ def main(prefix):
     rolled_back = SELLERS * ORDERS - len(orders)
     check(rolled_back, "no order is rolled back")
     return (f"orders {len(orders)} and {rolled_back} rolled back, jobs moved {len(moved)}, delivered {len(delivered)}, "
-            f"lost 0, doubled 0; killed: movers {kills[0]}, sellers {kills[1]}, consumers {kills[2]}; {cuts} connections cut")
+            f"lost 0, doubled 0; killed: movers {kills[0]}, sellers {kills[1]}, consumers {kills[2]}; "
+            f"{cuts} connections cut")
 
 
 if __name__ == "__main__":

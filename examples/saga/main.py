@@ -175,9 +175,10 @@ def kill_at_random(start, stage, server=None):
             coordinators.append(start(stage.coordinate, random.randint(1, 150)))
         for coordinator in coordinators:
             coordinator.join(60)
-            check(coordinator.exitcode in (0, SUPERSEDED, -signal.SIGKILL), f"a coordinator ended with {coordinator.exitcode}")
-            stage.kills += coordinator.exitcode == -signal.SIGKILL
-            stage.superseded += coordinator.exitcode == SUPERSEDED
+            code = coordinator.exitcode
+            check(code in (0, SUPERSEDED, -signal.SIGKILL), f"a coordinator ended with {code}")
+            stage.kills += code == -signal.SIGKILL
+            stage.superseded += code == SUPERSEDED
     faults.join([start(stage.coordinate)], 100)
     check(not unfinished(stage.client, stage.prefix), "sagas have no end")
 
@@ -248,9 +249,9 @@ def main(prefix):
     completed, compensated = map(sum, zip(*verified))
     check(min(verified[2]) > 0, f"{verified[2]}: all sagas went one way")
     server_kills = stages[-1].server_kills
-    return (f"sagas {completed + compensated}: completed {completed}, compensated {compensated}, half 0, lost 0; coordinator "
-            f"killed {sum(each.kills for each in stages)} times, superseded {sum(each.superseded for each in stages)} times, "
-            f"server killed {server_kills} times{'' if program else ' (no --server)'}")
+    kills, superseded = sum(each.kills for each in stages), sum(each.superseded for each in stages)
+    return (f"sagas {completed + compensated}: completed {completed}, compensated {compensated}, half 0, lost 0; "
+            f"coordinator killed {kills} times, superseded {superseded} times, server killed {server_kills} times{'' if program else ' (no --server)'}")
 
 
 if __name__ == "__main__":

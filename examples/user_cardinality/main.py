@@ -93,7 +93,8 @@ def check_told_once(visitors, days):
         users = sorted(visitors_of(day), reverse=True)
         for begin in range(0, len(users), 5000):
             once.client.pfadd(once.estimate_key(day), *(f"user-{user}" for user in users[begin:begin + 5000]))
-        check(once.estimate(day) == visitors.estimate(day), f"{day}: {visitors.estimate(day)}, told once {once.estimate(day)}")
+        told, told_once = visitors.estimate(day), once.estimate(day)
+        check(told == told_once, f"{day}: {told}, told once {told_once}")
 
 
 def main(prefix):
@@ -112,8 +113,8 @@ def main(prefix):
     check_told_once(visitors, DAYS)
     check(kills, "nobody is killed")
     sizes = [client.strlen(key) for key in (visitors.estimate_key("fri"), visitors.bitmap_key("fri"))]
-    return (f"visits {visits} of {len(set().union(*users.values()))} users; bitmap: error 0, {sizes[1]} bytes; HyperLogLog: "
-            f"largest error {100 * max(errors):.2f} %, mean {100 * sum(errors) / len(errors):.2f} %, {sizes[0]} bytes; "
+    return (f"visits {visits} of {len(set().union(*users.values()))} users; bitmap: error 0, {sizes[1]} bytes; "
+            f"HyperLogLog: largest error {100 * max(errors):.2f} %, mean {100 * sum(errors) / len(errors):.2f} %, {sizes[0]} bytes; "
             f"{kills} writers killed, {cuts} connections cut")
 
 
