@@ -79,7 +79,7 @@ def main():
         workers[worker].kill()
         os.kill(horse, signal.SIGKILL)
         started, finished = StartedJobRegistry(queue=queue), FinishedJobRegistry(queue=queue)
-        wait_for(lambda: len(ids_of(finished)) >= JOBS - 1 + 3, 50, "the others finish what there is")
+        wait_for(lambda: len(ids_of(finished)) >= JOBS - 1 + 3, 100, "the others finish what there is")
         wait_for(lambda: failing.get_status() == JobStatus.FAILED, 20, "the failing job fails")
         wait_for(lambda: ids_of(started) == {f"job-{STUCK}"}, 5, "one job is abandoned")
 
