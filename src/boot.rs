@@ -389,6 +389,7 @@ async fn watch_signals(server: Arc<Server>) {
         };
         if name == "SIGINT" && server.shutdown.is_under_way() {
             tracing::warn!("You insist... exiting now.");
+            server.remove_unfinished_save();
             std::process::exit(1);
         }
         tracing::warn!("Received {name} scheduling shutdown...");
@@ -409,5 +410,5 @@ async fn watch_signals(server: Arc<Server>) {
 fn shutdown_options(words: &[String]) -> ShutdownOptions {
     let has = |word: &str| words.iter().any(|own| own == word);
     let save = if has("save") { Some(true) } else { has("nosave").then_some(false) };
-    ShutdownOptions { save, now: has("now"), force: has("force") }
+    ShutdownOptions { save, now: has("now"), force: has("force"), by_signal: true }
 }

@@ -245,7 +245,11 @@ fn shutdown(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         return Err(CmdError::Syntax);
     }
     if abort {
-        return Err(CmdError::NoShutdown);
+        if !ctx.server.abort_shutdown() {
+            return Err(CmdError::NoShutdown);
+        }
+        ctx.out.ok();
+        return Ok(Flow::Done);
     }
     if ctx.server.gates.load(Ordering::Relaxed) & gate::BUSY != 0 {
         // A script may be torn only where nothing is to be kept.

@@ -1,9 +1,15 @@
 //! May this client run this command now? The checks in Redis's order, each on its own.
 
+use super::eval::declares_no_writes;
 use crate::acl::Context;
-use crate::command::{CmdError, Command, CommandTable, Flags, Registered, check_client, note_lack};
+use crate::command::{
+    CmdError, Command, CommandTable, Flags, Locks, Registered, check_client, note_lack,
+};
 use crate::resp::Argv;
 use crate::server::{Client, ClientFlags, Server, gate};
+
+/// Commands that wait where writes do.
+const MAY_WRITE: Flags = Flags::WRITE.with(Flags::MAY_REPLICATE);
 
 /// Why a command does not run.
 pub(super) enum Refusal {
@@ -174,6 +180,22 @@ fn not_paused(request: &Request<'_>) -> Result<(), Refusal> {
     if gates & gate::PAUSED == 0 || request.command.flags.has(Flags::NO_PAUSE) {
         return Ok(());
     }
-    let write = request.flags.has(Flags::WRITE.with(Flags::MAY_REPLICATE));
+    let write = request.flags.has(MAY_WRITE) && may_write(request);
     if request.server.is_paused(write, request.now_ms) { Err(Refusal::Paused) } else { Ok(()) }
+}
+
+/// Whether a request, or one of those that EXEC is to run, may write: scripts may declare not to.
+fn may_write(request: &Request<'_>) -> bool {
+    let writes = |command: &Command, argv| {
+        command.flags.has(MAY_WRITE) && !declares_no_writes(request.server, command, argv)
+    };
+    match &request.client.transaction {
+        Some(queue) if request.command.locks == Locks::Transaction => {
+            queue.iter().any(|(id, argv, _)| {
+                let queued = request.commands.by_id(id).expect("it was queued by its id");
+                writes(queued.command, argv)
+            })
+        }
+        _ => writes(request.command, request.argv),
+    }
 }

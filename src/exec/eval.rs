@@ -16,11 +16,11 @@ use super::inner::run_inner;
 use super::track::{end_caching, remember_keys};
 use crate::acl::Context;
 use crate::base::idle;
-use crate::command::{CmdError, Ctx, Flags, Locks, Registered, check_client, note_lack};
+use crate::command::{CmdError, Command, Ctx, Flags, Locks, Registered, check_client, note_lack};
 use crate::keyspace::KeyHash;
 use crate::observe::stats::LoopCounters;
 use crate::resp::{Argv, ReplyBuf};
-use crate::script::{Call, EngineGuard, Host, ScriptFlags, Writing};
+use crate::script::{Call, EngineGuard, Host, ScriptFlags, What, Writing};
 use crate::server::{ClientFlags, Server, gate};
 
 /// How often somebody who waits for the engine looks after its event loop meanwhile.
@@ -34,6 +34,18 @@ pub(super) fn lock_engine(server: &Server) -> EngineGuard<'_> {
         }
         idle::run();
     }
+}
+
+/// Whether a request runs a script that declares that it writes nothing.
+pub(super) fn declares_no_writes(server: &Server, command: &Command, argv: Argv<'_>) -> bool {
+    let what = match command.name {
+        "eval" => What::Body,
+        "evalsha" => What::Sha,
+        "fcall" => What::Function,
+        _ => return false,
+    };
+    let flags = lock_engine(server).declared_flags(what, argv.arg(1));
+    flags.is_some_and(|flags| flags.has(ScriptFlags::NO_WRITES))
 }
 
 /// Runs what `call` names in the request `argv`, whose keys are `keys`, and appends its reply.

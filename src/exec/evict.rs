@@ -25,8 +25,8 @@ const SHARE_MAX: i64 = 4 << 20;
 const SHARE_MIN: i64 = 512;
 
 /// How far below the limit eviction goes: a share of the limit, and at most so many bytes.
-const RESERVE_SHARE: i64 = 1024;
-const RESERVE_MAX: i64 = 16 * 1024;
+const RESERVE_SHARE: i64 = 256;
+const RESERVE_MAX: i64 = 64 * 1024;
 
 /// Keys that are evicted between two looks at the time (Redis: 16).
 const KEYS_PER_LOOK: u32 = 16;
@@ -47,6 +47,8 @@ pub(super) struct Gauge {
     excess: i64,
     /// [`thread_net`] then.
     net: i64,
+    /// Values that had been freed for commands by another thread by then.
+    freed: u64,
     /// Bytes that the thread may use more before it measures again.
     share: i64,
     /// Bytes of messages about what was evicted, which leave soon, and since when they are known.
@@ -72,6 +74,7 @@ impl Gauge {
         if self.told_at.is_some_and(|at| at.elapsed() > TOLD_SPAN) {
             (self.told, self.told_at) = (0, None);
         }
+        self.freed = server.lazyfree.freed();
         self.excess = server.counted_memory() as i64 - self.told - max;
         self.net = thread_net();
         self.take_share(server)
@@ -222,6 +225,11 @@ impl Executor {
         while self.gauge.excess() > -reserve {
             if server.lazyfree.pending() > 0 && !self.wait_for_memory(server) {
                 return Room::Soon;
+            }
+            if server.lazyfree.freed() != self.gauge.freed {
+                // A large value may have gone since.
+                self.gauge.measure(server);
+                continue;
             }
             match self.evict_any(server, now_ms) {
                 Evicted::One => evicted += 1,

@@ -118,7 +118,10 @@ impl Connection {
                 }
                 Turn::Paused => {
                     let server = Arc::clone(self.reactor.server());
-                    Box::pin(self.wait(server.pause.over(|| server.now_ms()))).await
+                    server.blocked.begin();
+                    let end = Box::pin(self.wait(server.pause.over(|| server.now_ms()))).await;
+                    server.blocked.finish();
+                    end
                 }
                 Turn::Sleep(time) => Box::pin(self.wait(tokio::time::sleep(time))).await,
                 Turn::Blocked(waiter) => Box::pin(self.wait_for(&waiter)).await,
@@ -152,6 +155,8 @@ impl Connection {
         // Or the event loop would keep a blocked socket open.
         self.sink.trouble.set(Some(Flushed::Broken));
         self.sink.writer().close();
+        // And what it could not write, until it looks at its blocked sockets again.
+        self.sink.abandon();
         let server = Arc::clone(self.reactor.server());
         {
             let mut executor = self.reactor.executor.borrow_mut();

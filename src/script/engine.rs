@@ -211,6 +211,16 @@ impl Engine {
         self.libraries.function(name).map(|unit| unit.flags)
     }
 
+    /// What a script or function declares, as far as it is known.
+    pub fn declared_flags(&self, what: What, name: &[u8]) -> Option<ScriptFlags> {
+        let body = match what {
+            What::Body => name,
+            What::Sha => self.script_source(name)?,
+            What::Function => return self.function_flags(name),
+        };
+        shebang::script(body).ok().map(|(flags, _)| flags)
+    }
+
     /// Loads libraries with these sources; changes nothing if one of them cannot be loaded.
     pub fn restore_libraries<'s>(
         &mut self,

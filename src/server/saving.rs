@@ -289,6 +289,12 @@ impl Server {
         }
     }
 
+    /// Removes the snapshot file that is being written; for a process that ends without it.
+    pub fn remove_unfinished_save(&self) {
+        // Mostly there is none.
+        let _ = std::fs::remove_file(unfinished_name());
+    }
+
     /// Writes the snapshot file; returns how many changes it contains.
     fn write_snapshot_file(&self, progress: &Arc<Progress>) -> Result<u64, SaveError> {
         let (name, incremental) = {
@@ -296,7 +302,7 @@ impl Server {
             (config.text("dbfilename").to_owned(), config.flag("rdb-save-incremental-fsync"))
         };
         let dir = std::env::current_dir()?;
-        let temporary = dir.join(format!("temp-{}.rdb", std::process::id()));
+        let temporary = dir.join(unfinished_name());
         let named = |error, path: &Path, what: &str| {
             let (path, dir) = (path.display(), dir.display());
             tracing::warn!("{what} {path} (in server root dir {dir}) for saving: {error}");
@@ -441,4 +447,9 @@ impl Server {
     pub fn snapshot_path(&self) -> PathBuf {
         PathBuf::from(self.config.read().text("dbfilename"))
     }
+}
+
+/// The snapshot file while it is being written, in the server's folder.
+fn unfinished_name() -> String {
+    format!("temp-{}.rdb", std::process::id())
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -26,6 +27,8 @@ pub struct ShutdownOptions {
     pub now: bool,
     /// Stop even if saving fails.
     pub force: bool,
+    /// A signal asks for it, which is heeded only while the cron runs (DEBUG PAUSE-CRON).
+    pub by_signal: bool,
 }
 
 /// Is told whether the server stops.
@@ -38,6 +41,8 @@ pub struct Shutdown {
     state: AtomicU8,
     /// Whether the last save is under way.
     preparing: AtomicBool,
+    /// Whether it is not to end after all.
+    aborted: AtomicBool,
     /// Whether what changed is to be saved once nobody can change anything any more.
     save_rest: AtomicBool,
     /// Whom to tell whether it ends.
@@ -48,9 +53,13 @@ pub struct Shutdown {
 impl Shutdown {
     /// Asks the process to end, without a save.
     pub fn request(&self, mode: ShutdownMode) {
+        self.decide(mode);
+        self.changed.notify_waiters();
+    }
+
+    fn decide(&self, mode: ShutdownMode) {
         let state = if mode == ShutdownMode::Graceful { 1 } else { 2 };
         self.state.fetch_max(state, Ordering::SeqCst);
-        self.changed.notify_waiters();
     }
 
     /// How the process is to end, if it is.
@@ -67,6 +76,14 @@ impl Shutdown {
         self.requested().is_some() || self.preparing.load(Ordering::SeqCst)
     }
 
+    fn abort(&self) -> bool {
+        // Whoever decides holds the same lock.
+        let _asking = self.asking.lock();
+        let can = self.preparing.load(Ordering::SeqCst) && self.requested().is_none();
+        self.aborted.fetch_or(can, Ordering::SeqCst);
+        can
+    }
+
     /// Completes when the process is to end.
     pub async fn wait(&self) -> ShutdownMode {
         loop {
@@ -80,6 +97,15 @@ impl Shutdown {
 }
 
 impl Server {
+    /// Has the process go on that is getting ready to end; `false` if it is not, or has to end now.
+    pub fn abort_shutdown(&self) -> bool {
+        let aborted = self.shutdown.abort();
+        if aborted {
+            self.saving.cancel(Purpose::Save);
+        }
+        aborted
+    }
+
     /// Saves where that is configured or asked for, then asks the process to end. Writes wait
     /// meanwhile. `decided` is told whether the server stops; if saving fails, everything goes on.
     pub fn begin_shutdown(
@@ -96,16 +122,24 @@ impl Server {
         tracing::warn!("User requested shutdown...");
         let server = Arc::clone(self);
         let work = move || {
-            let stops = server.prepare_shutdown(options);
+            let ready = server.prepare_shutdown(options);
             let mut asking = server.shutdown.asking.lock();
-            if !stops {
+            let aborted = server.shutdown.aborted.swap(false, Ordering::SeqCst);
+            let stops = ready && !aborted;
+            if aborted {
+                tracing::warn!("Shutdown manually aborted.");
+                server.pause.end_closing();
+            }
+            if stops {
+                server.shutdown.decide(ShutdownMode::Graceful);
+            } else {
                 server.shutdown.preparing.store(false, Ordering::SeqCst);
             }
             let decided = std::mem::take(&mut *asking);
             drop(asking);
             decided.into_iter().for_each(|decided| decided(stops));
             if stops {
-                server.shutdown.request(ShutdownMode::Graceful);
+                server.shutdown.changed.notify_waiters();
             }
         };
         let spawned = std::thread::Builder::new().name("shutdown".to_owned()).spawn(work);
@@ -117,6 +151,12 @@ impl Server {
 
     /// Whether everything is ready for the end.
     fn prepare_shutdown(&self, options: ShutdownOptions) -> bool {
+        while options.by_signal && self.cron_paused.load(Ordering::Relaxed) {
+            if self.shutdown.aborted.load(Ordering::SeqCst) {
+                return false;
+            }
+            rest();
+        }
         let configured = !self.config.read().save_points().is_empty();
         // What is half loaded must not take the place of the file.
         let save = options.save.unwrap_or(configured) && !self.loading.is_active();
@@ -138,11 +178,12 @@ impl Server {
         }
         self.saving.wait_idle();
         self.shutdown.save_rest.store(save, Ordering::SeqCst);
-        if !save {
+        if !save || self.shutdown.aborted.load(Ordering::SeqCst) {
             return true;
         }
         tracing::info!("Saving the final RDB snapshot before exiting.");
-        if self.save().is_ok() || options.force {
+        let saved = self.save().is_ok();
+        if saved || options.force || self.shutdown.aborted.load(Ordering::SeqCst) {
             return true;
         }
         tracing::warn!("Error trying to save the DB, can't exit.");
@@ -163,4 +204,9 @@ impl Server {
             tracing::warn!("The last changes were not saved: {error:?}");
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a thread of its own, while a test holds the cron")]
+fn rest() {
+    std::thread::sleep(Duration::from_millis(5));
 }

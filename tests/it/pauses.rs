@@ -56,6 +56,42 @@ fn a_pause_keeps_big_arguments() {
 }
 
 #[test]
+fn who_waits_for_the_end_of_a_pause_counts_as_blocked() {
+    let server = Server::start(&[]);
+    let (mut admin, mut writer) = with_held_write(&server);
+    assert!(wait_for(DEADLINE, || admin.info("blocked_clients") == 1));
+    assert_eq!(admin.call(&["CLIENT", "UNPAUSE"]), ok());
+    assert_eq!(writer.read().expect("a reply"), ok());
+    assert_eq!(admin.info("blocked_clients"), 0);
+}
+
+#[test]
+fn scripts_that_declare_no_writes_go_on_while_writes_wait() {
+    let server = Server::start(&[]);
+    let (mut admin, mut conn) = (server.connect(), server.connect());
+    let body = "#!lua flags=no-writes\nreturn 7";
+    let library = "#!lua name=lib\nredis.register_function{function_name='seven', \
+                   callback=function() return 7 end, flags={'no-writes'}}";
+    admin.call(&["FUNCTION", "LOAD", library]);
+    let Reply::Bulk(digest) = admin.call(&["SCRIPT", "LOAD", body]) else { panic!("a digest") };
+    let digest = String::from_utf8_lossy(&digest).into_owned();
+    let calls = [["EVAL", body, "0"], ["EVALSHA", &digest, "0"], ["FCALL", "seven", "0"]];
+    assert_eq!(admin.call(&["CLIENT", "PAUSE", "60000", "WRITE"]), ok());
+    for call in &calls {
+        assert_eq!(conn.call(call), Reply::Integer(7), "{call:?}");
+    }
+    assert_eq!(conn.call(&["MULTI"]), ok());
+    for call in &calls {
+        assert_eq!(conn.call(call), Reply::Simple(b"QUEUED".to_vec()));
+    }
+    assert_eq!(conn.call(&["EXEC"]), Reply::Array(vec![Reply::Integer(7); 3]));
+    conn.send(&["EVAL", "#!lua\nreturn 8", "0"]).expect("the connection is open");
+    assert!(wait_for(DEADLINE, || admin.info("blocked_clients") == 1));
+    assert_eq!(admin.call(&["CLIENT", "UNPAUSE"]), ok());
+    assert_eq!(conn.read().expect("a reply"), Reply::Integer(8));
+}
+
+#[test]
 fn a_killed_client_runs_nothing_that_was_held_back() {
     let server = Server::start(&[]);
     let (mut admin, mut writer) = with_held_write(&server);

@@ -261,3 +261,23 @@ fn version_and_help_are_printed() {
         assert!(run.output().contains(part), "{flag}: {}", run.output());
     }
 }
+
+#[test]
+fn a_shutdown_that_saves_can_be_called_off() {
+    let server = Server::start(&["--save", "3600 1000", "--rdb-key-save-delay", "200000"]);
+    let (mut conn, mut asking) = (server.connect(), server.connect());
+    for number in 0..100 {
+        conn.call(&["SET", &number.to_string(), "v"]);
+    }
+    let none = Reply::Error(b"ERR No shutdown in progress.".to_vec());
+    assert_eq!(conn.call(&["SHUTDOWN", "ABORT"]), none);
+    asking.send(&["SHUTDOWN"]).expect("the connection is open");
+    assert!(wait_for(DEADLINE, || server.log().contains("Saving the final RDB snapshot")));
+    assert_eq!(conn.call(&["SHUTDOWN", "ABORT"]), Reply::Simple(b"OK".to_vec()));
+    let failed = b"ERR Errors trying to SHUTDOWN. Check logs.".to_vec();
+    assert_eq!(asking.read().expect("the server goes on"), Reply::Error(failed));
+    assert!(server.log().contains("Shutdown manually aborted."));
+    assert_eq!(conn.call(&["SET", "k", "v"]), Reply::Simple(b"OK".to_vec()));
+    assert_eq!(conn.call(&["SHUTDOWN", "ABORT"]), none);
+    conn.call(&["CONFIG", "SET", "save", ""]);
+}
