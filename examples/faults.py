@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -93,6 +94,28 @@ def kill(process):
     process.kill()
     process.join()
     check(process.exitcode == -signal.SIGKILL, f"{process.name} ended by itself with {process.exitcode}")
+
+
+class Crew:
+    """Forked processes that are replaced when they are killed; each is a function and its arguments."""
+
+    def __init__(self, start, *members):
+        self.start, self.members = start, members
+        self.processes = [start(*member) for member in members]
+        self.kills = 0
+
+    def is_alive(self):
+        return any(process.is_alive() for process in self.processes)
+
+    def kill_one(self):
+        """One that still runs, if any does. It may end by itself in that moment, and well."""
+        place = max(range(len(self.members)), key=lambda place: self.processes[place].is_alive() + random.random())
+        self.processes[place].kill()
+        self.processes[place].join()
+        code = self.processes[place].exitcode
+        check(code in (0, -signal.SIGKILL), f"{self.members[place][0].__name__} ended with {code}")
+        self.kills += code != 0
+        self.processes[place] = self.start(*self.members[place])
 
 
 def join(processes, seconds):

@@ -57,23 +57,19 @@ def next_addition(path):
 
 def add_under_faults(prefix, paths):
     """Returns how many adders were killed and how many connections cut."""
-    client, kills, cuts = demo.connect(), 0, 0
+    client, cuts = demo.connect(), 0
     with faults.forks() as start:
-        adders = [start(add_all, prefix, adder, path) for adder, path in enumerate(paths)]
+        adders = faults.Crew(start, *((add_all, prefix, adder, path) for adder, path in enumerate(paths)))
         deadline = time.monotonic() + 100
-        while any(adder.is_alive() for adder in adders):
+        while adders.is_alive():
             check(time.monotonic() < deadline, "the adders do not come to an end")
             time.sleep(0.01)
             # Kills are spread evenly over the additions.
-            if sum(map(next_addition, paths)) > (kills + 1) * ADDERS * ADDITIONS / (KILLS + 1):
-                adder = max(range(ADDERS), key=lambda adder: adders[adder].is_alive() * random.random())
-                adders[adder].kill()
-                adders[adder].join()
-                kills += adders[adder].exitcode != 0
+            if sum(map(next_addition, paths)) > (adders.kills + 1) * ADDERS * ADDITIONS / (KILLS + 1):
+                adders.kill_one()
                 cuts += faults.cut_connections(client, prefix)
-                adders[adder] = start(add_all, prefix, adder, paths[adder])
-        faults.join(adders, 1)
-    return kills, cuts
+        faults.join(adders.processes, 1)
+    return adders.kills, cuts
 
 
 def read_answers(paths):

@@ -205,8 +205,4 @@ def main(prefix):
 
 
 if __name__ == "__main__":
-    roles = {"encoder": encoder, "manager": manager}
-    if len(sys.argv) > 1 and sys.argv[1] in roles:
-        roles[sys.argv[1]](*sys.argv[2:])
-    else:
-        demo.run("encoders", main)
+    demo.run("encoders", main, encoder=encoder, manager=manager)

@@ -107,24 +107,6 @@ def deliver(folder, prefix, name, moments=None):
             consumer.finish(number, lambda database: database.execute("INSERT INTO deliveries VALUES (?)", (order,)))
 
 
-class Crew:
-    """Processes that are replaced when they are killed; each is a function and its arguments."""
-
-    def __init__(self, start, *members):
-        self.start, self.members = start, members
-        self.processes = [start(*member) for member in members]
-        self.kills = 0
-
-    def kill_one(self):
-        place = random.randrange(len(self.members))
-        self.processes[place].kill()
-        self.processes[place].join()
-        code = self.processes[place].exitcode
-        check(code in (0, -signal.SIGKILL), f"{self.members[place][0].__name__} ended with {code}")
-        self.kills += code != 0
-        self.processes[place] = self.start(*self.members[place])
-
-
 class Suicides:
     """One process at a time that kills itself at some moment, and its successor at another."""
 
@@ -152,7 +134,7 @@ def kill_all_the_time(start, folder, prefix):
     """Until everything is sold, moved and delivered; returns counts of kills and of connections cut."""
     client, shop, cuts = demo.connect(), open_shop(folder), 0
     open_warehouse(folder)
-    sellers = Crew(start, *((sell, folder, seller) for seller in range(SELLERS)))
+    sellers = faults.Crew(start, *((sell, folder, seller) for seller in range(SELLERS)))
     # The first of each die, alone, at the worst moment: between sending and forgetting, effect and acknowledgement.
     mortal_movers = Suicides(start, move, folder, prefix)
     mortal_movers.begin(2)
@@ -160,8 +142,8 @@ def kill_all_the_time(start, folder, prefix):
     mortal_consumers = Suicides(start, deliver, folder, prefix, "mortal")
     mortal_consumers.begin(1)
     mortal_consumers.wait_for_death()
-    movers = Crew(start, (move, folder, prefix))
-    consumers = Crew(start, *((deliver, folder, prefix, f"consumer-{number}") for number in range(CONSUMERS)))
+    movers = faults.Crew(start, (move, folder, prefix))
+    consumers = faults.Crew(start, *((deliver, folder, prefix, f"consumer-{number}") for number in range(CONSUMERS)))
     deadline = time.monotonic() + 100
     while True:
         check(time.monotonic() < deadline, "not everything is moved and delivered in time")
@@ -172,7 +154,7 @@ def kill_all_the_time(start, folder, prefix):
             if crew.kills < kills and random.random() < 0.5:
                 crew.kill_one()
                 cuts += faults.cut_connections(client, prefix)
-        sold = not any(seller.is_alive() for seller in sellers.processes)
+        sold = not sellers.is_alive()
         staged = shop.execute("SELECT count(*) FROM staged_jobs").fetchone()[0]
         if sold and not staged and consumers.kills == OTHER_KILLS and all_delivered(client, prefix):
             faults.join(sellers.processes, 1)

@@ -61,11 +61,11 @@ def check_page(lines, player):
 def judge_under_faults(prefix, folder):
     """Returns how many pages were looked at, how many judges killed, and how many connections cut."""
     client, paths = demo.connect(), [folder / str(judge) for judge in range(JUDGES)]
-    board, pages, kills, cuts = ScoreBoard(client, prefix), 0, 0, 0
+    board, pages, cuts = ScoreBoard(client, prefix), 0, 0
     with faults.forks() as start:
-        judges = [start(judge_awards, prefix, judge, path) for judge, path in enumerate(paths)]
+        judges = faults.Crew(start, *((judge_awards, prefix, judge, path) for judge, path in enumerate(paths)))
         deadline = time.monotonic() + 100
-        while any(judge.is_alive() for judge in judges):
+        while judges.is_alive():
             check(time.monotonic() < deadline, "the judges do not come to an end")
             player = random.choice(PLAYERS)
             if lines := board.around(player, AROUND):
@@ -73,15 +73,11 @@ def judge_under_faults(prefix, folder):
                 pages += 1
             # Kills are spread evenly over the awards.
             done = sum(map(next_award, paths))
-            if done > (kills + 1) * JUDGES * AWARDS / (KILLS + 1):
-                judge = max(range(JUDGES), key=lambda judge: judges[judge].is_alive() * random.random())
-                judges[judge].kill()
-                judges[judge].join()
-                kills += judges[judge].exitcode != 0
+            if done > (judges.kills + 1) * JUDGES * AWARDS / (KILLS + 1):
+                judges.kill_one()
                 cuts += faults.cut_connections(client, prefix)
-                judges[judge] = start(judge_awards, prefix, judge, paths[judge])
-        faults.join(judges, 1)
-    return pages, kills, cuts
+        faults.join(judges.processes, 1)
+    return pages, judges.kills, cuts
 
 
 def model():

@@ -156,8 +156,4 @@ def main(prefix):
 
 
 if __name__ == "__main__":
-    roles = {"writer": writer, "follower": follower}
-    if len(sys.argv) > 1 and sys.argv[1] in roles:
-        roles[sys.argv[1]](*sys.argv[2:])
-    else:
-        demo.run("shared_state", main)
+    demo.run("shared_state", main, writer=writer, follower=follower)

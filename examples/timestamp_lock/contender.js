@@ -1,22 +1,14 @@
 // One process that competes for the role: contender.py for Node.
 'use strict'
 
-const { appendFileSync } = require('node:fs')
+const { appendFileSync, readFileSync } = require('node:fs')
 const { join } = require('node:path')
 const Redis = require('ioredis')
 const { ExpiringLock, TimestampLock, monotonic, sleep, takePart } = require('./lock')
 
 const INTERVAL = 0.1
 const STEP = 0.005
-
-const WRITE = `
-if tonumber(ARGV[1]) < tonumber(redis.call('GET', KEYS[2]) or '0') then
-    redis.call('INCR', KEYS[3])
-    return 0
-end
-redis.call('SET', KEYS[2], ARGV[1])
-return redis.call('RPUSH', KEYS[1], ARGV[2])
-`
+const WRITE = readFileSync(join(__dirname, 'write_step.lua'), 'utf8')
 
 class Noted {
   constructor(lock, file) {

@@ -14,16 +14,7 @@ from lock import ExpiringLock, TimestampLock, take_part
 
 INTERVAL = 0.1
 STEP = 0.005
-
-# KEYS: steps, greatest token, refused. ARGV: token, step. What a resource does that refuses old tokens.
-WRITE = """
-if tonumber(ARGV[1]) < tonumber(redis.call('GET', KEYS[2]) or '0') then
-    redis.call('INCR', KEYS[3])
-    return 0
-end
-redis.call('SET', KEYS[2], ARGV[1])
-return redis.call('RPUSH', KEYS[1], ARGV[2])
-"""
+WRITE = pathlib.Path(__file__).with_name("write_step.lua").read_text()
 
 
 class Noted:

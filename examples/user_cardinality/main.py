@@ -55,25 +55,21 @@ def write(prefix, batches, path):
 
 def write_under_faults(prefix, folder):
     """Returns how many visits there are, how many writers were killed and how many connections cut."""
-    client, kills, cuts = demo.connect(), 0, 0
+    client, cuts = demo.connect(), 0
     work = [batches_of(writer) for writer in range(WRITERS)]
     paths, total = [folder / str(writer) for writer in range(WRITERS)], sum(map(len, work))
     with faults.forks() as start:
-        writers = [start(write, prefix, *job) for job in zip(work, paths)]
+        writers = faults.Crew(start, *((write, prefix, *job) for job in zip(work, paths)))
         deadline = time.monotonic() + 100
-        while any(writer.is_alive() for writer in writers):
+        while writers.is_alive():
             check(time.monotonic() < deadline, "the writers do not come to an end")
             time.sleep(0.005)
             # Kills are spread evenly over the batches.
-            if sum(len(faults.read_journal(path)) for path in paths) > (kills + 1) * total / (KILLS + 1):
-                writer = max(range(WRITERS), key=lambda writer: writers[writer].is_alive() * random.random())
-                writers[writer].kill()
-                writers[writer].join()
-                kills += writers[writer].exitcode != 0
+            if sum(len(faults.read_journal(path)) for path in paths) > (writers.kills + 1) * total / (KILLS + 1):
+                writers.kill_one()
                 cuts += faults.cut_connections(client, prefix)
-                writers[writer] = start(write, prefix, work[writer], paths[writer])
-        faults.join(writers, 1)
-    return sum(len(users) for batches in work for _, users in batches), kills, cuts
+        faults.join(writers.processes, 1)
+    return sum(len(users) for batches in work for _, users in batches), writers.kills, cuts
 
 
 def measure(visitors, name, days, exact):

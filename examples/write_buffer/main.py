@@ -141,8 +141,4 @@ def main(prefix):
 
 
 if __name__ == "__main__":
-    roles = {"producer": producer, "worker": worker}
-    if len(sys.argv) > 1 and sys.argv[1] in roles:
-        roles[sys.argv[1]](*sys.argv[2:])
-    else:
-        demo.run("write_buffer", main)
+    demo.run("write_buffer", main, producer=producer, worker=worker)

@@ -65,6 +65,8 @@ impl Flags {
     pub const NO_PAUSE: Self = Self(1 << 18);
     /// Writes nothing itself but reaches replicas.
     pub const MAY_REPLICATE: Self = Self(1 << 19);
+    /// What waits, or is refused, where nothing may be written.
+    pub const MAY_WRITE: Self = Self::WRITE.with(Self::MAY_REPLICATE);
 
     /// Belongs to the class of commands about connections, whatever its group.
     pub const CONNECTION: Self = Self(1 << 20);

@@ -8,9 +8,6 @@ use crate::command::{
 use crate::resp::Argv;
 use crate::server::{Client, ClientFlags, Server, gate};
 
-/// Commands that wait where writes do.
-const MAY_WRITE: Flags = Flags::WRITE.with(Flags::MAY_REPLICATE);
-
 /// Why a command does not run.
 pub(super) enum Refusal {
     /// It never will: the client is told.
@@ -180,14 +177,17 @@ fn not_paused(request: &Request<'_>) -> Result<(), Refusal> {
     if gates & gate::PAUSED == 0 || request.command.flags.has(Flags::NO_PAUSE) {
         return Ok(());
     }
-    let write = request.flags.has(MAY_WRITE) && may_write(request);
-    if request.server.is_paused(write, request.now_ms) { Err(Refusal::Paused) } else { Ok(()) }
+    let is_paused = |write| request.server.is_paused(write, request.now_ms);
+    // What scripts declare is looked up only where it matters.
+    let waits = is_paused(false)
+        || request.flags.has(Flags::MAY_WRITE) && is_paused(true) && may_write(request);
+    if waits { Err(Refusal::Paused) } else { Ok(()) }
 }
 
 /// Whether a request, or one of those that EXEC is to run, may write: scripts may declare not to.
 fn may_write(request: &Request<'_>) -> bool {
     let writes = |command: &Command, argv| {
-        command.flags.has(MAY_WRITE) && !declares_no_writes(request.server, command, argv)
+        command.flags.has(Flags::MAY_WRITE) && !declares_no_writes(request.server, command, argv)
     };
     match &request.client.transaction {
         Some(queue) if request.command.locks == Locks::Transaction => {

@@ -187,7 +187,7 @@ impl ScriptHost<'_, '_> {
             note_lack(whole, &client.handle, lack, (registered, argv), Context::Lua);
             return Err(lack.error_in_script(server, registered));
         }
-        let writes = row.flags.has(Flags::WRITE.with(Flags::MAY_REPLICATE));
+        let writes = row.flags.has(Flags::MAY_WRITE);
         if writes && self.read_only {
             return Err(CmdError::ScriptReadOnly);
         }

@@ -23,7 +23,7 @@ use crate::resp::{Argv, ReplyBuf};
 use crate::server::{Client, ClientFlags, Transaction, gate};
 
 /// Properties of commands that a transaction takes over from those in its queue.
-const INHERITED: Flags = Flags::WRITE.with(Flags::MAY_REPLICATE).with(Flags::DENYOOM);
+const INHERITED: Flags = Flags::MAY_WRITE.with(Flags::DENYOOM);
 
 /// The properties by which a request is admitted: EXEC has those of the queue.
 #[inline]

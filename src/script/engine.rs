@@ -206,17 +206,12 @@ impl Engine {
         self.libraries.function(name).is_some()
     }
 
-    /// What a function declared.
-    pub fn function_flags(&self, name: &[u8]) -> Option<ScriptFlags> {
-        self.libraries.function(name).map(|unit| unit.flags)
-    }
-
     /// What a script or function declares, as far as it is known.
     pub fn declared_flags(&self, what: What, name: &[u8]) -> Option<ScriptFlags> {
         let body = match what {
             What::Body => name,
             What::Sha => self.script_source(name)?,
-            What::Function => return self.function_flags(name),
+            What::Function => return self.libraries.function(name).map(|unit| unit.flags),
         };
         shebang::script(body).ok().map(|(flags, _)| flags)
     }

@@ -76,6 +76,10 @@ impl Shutdown {
         self.requested().is_some() || self.preparing.load(Ordering::SeqCst)
     }
 
+    fn is_aborted(&self) -> bool {
+        self.aborted.load(Ordering::SeqCst)
+    }
+
     fn abort(&self) -> bool {
         // Whoever decides holds the same lock.
         let _asking = self.asking.lock();
@@ -152,7 +156,7 @@ impl Server {
     /// Whether everything is ready for the end.
     fn prepare_shutdown(&self, options: ShutdownOptions) -> bool {
         while options.by_signal && self.cron_paused.load(Ordering::Relaxed) {
-            if self.shutdown.aborted.load(Ordering::SeqCst) {
+            if self.shutdown.is_aborted() {
                 return false;
             }
             rest();
@@ -178,12 +182,18 @@ impl Server {
         }
         self.saving.wait_idle();
         self.shutdown.save_rest.store(save, Ordering::SeqCst);
-        if !save || self.shutdown.aborted.load(Ordering::SeqCst) {
+        if self.shutdown.is_aborted() {
+            return false;
+        }
+        if !save {
             return true;
         }
         tracing::info!("Saving the final RDB snapshot before exiting.");
         let saved = self.save().is_ok();
-        if saved || options.force || self.shutdown.aborted.load(Ordering::SeqCst) {
+        if self.shutdown.is_aborted() {
+            return false;
+        }
+        if saved || options.force {
             return true;
         }
         tracing::warn!("Error trying to save the DB, can't exit.");

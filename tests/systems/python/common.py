@@ -15,6 +15,8 @@ import time
 
 import redis
 
+from demo import check, wait_for  # wait_for is what the tests import
+
 PORTS = [int(port) for port in os.environ["SYSTEMS_PORTS"].split()]
 PIDS = [int(pid) for pid in os.environ["SYSTEMS_PIDS"].split()]
 URL = f"redis://127.0.0.1:{PORTS[0]}/0"
@@ -25,12 +27,6 @@ def connect(port=None, **options):
     return redis.Redis(host="127.0.0.1", port=port or PORTS[0], **options)
 
 
-def check(condition, what):
-    """An assertion that -O does not remove."""
-    if not condition:
-        raise AssertionError(what)
-
-
 def raises(error, call, *arguments, **options):
     """The call has to raise exactly this class of error, which is returned."""
     try:
@@ -39,15 +35,6 @@ def raises(error, call, *arguments, **options):
         check(type(raised) is error, f"{type(raised).__name__} instead of {error.__name__}")
         return raised
     raise AssertionError(f"{result!r} instead of {error.__name__}")
-
-
-def wait_for(condition, seconds, what):
-    """Polls until the condition is true and returns its value."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        check(time.monotonic() < deadline, f"not within {seconds} s: {what}")
-        time.sleep(0.02)
-    return value
 
 
 @contextlib.contextmanager
