@@ -223,11 +223,11 @@ impl Executor {
         let reserve = self.gauge.reserve();
         let mut evicted = 0;
         while self.gauge.excess() > -reserve {
-            if server.lazyfree.pending() > 0 && !self.wait_for_memory(server) {
+            if server.lazyfree.pending() > 0 && !wait_for_memory(server) {
                 return Room::Soon;
             }
             if server.lazyfree.freed() != self.gauge.freed {
-                // A large value may have gone since.
+                // A large value has gone since.
                 self.gauge.measure(server);
                 continue;
             }
@@ -272,19 +272,18 @@ impl Executor {
         self.settle();
         outcome
     }
+}
 
-    /// Waits a little for the thread that frees what is costly to free; `false` when it is not done.
-    fn wait_for_memory(&mut self, server: &Server) -> bool {
-        let start = Instant::now();
-        while server.lazyfree.pending() > 0 {
-            if start.elapsed() > PATIENCE {
-                return false;
-            }
-            nap();
+/// Waits a little for the thread that frees what is costly to free; `false` when it is not done.
+fn wait_for_memory(server: &Server) -> bool {
+    let start = Instant::now();
+    while server.lazyfree.pending() > 0 {
+        if start.elapsed() > PATIENCE {
+            return false;
         }
-        self.gauge.measure(server);
-        true
+        nap();
     }
+    true
 }
 
 /// Whether nothing may go now, for which nobody is refused.
