@@ -96,6 +96,9 @@ pub enum CmdError {
     KeyCount,
     #[error(transparent)]
     Script(#[from] ScriptError),
+    /// The command did not begin: a script has what it needs, and runs for too long.
+    #[error(transparent)]
+    Busy(ScriptError),
     #[error("ERR Use SCRIPT DEBUG YES/SYNC/NO")]
     ScriptDebug,
     #[error("ERR the debugger of scripts is not supported")]

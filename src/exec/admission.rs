@@ -1,5 +1,6 @@
 //! May this client run this command now? The checks in Redis's order, each on its own.
 
+use super::busy::busy;
 use super::eval::declares_no_writes;
 use crate::acl::Context;
 use crate::command::{
@@ -159,7 +160,7 @@ fn not_busy(request: &Request<'_>) -> Result<(), Refusal> {
     if gates & gate::BUSY == 0 || request.command.flags.has(Flags::ALLOW_BUSY) {
         return Ok(());
     }
-    Err(Refusal::Error(request.server.scripts.busy_error().into()))
+    Err(Refusal::Error(busy(request.server)))
 }
 
 /// Redis counts who monitors among replicas, which do not use the keyspace.

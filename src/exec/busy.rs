@@ -1,21 +1,53 @@
-//! Requests of clients whose event loop waits for a script that runs for too long.
+//! Requests while a script runs for too long: nobody waits for its end, neither who had begun to wait
+//! for what it holds nor clients whose event loop does.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::call::context;
+use super::eval::engine_unless;
 use crate::acl::Context;
 use crate::command::{
     Args, CmdError, Command, CommandTable, Effects, Flags, Group, Registered, check_handle,
     note_lack,
 };
-use crate::keyspace::{Access, Changes};
+use crate::keyspace::{Access, Changes, LockSet};
 use crate::resp::{Argv, ReplyBuf};
+use crate::script::EngineGuard;
 use crate::server::{Client, ClientFlags, ClientHandle, Server, ShutdownMode, gate, meanwhile};
 
 /// States of a client in which its requests have to wait for its event loop.
 const IN_THE_MIDDLE: u32 =
     ClientFlags::UNAUTHENTICATED | ClientFlags::BLOCKED | ClientFlags::CLOSING | ClientFlags::REPLY;
+
+fn is_busy(server: &Server) -> bool {
+    server.gates.load(Relaxed) & gate::BUSY != 0
+}
+
+#[cold]
+pub(super) fn busy(server: &Server) -> CmdError {
+    CmdError::Busy(server.scripts.busy_error())
+}
+
+/// Takes the locks of `set`, unless a script turns out to keep the server busy.
+#[inline(always)]
+pub(super) fn lock_shards<'s>(
+    server: &'s Server,
+    set: LockSet<'_>,
+) -> Result<Access<'s>, CmdError> {
+    let gives_up = || is_busy(server);
+    // Who takes one shard after the other cannot give up in the middle, so it looks before it begins.
+    let one_by_one = matches!(set, LockSet::Each) && server.scripts.engine.is_locked();
+    if one_by_one && !server.keyspace.all_pass(gives_up) {
+        return Err(busy(server));
+    }
+    Access::take_unless(&server.keyspace, set, gives_up).ok_or_else(|| busy(server))
+}
+
+/// Takes the right to run scripts, unless one turns out to keep the server busy.
+pub(super) fn lock_engine(server: &Server) -> Result<EngineGuard<'_>, CmdError> {
+    engine_unless(server, || is_busy(server)).ok_or_else(|| busy(server))
+}
 
 /// Begins or ends a transaction, which the connection's task takes over later; `false` for other
 /// commands and misuse.
@@ -66,8 +98,7 @@ pub fn answer(
     out: &mut ReplyBuf,
 ) -> bool {
     let flags = ClientFlags(handle.flags.load(Relaxed));
-    let busy = server.gates.load(Relaxed) & gate::BUSY != 0;
-    if !busy || flags.has(IN_THE_MIDDLE) {
+    if !is_busy(server) || flags.has(IN_THE_MIDDLE) {
         return false;
     }
     let Ok(registered) = commands.resolve(argv) else { return false };

@@ -9,8 +9,9 @@ use smallvec::SmallVec;
 use super::admission::{Refusal, Request, admit};
 use super::batch::Batch;
 use super::block::begin_wait;
+use super::busy::{lock_engine, lock_shards};
 use super::commit::{conclude, finish};
-use super::eval::{eval, lock_engine};
+use super::eval::eval;
 use super::evict::Gauge;
 use super::multi::effective_flags;
 use super::remember::{Cost, goes_on, is_notable, remember};
@@ -25,6 +26,7 @@ use crate::command::{
 use crate::keyspace::{Access, Changes, DbView, Evictor, Key, KeyHash, Keyspace, LockSet, Trash};
 use crate::observe::stats::LoopCounters;
 use crate::resp::{Argv, Mark, ReplyBuf};
+use crate::script::EngineGuard;
 use crate::server::{Client, ClientFlags, Server, Waiter, gate};
 
 /// Keys that an event loop keeps room for.
@@ -347,6 +349,14 @@ impl Executor {
             Locks::Transaction => self.exec(registered, argv, client, out, now_ms),
             _ => self.call(registered, argv, keys, client, out, now_ms),
         };
+        let result = match result {
+            Err(error @ CmdError::Busy(_)) => {
+                self.counters.commands[registered.id].rejected.add(1);
+                let error = self.rejection_of_exec(error, (command, argv), client, now_ms);
+                return refused(self.refuse(&error, client, out, mark));
+            }
+            result => result,
+        };
         let stop = self.end_request(registered, result, client, out, mark);
         Outcome { stop, called: true }
     }
@@ -396,8 +406,7 @@ impl Executor {
         now_ms: i64,
     ) -> Result<Option<Stop>, CmdError> {
         let (server, command) = (&*self.server, registered.command);
-        let engine = (command.locks == Locks::Script).then(|| lock_engine(server));
-        let access = lock(server, command.locks, keys);
+        let (engine, access) = lock(server, command, keys)?;
         let state = (&mut self.changes, &mut self.effects);
         let mut ctx = context(server, &self.commands, state, access, client, out, now_ms);
         (ctx.command, ctx.engine, ctx.out_of_memory) = (command, engine, self.out_of_memory);
@@ -575,19 +584,29 @@ pub(super) fn take_mail(client: &Client, out: &mut ReplyBuf) {
     }
 }
 
+/// Takes what a request for `command` needs: the engine, if it runs scripts, and the shards of its
+/// keys.
 #[inline]
-fn lock<'k>(server: &'k Server, locks: Locks, keys: &[KeyHash]) -> Access<'k> {
-    let keyspace = &server.keyspace;
-    match (locks, keys) {
-        (Locks::All, _) => Access::take(keyspace, LockSet::All),
-        (Locks::Each, _) => Access::take(keyspace, LockSet::Each),
-        (_, []) => Access::take(keyspace, LockSet::None),
-        (_, [key]) => Access::take(keyspace, LockSet::One(key.hash)),
+fn lock<'s>(
+    server: &'s Server,
+    command: &Command,
+    keys: &[KeyHash],
+) -> Result<(Option<EngineGuard<'s>>, Access<'s>), CmdError> {
+    let engine = match command.locks {
+        Locks::Script => Some(lock_engine(server)?),
+        _ => None,
+    };
+    let access = match (command.locks, keys) {
+        (Locks::All, _) => lock_shards(server, LockSet::All),
+        (Locks::Each, _) => lock_shards(server, LockSet::Each),
+        (_, []) => lock_shards(server, LockSet::None),
+        (_, [key]) => lock_shards(server, LockSet::One(key.hash)),
         (_, keys) => {
             let hashes: SmallVec<[u64; 16]> = keys.iter().map(|key| key.hash).collect();
-            Access::take(keyspace, LockSet::Hashes(&hashes))
+            lock_shards(server, LockSet::Hashes(&hashes))
         }
-    }
+    };
+    Ok((engine, access?))
 }
 
 /// Appends the keys of a request with their hashes to `keys`; `indexes` is room to work in.

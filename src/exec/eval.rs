@@ -27,12 +27,23 @@ use crate::server::{ClientFlags, Server, gate};
 const WAIT: Duration = Duration::from_millis(5);
 
 /// Waits for the right to run scripts, which comes before any shard.
-pub(super) fn lock_engine(server: &Server) -> EngineGuard<'_> {
+fn wait_for_engine(server: &Server) -> EngineGuard<'_> {
+    engine_unless(server, || false).expect("it waits for ever")
+}
+
+/// As [`wait_for_engine`], unless `gives_up`, which is asked while another script runs for long.
+pub(super) fn engine_unless(
+    server: &Server,
+    gives_up: impl Fn() -> bool,
+) -> Option<EngineGuard<'_>> {
     loop {
         if let Some(engine) = server.scripts.engine.try_lock_for(WAIT) {
-            return engine;
+            return Some(engine);
         }
         idle::run();
+        if gives_up() {
+            return None;
+        }
     }
 }
 
@@ -44,7 +55,7 @@ pub(super) fn declares_no_writes(server: &Server, command: &Command, argv: Argv<
         "fcall" => What::Function,
         _ => return false,
     };
-    let flags = lock_engine(server).declared_flags(what, argv.arg(1));
+    let flags = wait_for_engine(server).declared_flags(what, argv.arg(1));
     flags.is_some_and(|flags| flags.has(ScriptFlags::NO_WRITES))
 }
 

@@ -8,9 +8,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::Stop;
 use super::admission::is_known;
+use super::busy::{lock_engine, lock_shards};
 use super::call::{Executor, context};
 use super::commit::conclude;
-use super::eval::lock_engine;
 use super::inner::run_inner;
 use crate::acl::Context;
 use crate::base::number;
@@ -18,7 +18,7 @@ use crate::command::{
     CmdError, Command, Ctx, Flags, Locks, Registered, check_client, forget_watched, note_lack,
     show_to_monitors,
 };
-use crate::keyspace::{Access, Key, KeyHash, LockSet, Presence};
+use crate::keyspace::{Key, KeyHash, LockSet, Presence};
 use crate::resp::{Argv, ReplyBuf};
 use crate::server::{Client, ClientFlags, Transaction, gate};
 
@@ -115,11 +115,14 @@ impl Executor {
         if transaction.keys().len() > 1 {
             self.prefetch(client.db, transaction.keys());
         }
-        let engine = self.needs_engine(transaction).then(|| lock_engine(&server));
-        let access = match self.locks_of(transaction, client) {
-            Plan::All => Access::take(&server.keyspace, LockSet::All),
-            Plan::Hashes(hashes) => Access::take(&server.keyspace, LockSet::Hashes(&hashes)),
+        let engine = match self.needs_engine(transaction) {
+            true => Some(lock_engine(&server)?),
+            false => None,
         };
+        let access = match self.locks_of(transaction, client) {
+            Plan::All => lock_shards(&server, LockSet::All),
+            Plan::Hashes(hashes) => lock_shards(&server, LockSet::Hashes(&hashes)),
+        }?;
         let state = (&mut self.changes, &mut self.effects);
         let mut ctx = context(&server, &commands, state, access, client, out, now_ms);
         (ctx.command, ctx.engine) = (registered.command, engine);

@@ -45,54 +45,74 @@ pub enum Access<'k> {
 
 impl<'k> Access<'k> {
     /// Takes the locks of `set`.
-    #[inline(always)]
     pub fn take(keyspace: &'k Keyspace, set: LockSet<'_>) -> Self {
-        match set {
+        Self::take_unless(keyspace, set, || false).expect("it waits for ever")
+    }
+
+    /// Takes the locks of `set` unless `gives_up`, which is asked while somebody holds one for long.
+    #[inline(always)]
+    pub fn take_unless(
+        keyspace: &'k Keyspace,
+        set: LockSet<'_>,
+        gives_up: impl Fn() -> bool,
+    ) -> Option<Self> {
+        Some(match set {
             LockSet::None | LockSet::Hashes([]) => Self::None,
             LockSet::One(hash) => {
                 let shard = keyspace.shard_of(hash);
-                Self::One(shard, keyspace.lock(shard))
+                Self::One(shard, keyspace.lock_unless(shard, gives_up)?)
             }
-            LockSet::Hashes(hashes) => Self::take_many(keyspace, hashes),
+            LockSet::Hashes(hashes) => Self::take_many(keyspace, hashes, gives_up)?,
             LockSet::All => {
                 let shards: Vec<usize> = (0..keyspace.shard_count()).collect();
-                let guards = Self::collect(keyspace, &shards);
+                let guards = Self::collect(keyspace, &shards, gives_up)?;
                 Self::All(guards.into_iter().map(|(_, guard)| guard).collect())
             }
             LockSet::Each => Self::Each,
-        }
+        })
     }
 
     #[cold]
-    fn take_many(keyspace: &'k Keyspace, hashes: &[u64]) -> Self {
+    fn take_many(
+        keyspace: &'k Keyspace,
+        hashes: &[u64],
+        gives_up: impl Fn() -> bool,
+    ) -> Option<Self> {
         let mut shards: SmallVec<[usize; 16]> =
             hashes.iter().map(|hash| keyspace.shard_of(*hash)).collect();
         shards.sort_unstable();
         shards.dedup();
-        match shards[..] {
-            [shard] => Self::One(shard, keyspace.lock(shard)),
-            _ => Self::Many(Self::collect(keyspace, &shards)),
-        }
+        Some(match shards[..] {
+            [shard] => Self::One(shard, keyspace.lock_unless(shard, gives_up)?),
+            _ => Self::Many(Self::collect(keyspace, &shards, gives_up)?),
+        })
     }
 
     /// Locks several shards, given in ascending order, anew from the first whenever it is overtaken.
-    fn collect(keyspace: &'k Keyspace, shards: &[usize]) -> Vec<(usize, ShardGuard<'k>)> {
+    fn collect(
+        keyspace: &'k Keyspace,
+        shards: &[usize],
+        gives_up: impl Fn() -> bool,
+    ) -> Option<Vec<(usize, ShardGuard<'k>)>> {
         let mut guards = Vec::with_capacity(shards.len());
         while guards.len() < shards.len() {
             let shard = shards[guards.len()];
             let guard = match guards.is_empty() {
-                true => Some(keyspace.lock(shard)),
+                true => Some(keyspace.lock_unless(shard, &gives_up)?),
                 false => keyspace.lock_next(shard),
             };
             match guard {
                 Some(guard) => guards.push((shard, guard)),
                 None => {
                     guards.clear();
+                    if gives_up() {
+                        return None;
+                    }
                     keyspace.let_pass();
                 }
             }
         }
-        guards
+        Some(guards)
     }
 
     /// Takes one shard more, whatever is held.

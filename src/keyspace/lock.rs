@@ -71,37 +71,49 @@ mod native {
 
         #[inline]
         pub(crate) fn lock(&self) -> Guard<'_, T> {
+            self.lock_unless(|| false).expect("it waits for ever")
+        }
+
+        /// Locks unless `gives_up`, which is asked now and then while somebody else holds the lock.
+        #[inline]
+        pub(crate) fn lock_unless(&self, gives_up: impl Fn() -> bool) -> Option<Guard<'_, T>> {
             if !self.held.swap(true, Ordering::Acquire) {
-                return Guard { lock: self };
+                return Some(Guard { lock: self });
             }
-            self.wait()
+            self.wait(gives_up)
         }
 
         #[cold]
-        fn wait(&self) -> Guard<'_, T> {
+        fn wait(&self, gives_up: impl Fn() -> bool) -> Option<Guard<'_, T>> {
             let mut tries = 0;
             loop {
                 if let Some(guard) = self.try_lock() {
-                    return guard;
+                    return Some(guard);
                 }
                 tries += 1;
-                pass_time(tries);
+                if pass_time(tries) && gives_up() {
+                    return None;
+                }
             }
         }
     }
 
-    /// Waits a little, as becomes somebody who has tried `tries` times in vain.
-    pub(in crate::keyspace) fn pass_time(tries: u32) {
+    /// Waits a little, as becomes somebody who has tried `tries` times in vain; `true` when that has
+    /// lasted long enough to look whether it is worth to go on.
+    pub(in crate::keyspace) fn pass_time(tries: u32) -> bool {
         if tries < SPINS {
             std::hint::spin_loop();
         } else if tries < SPINS + YIELDS {
             std::thread::yield_now();
         } else {
             nap();
-            if tries.is_multiple_of(NAPS) {
+            let long = tries.is_multiple_of(NAPS);
+            if long {
                 idle::run();
             }
+            return long;
         }
+        false
     }
 
     #[expect(clippy::disallowed_methods, reason = "the holder may be asleep itself")]
@@ -157,6 +169,16 @@ mod native {
         }
 
         #[test]
+        fn who_waits_may_give_up() {
+            let lock = Lock::new(());
+            assert!(lock.lock_unless(|| true).is_some());
+            let guard = lock.lock();
+            assert!(lock.lock_unless(|| true).is_none());
+            drop(guard);
+            assert!(lock.try_lock().is_some());
+        }
+
+        #[test]
         fn a_held_lock_is_not_taken_twice() {
             let lock = Lock::new(());
             let guard = lock.lock();
@@ -187,9 +209,21 @@ mod model {
         pub(crate) fn lock(&self) -> Guard<'_, T> {
             self.0.lock().expect("no thread of a model panics while it holds a lock")
         }
+
+        pub(crate) fn lock_unless(&self, gives_up: impl Fn() -> bool) -> Option<Guard<'_, T>> {
+            loop {
+                if let Some(guard) = self.try_lock() {
+                    return Some(guard);
+                }
+                if pass_time(0) && gives_up() {
+                    return None;
+                }
+            }
+        }
     }
 
-    pub(in crate::keyspace) fn pass_time(_: u32) {
+    pub(in crate::keyspace) fn pass_time(_: u32) -> bool {
         shuttle::thread::yield_now();
+        true
     }
 }

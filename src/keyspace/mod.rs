@@ -167,6 +167,18 @@ impl Keyspace {
         ShardGuard(self.shards[shard].0.lock())
     }
 
+    /// Locks one shard unless `gives_up`, which is asked while somebody holds the shard for long.
+    #[inline]
+    fn lock_unless(&self, shard: usize, gives_up: impl Fn() -> bool) -> Option<ShardGuard<'_>> {
+        self.shards[shard].0.lock_unless(gives_up).map(ShardGuard)
+    }
+
+    /// Waits until nobody holds the shards, one after the other; `false` when it `gives_up`.
+    #[cold]
+    pub fn all_pass(&self, gives_up: impl Fn() -> bool) -> bool {
+        (0..self.shard_count()).all(|shard| self.lock_unless(shard, &gives_up).is_some())
+    }
+
     /// Locks one shard if nobody holds it.
     #[inline]
     pub fn try_lock(&self, shard: usize) -> Option<ShardGuard<'_>> {

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use rustix::io::{Errno, write, writev};
 use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
@@ -13,6 +14,21 @@ use super::tls::Session;
 
 /// Bytes by which a buffer grows for what TLS decrypts into it: a record.
 const RECORD_LEN: usize = 16 * 1024;
+
+/// What a call of a socket `brought`; tokio asks again when there is nothing to be had, and remembers
+/// that.
+///
+/// Tokio itself would not even try before its reactor has run, but while an event loop waits for a
+/// script its clients are to be answered all the same.
+pub(super) fn at_once(
+    brought: Result<usize, Errno>,
+    again: impl FnOnce() -> io::Result<usize>,
+) -> io::Result<usize> {
+    match brought {
+        Err(Errno::AGAIN) => again(),
+        brought => Ok(brought?),
+    }
+}
 
 /// The reading half of a connection.
 pub(super) enum Reader {
@@ -140,16 +156,20 @@ impl Reader {
 impl Writer {
     pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(half) => half.try_write(bytes),
-            Self::Unix(half) => half.try_write(bytes),
+            Self::Tcp(half) => at_once(write(half.as_ref(), bytes), || half.try_write(bytes)),
+            Self::Unix(half) => at_once(write(half.as_ref(), bytes), || half.try_write(bytes)),
             Self::Tls(half, session) => session.try_write(half.as_ref(), &[IoSlice::new(bytes)]),
         }
     }
 
     pub(super) fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
-            Self::Tcp(half) => half.try_write_vectored(slices),
-            Self::Unix(half) => half.try_write_vectored(slices),
+            Self::Tcp(half) => {
+                at_once(writev(half.as_ref(), slices), || half.try_write_vectored(slices))
+            }
+            Self::Unix(half) => {
+                at_once(writev(half.as_ref(), slices), || half.try_write_vectored(slices))
+            }
             Self::Tls(half, session) => session.try_write(half.as_ref(), slices),
         }
     }

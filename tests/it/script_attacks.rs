@@ -136,8 +136,8 @@ fn endless_scripts_are_killed_while_others_are_told_that_it_is_busy() {
         let mut other = server.connect();
         let busy = wait_for(
             DEADLINE,
-            // What the fourth one reads is locked until it ends, and so is who waits for it.
-            || matches!(other.call(&["GET", "free"]), Reply::Error(text) if text.starts_with(b"BUSY")),
+            // What the fourth one reads is locked until it ends.
+            || matches!(other.call(&["GET", "k"]), Reply::Error(text) if text.starts_with(b"BUSY")),
         );
         assert!(busy, "{body}");
         assert_eq!(text(other.call(&["SCRIPT", "KILL"])), "OK", "{body}");
@@ -145,6 +145,74 @@ fn endless_scripts_are_killed_while_others_are_told_that_it_is_busy() {
         let reply = String::from_utf8_lossy(&reply).into_owned();
         assert!(reply.contains("Script killed by user with SCRIPT KILL"), "{body}: {reply}");
         assert!(wait_for(DEADLINE, || other.call(&["GET", "k"]) == Reply::NilBulk));
+    }
+}
+
+#[test]
+fn who_waits_already_is_told_that_a_script_is_busy() {
+    for threads in ["1", "4"] {
+        let server = Server::start(&["--busy-reply-threshold", "300", "--threads", threads]);
+        let mut attacker = server.connect();
+        assert_eq!(text(attacker.call(&["SET", "k", "kept"])), "OK");
+        attacker.set_read_deadline(Duration::from_secs(60));
+        attacker
+            .send(&["EVAL", "while true do redis.pcall('get', KEYS[1]) end", "1", "k"])
+            .expect("sent");
+        let mut other = server.connect();
+        // It says so of scripts that are no functions, at once.
+        let running = || matches!(other.call(&["FUNCTION", "STATS"]), Reply::Error(_));
+        assert!(wait_for(DEADLINE, running));
+        let requests: [&[&str]; 9] = [
+            &["GET", "k"],
+            &["MSET", "a", "1", "b", "2", "c", "3", "k", "lost"],
+            &["EVAL", "return redis.call('set', 'k', 'lost')", "0"],
+            &["FLUSHALL"],
+            &["SORT", "k"],
+            &["BLPOP", "k", "0"],
+            &["INFO"],
+            &["DBSIZE"],
+            &["EXEC"],
+        ];
+        let mut waiting: Vec<_> = requests
+            .iter()
+            .map(|request| {
+                let mut client = server.connect();
+                if request[0] == "EXEC" {
+                    client.send(&["MULTI"]).expect("sent");
+                    client.send(&["SET", "k", "lost"]).expect("sent");
+                }
+                client.send(request).expect("sent");
+                client
+            })
+            .collect();
+        for (client, request) in waiting.iter_mut().zip(requests) {
+            let busy = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+            let expected = match request[0] {
+                "EXEC" => {
+                    assert_eq!(text(client.read().expect("a reply")), "OK");
+                    client.read().expect("a reply");
+                    format!("EXECABORT Transaction discarded because of: {busy}")
+                }
+                _ => busy.to_owned(),
+            };
+            let reply = client.read().expect("a reply");
+            assert_eq!(
+                reply,
+                Reply::Error(expected.into_bytes()),
+                "{request:?}, {threads} threads"
+            );
+        }
+        assert_eq!(text(other.call(&["SCRIPT", "KILL"])), "OK");
+        assert!(matches!(attacker.read(), Ok(Reply::Error(_))));
+        assert_eq!(text(other.call(&["GET", "k"])), "kept");
+        assert_eq!(text(waiting[8].call(&["DISCARD"])), "ERR DISCARD without MULTI");
+        let stats = text(other.call(&["INFO", "commandstats"]));
+        let of_mset = stats.lines().find(|line| line.starts_with("cmdstat_mset:"));
+        let rejected = "calls=0,usec=0,usec_per_call=0.00,rejected_calls=1,failed_calls=0";
+        assert!(
+            threads == "1" || of_mset.is_some_and(|line| line.ends_with(rejected)),
+            "{of_mset:?}"
+        );
     }
 }
 

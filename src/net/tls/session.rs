@@ -11,10 +11,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use rustix::io::{read, write, writev};
 use rustls::{ServerConnection, server::ServerConfig};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::{TcpStream, tcp::OwnedReadHalf};
 
+use super::super::stream::at_once;
 use super::Tls;
 use crate::base::limits::TLS_READ_LEN;
 
@@ -132,7 +134,7 @@ impl Session {
             match drain(tls, &mut part[..room]) {
                 Ok(count) if count > 0 => ahead.extend_from_slice(&part[..count]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    match stream.try_read(&mut part) {
+                    match at_once(read(stream, &mut part[..]), || stream.try_read(&mut part)) {
                         Ok(count) if count > 0 => feed(tls, stream, &part[..count])?,
                         // The end is found again by whoever reads.
                         _ => break,
@@ -165,11 +167,11 @@ struct Raw<'a>(&'a TcpStream);
 
 impl Write for Raw<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
+        at_once(write(self.0, bytes), || self.0.try_write(bytes))
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_write_vectored(slices)
+        at_once(writev(self.0, slices), || self.0.try_write_vectored(slices))
     }
 
     fn flush(&mut self) -> io::Result<()> {
