@@ -105,6 +105,7 @@ impl Server {
     pub fn abort_shutdown(&self) -> bool {
         let aborted = self.shutdown.abort();
         if aborted {
+            tracing::warn!("Shutdown manually aborted.");
             self.saving.cancel(Purpose::Save);
         }
         aborted
@@ -131,7 +132,6 @@ impl Server {
             let aborted = server.shutdown.aborted.swap(false, Ordering::SeqCst);
             let stops = ready && !aborted;
             if aborted {
-                tracing::warn!("Shutdown manually aborted.");
                 server.pause.end_closing();
             }
             if stops {
