@@ -602,7 +602,8 @@ impl Command {
         let connection = of_group(Group::Connection) || self.flags.has(Flags::CONNECTION);
         let sorts = self.flags.has(Flags::SORTS);
         add(self.flags.has(Flags::KEYSPACE), "keyspace");
-        add(self.flags.has(Flags::READONLY), "read");
+        // Who may read may not keep the server busy with scripts.
+        add(self.flags.has(Flags::READONLY) && !of_group(Group::Scripting), "read");
         add(self.flags.has(Flags::WRITE), "write");
         add(of_group(Group::Set) || sorts, "set");
         add(of_group(Group::SortedSet) || sorts, "sortedset");

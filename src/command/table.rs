@@ -126,7 +126,8 @@ impl CommandTable {
             let old = old.to_ascii_lowercase();
             let at = commands.iter().position(|c| c.name == old).ok_or_else(|| old.clone())?;
             let new = new.to_ascii_lowercase();
-            if commands.iter().any(|c| c.name == new) {
+            // Several may have no name any more.
+            if !new.is_empty() && commands.iter().any(|c| c.name == new) {
                 return Err(new);
             }
             commands[at].name = new;
@@ -354,6 +355,17 @@ mod tests {
             assert!(!name.bytes().any(|b| b.is_ascii_uppercase()), "{name}");
             assert!(seen.insert(name.clone()), "{name} stands twice");
         }
+    }
+
+    #[test]
+    fn several_commands_may_be_taken_away() {
+        let renames = [("flushall", ""), ("FLUSHDB", ""), ("get", "fetch")];
+        let renames = renames.map(|(old, new)| (old.to_owned(), new.to_owned()));
+        let table = CommandTable::new(&renames).expect("no name is taken");
+        let knows = |name: &str| table.commands.iter().any(|command| command.name == name);
+        assert_eq!(["flushall", "flushdb", "get", "fetch"].map(knows), [false, false, false, true]);
+        let taken = ("get".to_owned(), "SET".to_owned());
+        assert_eq!(CommandTable::new(&[taken]).err(), Some("set".to_owned()));
     }
 
     #[test]
