@@ -26,6 +26,8 @@ pub struct Transaction {
     bytes: Vec<u8>,
     ranges: Vec<ArgRange>,
     bigs: Vec<Arc<Vec<u8>>>,
+    /// Their lengths together.
+    bigs_len: usize,
     keys: Vec<KeyHash>,
     queue: Vec<Queued>,
     /// Properties that any queued command has.
@@ -43,6 +45,7 @@ impl Transaction {
         for at in 0..argv.len() {
             let range = match argv.shared(at) {
                 Some(shared) => {
+                    self.bigs_len += shared.len();
                     self.bigs.push(Arc::clone(shared));
                     ArgRange::big(self.bigs.len() - 1)
                 }
@@ -71,11 +74,10 @@ impl Transaction {
 
     /// The memory of the arguments, in bytes.
     pub fn size(&self) -> usize {
-        let bigs: usize = self.bigs.iter().map(|big| big.len()).sum();
         let lists = self.ranges.len() * size_of::<ArgRange>()
             + self.keys.len() * size_of::<KeyHash>()
             + self.queue.len() * size_of::<Queued>();
-        self.bytes.len() + bigs + lists
+        self.bytes.len() + self.bigs_len + lists
     }
 
     /// The commands in order: id, arguments, keys.
@@ -98,7 +100,7 @@ impl Transaction {
         self.bytes.shrink_to(KEPT_MAX);
         self.ranges.clear();
         self.ranges.shrink_to(KEPT_MAX / size_of::<ArgRange>());
-        self.bigs = Vec::new();
+        (self.bigs, self.bigs_len) = (Vec::new(), 0);
         self.keys.clear();
         self.keys.shrink_to(KEPT_MAX / size_of::<KeyHash>());
         self.queue.clear();
