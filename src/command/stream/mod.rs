@@ -21,7 +21,9 @@ use crate::encoding::End;
 use crate::keyspace::{Event, Key};
 use crate::resp::ReplyBuf;
 use crate::value::reply_item;
-use crate::value::stream::{Bound, Entry, ID_LEN_MAX, Ids, NODE_LEN_MAX, Stream, StreamId, Trim};
+use crate::value::stream::{
+    Bound, Entry, ID_LEN_MAX, Ids, NODE_LEN_MAX, Stream, StreamId, Trimmed,
+};
 use options::{AddOptions, NewId, ids_from, strict_id};
 
 const READ: &[KeySpec] = &[KeySpec::one("RO", &["access"])];
@@ -127,17 +129,17 @@ fn xadd(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     if let Some((producer, name)) = sent {
         stream.idempotence_mut(config::LIMITS).insert(producer, &name, id, now_ms);
     }
-    let trimmed = options.trim.map_or(0, |(trim, _)| stream.trim(&trim));
-    let kept = options.trim.map(|(trim, at)| (at, kept(stream, &trim)));
+    let trimmed = options.trim.map(|(trim, at)| (at, trim.approximate, stream.trim(&trim)));
     guard.changed(Event::stream("xadd"));
-    if trimmed > 0 {
+    if trimmed.is_some_and(|(_, _, trimmed)| trimmed.removed > 0) {
         guard.also(Event::stream("xtrim"));
     }
     drop(guard);
     reply_id(ctx.out, id);
     if ctx.effects.wanted() {
         let given = (options.id_at, id_text(id));
-        let trimmed = kept.and_then(|(at, kept)| Some((at, kept?)));
+        let trimmed = trimmed
+            .and_then(|(at, approximate, trimmed)| approximate.then(|| (at, exactly(&trimmed))));
         propagate_with(ctx, args, &[Some(given), trimmed]);
     }
     Ok(Flow::Done)
@@ -178,12 +180,12 @@ fn choose_id(wanted: NewId, ids: Ids, now_ms: i64) -> Result<StreamId, CmdError>
     if id > ids.last { Ok(id) } else { Err(CmdError::StreamIdPast) }
 }
 
-/// The bound that says exactly what an approximate trimming left.
-fn kept(stream: &Stream, trim: &Trim) -> Option<Vec<u8>> {
-    trim.approximate.then(|| match trim.bound {
-        Bound::Len(_) => decimal(i64::try_from(stream.len()).unwrap_or(i64::MAX)),
-        Bound::Id(_) => id_text(stream.nodes().next().map_or(StreamId::MAX, |node| node.master)),
-    })
+/// The bound that says exactly what an approximate trimming removed.
+fn exactly(trimmed: &Trimmed) -> Vec<u8> {
+    match trimmed.exactly {
+        Bound::Len(len) => decimal(i64::try_from(len).unwrap_or(i64::MAX)),
+        Bound::Id(id) => id_text(id),
+    }
 }
 
 /// Propagates the command with some arguments replaced. What stands before a bound that is replaced
@@ -226,8 +228,9 @@ fn xtrim(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let (mut deleted, mut bound) = (0, None);
     if let Some(mut guard) = ctx.db.write::<Stream>(args.key(1))? {
         let stream = guard.edit();
-        deleted = stream.trim(&trim) as usize;
-        bound = kept(stream, &trim);
+        let trimmed = stream.trim(&trim);
+        deleted = trimmed.removed as usize;
+        bound = trim.approximate.then(|| exactly(&trimmed));
         guard.changed_by(deleted, Event::stream("xtrim"));
     }
     if let Some(bound) = bound

@@ -28,7 +28,7 @@ pub use id::{ID_LEN_MAX, StreamId};
 pub use idempotence::{Idempotence, IdempotenceLimits};
 use node::Node;
 pub use range::{Entries, Entry, Pairs, SharedEntries};
-pub use trim::{Bound, References, Trim};
+pub use trim::{Bound, References, Trim, Trimmed};
 
 use super::packed::Place;
 use super::{Collection, EditContext, Fresh, Kind, Value, ValueView};

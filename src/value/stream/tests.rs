@@ -188,15 +188,15 @@ fn references_decide_what_is_trimmed() {
     group.set_pending(id(2, 0), pending);
     group.set_pending(id(8, 0), pending);
     let trim = |references| Trim { bound: Bound::Len(0), approximate: true, limit: 0, references };
-    assert_eq!(stream.clone().trim(&trim(References::Keep)), 12);
-    assert_eq!(stream.trim(&trim(References::Acked)), 7);
+    assert_eq!(stream.clone().trim(&trim(References::Keep)).removed, 12);
+    assert_eq!(stream.trim(&trim(References::Acked)).removed, 7);
     let left: Vec<u64> = stream.iter().map(|entry| entry.id.ms).collect();
     assert_eq!(left, [2, 8, 10, 11, 12]);
     assert_eq!(stream.ids().first, id(2, 0));
     let to_eight = Trim { bound: Bound::Id(id(9, 0)), ..trim(References::Delete) };
-    assert_eq!((stream.trim(&to_eight), stream.len()), (2, 3));
+    assert_eq!((stream.trim(&to_eight).removed, stream.len()), (2, 3));
     assert!(stream.group(b"g").unwrap().pending().is_empty());
-    assert_eq!(stream.trim(&trim(References::Delete)), 3);
+    assert_eq!(stream.trim(&trim(References::Delete)).removed, 3);
     assert_eq!((stream.node_count(), stream.ids().first), (0, StreamId::MIN));
 }
 
@@ -296,7 +296,7 @@ proptest! {
                     let bound = if by_len { Bound::Len(n) } else { Bound::Id(id(n, 0)) };
                     let limit = if approximate { limit } else { 0 };
                     let before = stream.len();
-                    let removed = stream.trim(&Trim { bound, approximate, limit, references: References::Keep });
+                    let removed = stream.trim(&Trim { bound, approximate, limit, references: References::Keep }).removed;
                     prop_assert_eq!(before - removed, stream.len());
                     let stays = |model: &BTreeMap<StreamId, Fields>| match bound {
                         Bound::Len(n) => model.len() as u64 <= n,

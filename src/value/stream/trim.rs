@@ -40,12 +40,36 @@ pub struct Trim {
     pub references: References,
 }
 
+/// What was removed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Trimmed {
+    /// How many entries.
+    pub removed: u64,
+    /// The bound that removes just these, whatever the nodes of the stream are.
+    pub exactly: Bound,
+}
+
 impl Stream {
-    /// Removes the oldest entries as told; returns how many.
-    pub fn trim(&mut self, trim: &Trim) -> u64 {
-        if trim.references != References::Keep {
-            return self.trim_each(trim);
+    /// Removes the oldest entries as told.
+    pub fn trim(&mut self, trim: &Trim) -> Trimmed {
+        let before = self.len;
+        let end = match trim.references {
+            References::Keep => self.trim_whole(trim),
+            _ => self.trim_each(trim),
+        };
+        if self.len != before {
+            self.find_first();
         }
+        let exactly = match trim.bound {
+            Bound::Len(_) => Bound::Len(self.len),
+            Bound::Id(_) => Bound::Id(end),
+        };
+        Trimmed { removed: before - self.len, exactly }
+    }
+
+    /// Removes whole nodes, and the beginning of one more unless that is approximate; returns the id
+    /// from which on everything stays.
+    fn trim_whole(&mut self, trim: &Trim) -> StreamId {
         let before = self.len;
         while let Some((&master, node)) = self.nodes.first_key_value() {
             if trim.bound.is_met_by(self.len) {
@@ -68,14 +92,11 @@ impl Stream {
             }
             break;
         }
-        if self.len != before {
-            self.find_first();
-        }
-        before - self.len
+        self.nodes.first_key_value().map_or(StreamId::MAX, |(master, _)| *master)
     }
 
-    /// As [`Self::trim`], looking at each entry's references.
-    fn trim_each(&mut self, trim: &Trim) -> u64 {
+    /// Removes entries as far as their references allow; returns the id from which on none was looked at.
+    fn trim_each(&mut self, trim: &Trim) -> StreamId {
         let (before, mut next) = (self.len, Some(StreamId::MIN));
         while let Some(from) = next
             && !trim.bound.is_met_by(self.len)
@@ -86,17 +107,17 @@ impl Stream {
                 break;
             };
             if trim.limit > 0 && before - self.len + live > trim.limit {
-                break;
+                return master;
             }
             next = master.next();
             if !self.trim_node_each(master, trim) {
                 break;
             }
         }
-        if self.len != before {
-            self.find_first();
+        match trim.bound {
+            Bound::Id(bound) => bound,
+            Bound::Len(_) => StreamId::MIN,
         }
-        before - self.len
     }
 
     /// Removes what is to go of a node; `false` when the rest of the stream stays.
