@@ -2,8 +2,10 @@
 
 use super::commit::{announce, push_deletion};
 use super::track::invalidate_removed;
+use crate::command::CmdError;
 use crate::keyspace::{Event, Presence, Removed, Shard};
 use crate::persist::unit::Unit;
+use crate::resp::ReplyBuf;
 use crate::server::Server;
 
 /// Why keys are removed.
@@ -31,6 +33,7 @@ pub(super) fn tell(
     if shard.minds_any() {
         break_watches(server, number, removed);
         invalidate_removed(server, number, shard, removed);
+        tell_waiters(server, number, removed);
     }
     announce_removed(server, removed, reason);
     if server.propagation.is_wanted() {
@@ -68,6 +71,24 @@ fn announce_removed(server: &Server, removed: &Removed, reason: Reason) {
         announce(server, classes, (hash.db, &hash.key), Event::HEXPIRED);
         if removed.emptied.iter().any(|entry| *entry.view().key() == *hash.key) {
             announce(server, classes, (hash.db, &hash.key), Event::DEL);
+        }
+    }
+}
+
+/// Ends the waits of those who mind that a key is gone.
+fn tell_waiters(server: &Server, number: usize, removed: &Removed) {
+    for (db, entry) in &removed.keys {
+        let (view, mut tried) = (entry.view(), 0);
+        while let Some((waiter, next)) =
+            server.blocked.first(number, (*db, view.key()), None, tried)
+        {
+            tried = next;
+            if waiter.claim() {
+                let (error, mut out) = (CmdError::StreamGone, ReplyBuf::default());
+                out.error(&error);
+                server.stats.count_error(&error.to_string());
+                waiter.serve(out.to_vec(), true);
+            }
         }
     }
 }

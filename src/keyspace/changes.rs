@@ -143,6 +143,14 @@ impl Changes {
         }
     }
 
+    /// Notes that clients which wait for `key` are to be looked after, and nobody else.
+    #[cold]
+    pub fn note_ready(&mut self, db: usize, key: Key<'_>) {
+        let (expired, invalidated, announced) = (false, true, true);
+        let (key, hash) = (key.bytes.into(), key.hash);
+        self.touched.push_back(Touched { db, key, hash, expired, invalidated, announced });
+    }
+
     pub(super) fn discard(&mut self, mut entry: Entry) {
         if let Some(value) = entry.take_boxed() {
             self.trash.push(Trash::Value(value));

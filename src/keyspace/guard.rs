@@ -141,6 +141,13 @@ impl<'a, K: Collection> Guard<'a, K> {
         self.changes.note_also((self.what.0, self.what.1, false), event);
     }
 
+    /// Lets who waits for the key look again, without a change that others mind.
+    pub fn wake_waiters(&mut self) {
+        if self.what.2 {
+            self.changes.note_ready(self.what.0, self.what.1);
+        }
+    }
+
     /// Announces `count` changes that are one event.
     pub fn changed_by(&mut self, count: usize, event: Event) {
         if count > 0 {

@@ -156,8 +156,8 @@ fn xgroup_destroy(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> 
     if let Some(mut guard) = ctx.db.write::<Stream>(args.key(2))? {
         removed = guard.edit().remove_group(args.get(3)).is_some();
         if removed {
-            // Who waits in the group is told.
-            guard.changed(Event::stream("xgroup-destroy"));
+            guard.noted(Event::stream("xgroup-destroy"));
+            guard.wake_waiters();
         }
     }
     ctx.out.count(usize::from(removed));
