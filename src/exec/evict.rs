@@ -28,6 +28,11 @@ const SHARE_MIN: i64 = 512;
 const RESERVE_SHARE: i64 = 256;
 const RESERVE_MAX: i64 = 64 * 1024;
 
+/// How far above the limit memory may be while another thread frees some, before more goes for it: a
+/// share of the limit, and at most so many bytes.
+const GRACE_SHARE: i64 = 16;
+const GRACE_MAX: i64 = 8 << 20;
+
 /// Keys that are evicted between two looks at the time (Redis: 16).
 const KEYS_PER_LOOK: u32 = 16;
 
@@ -103,6 +108,11 @@ impl Gauge {
         self.net = self.net.wrapping_add(bytes);
         self.told += bytes.max(0);
         self.told_at = Some(Instant::now());
+    }
+
+    /// How far above the limit nothing is evicted while another thread is freeing memory.
+    fn grace(&self) -> i64 {
+        (i64::try_from(self.max).unwrap_or(i64::MAX) / GRACE_SHARE).min(GRACE_MAX)
     }
 
     fn reserve(&self) -> i64 {
@@ -223,7 +233,8 @@ impl Executor {
         let reserve = self.gauge.reserve();
         let mut evicted = 0;
         while self.gauge.excess() > -reserve {
-            if server.lazyfree.pending() > 0 && !wait_for_memory(server) {
+            let grace = self.gauge.grace();
+            if !wait_for_memory(server) && self.gauge.excess() < grace && may_evict(server) {
                 return Room::Soon;
             }
             if server.lazyfree.freed() != self.gauge.freed {
@@ -284,6 +295,11 @@ fn wait_for_memory(server: &Server) -> bool {
         nap();
     }
     true
+}
+
+/// Whether any key may go.
+fn may_evict(server: &Server) -> bool {
+    server.eviction.policy().is_some() || server.eviction.dbs().iter().any(|(_, own)| own.is_some())
 }
 
 /// Whether nothing may go now, for which nobody is refused.
