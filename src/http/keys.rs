@@ -27,6 +27,8 @@ use crate::server::Server;
 const STEP: usize = 32;
 /// How long the walk rests after a slice.
 const REST: Duration = Duration::from_millis(2);
+/// How long somebody waits for a walk to end.
+const PATIENCE: Duration = Duration::from_millis(50);
 /// Prefixes that are shown.
 const SHOWN_MAX: usize = 100;
 
@@ -74,8 +76,15 @@ enum State {
 
 impl KeyWalk {
     /// Begins to walk over database `db`; a walk that is under way ends.
+    ///
+    /// # Errors
+    ///
+    /// When one that was told to end has not yet, as it waits for a shard, or there is no thread.
     pub(super) fn start(&mut self, server: &Arc<Server>, db: usize) -> std::io::Result<()> {
         self.stop();
+        if self.running.as_ref().is_some_and(|(_, thread)| !thread.is_finished()) {
+            return Err(std::io::ErrorKind::WouldBlock.into());
+        }
         let report =
             Report { state: State::Running, db, began_at_ms: clock::now_ms(), ..Report::default() };
         *self.report.lock() = report;
@@ -92,12 +101,13 @@ impl KeyWalk {
         Ok(())
     }
 
-    /// Ends the walk, if one is under way, and waits for it.
+    /// Has the walk end, if one is under way; it may wait for a shard, for which nobody waits here.
     pub(super) fn stop(&mut self) {
-        if let Some((stops, thread)) = self.running.take() {
-            stops.store(true, Relaxed);
-            // A panic has ended the process already.
-            let _ = thread.join();
+        let Some((stops, thread)) = &self.running else { return };
+        stops.store(true, Relaxed);
+        let start = Instant::now();
+        while !thread.is_finished() && start.elapsed() < PATIENCE {
+            std::thread::park_timeout(REST);
         }
     }
 

@@ -146,6 +146,11 @@ fn pages_answer_while_a_script_holds_everything() {
     let metrics = get(addr, "/metrics").body;
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     assert!(metrics.contains("redis_db_keys{db=\"db0\"} 1\n"), "the last known count: {metrics}");
+    for _ in 0..3 {
+        let walk = ask(addr, "POST", "/api/keys?db=0", &[("x-redstart-console", "1")]).status;
+        assert!([200, 503].contains(&walk), "{walk}");
+        assert!(get(addr, "/healthz").body.starts_with("{\"status\":\"busy\""));
+    }
     assert_eq!(text(conn.call(&["SCRIPT", "KILL"])), "OK");
     assert!(wait_for(DEADLINE, || get(addr, "/healthz").status == 200));
 }
