@@ -18,6 +18,8 @@ pub struct Effects {
     pub audience: u32,
     /// Whether the script that runs wants its writes kept out of the stream.
     pub muted: bool,
+    /// Whether the request is to leave no trace in the stream.
+    abandoned: bool,
     replaced: bool,
     commands: Unit,
     /// What the whole request propagates so far.
@@ -37,6 +39,16 @@ impl Effects {
             self.replaced = true;
             self.commands.push(0, argv.iter().copied());
         }
+    }
+
+    /// Keeps all of the request out of the stream, what was said before and what is yet to come.
+    pub fn abandon(&mut self) {
+        self.abandoned = true;
+    }
+
+    /// Ends the request; whether its unit is for nobody.
+    pub fn end_request(&mut self) -> bool {
+        std::mem::take(&mut self.abandoned)
     }
 
     /// Forgets what was said so far.

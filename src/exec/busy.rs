@@ -17,8 +17,7 @@ use crate::script::EngineGuard;
 use crate::server::{Client, ClientFlags, ClientHandle, Server, ShutdownMode, gate, meanwhile};
 
 /// States of a client in which its requests have to wait for its event loop.
-const IN_THE_MIDDLE: u32 =
-    ClientFlags::UNAUTHENTICATED | ClientFlags::BLOCKED | ClientFlags::CLOSING | ClientFlags::REPLY;
+const IN_THE_MIDDLE: u32 = ClientFlags::BLOCKED | ClientFlags::CLOSING | ClientFlags::REPLY;
 
 fn is_busy(server: &Server) -> bool {
     server.gates.load(Relaxed) & gate::BUSY != 0
@@ -55,7 +54,8 @@ fn transaction(server: &Server, handle: &ClientHandle, row: &Command, out: &mut 
     let queueing = ClientFlags(handle.flags.load(Relaxed)).has(ClientFlags::MULTI);
     let end = || {
         handle.flags.fetch_and(!ClientFlags::MULTI, Relaxed);
-        handle.meanwhile.store(meanwhile::ENDED, Relaxed);
+        let kept = handle.meanwhile.load(Relaxed) & meanwhile::IDENTIFIED;
+        handle.meanwhile.store(kept | meanwhile::ENDED, Relaxed);
     };
     match row.name {
         "multi" if !queueing => {
@@ -76,17 +76,37 @@ fn transaction(server: &Server, handle: &ClientHandle, row: &Command, out: &mut 
     true
 }
 
-/// Why the client may not run a command, which is counted and logged then.
-fn refusal(
+/// The command of a request that its client may make; what it lacks is counted and logged.
+fn acceptable<'t>(
     server: &Server,
-    commands: &CommandTable,
+    commands: &'t CommandTable,
     handle: &Arc<ClientHandle>,
-    request: (&Registered, Argv<'_>),
-) -> Option<CmdError> {
+    argv: Argv<'_>,
+) -> Result<&'t Registered, CmdError> {
+    let registered = commands.resolve(argv)?;
+    if !registered.command.accepts(argv.len()) {
+        return Err(CmdError::Arity(registered.name.clone()));
+    }
+    let flags = ClientFlags(handle.flags.load(Relaxed));
+    if flags.has(ClientFlags::UNAUTHENTICATED) && !server.acl.is_open() {
+        let free = registered.command.flags.has(Flags::NO_AUTH);
+        return if free { Ok(registered) } else { Err(CmdError::NoAuth) };
+    }
     let db = handle.db.load(Relaxed);
-    let lack = check_handle(server, handle, request, db).err()?;
-    note_lack((server, commands), handle, lack, request, Context::TopLevel);
-    Some(lack.error(server, request.0))
+    check_handle(server, handle, (registered, argv), db).map_err(|lack| {
+        note_lack((server, commands), handle, lack, (registered, argv), Context::TopLevel);
+        lack.error(server, registered)
+    })?;
+    Ok(registered)
+}
+
+/// Replies an error; a transaction that the request belongs to will not run.
+fn refuse(handle: &ClientHandle, out: &mut ReplyBuf, error: &CmdError) -> bool {
+    if ClientFlags(handle.flags.load(Relaxed)).has(ClientFlags::MULTI) {
+        handle.meanwhile.fetch_or(meanwhile::ABORTED, Relaxed);
+    }
+    out.error(error);
+    true
 }
 
 /// Answers a request that cannot wait, or says that the server is busy; `false` when it is to wait.
@@ -101,39 +121,34 @@ pub fn answer(
     if !is_busy(server) || flags.has(IN_THE_MIDDLE) {
         return false;
     }
-    let Ok(registered) = commands.resolve(argv) else { return false };
+    let registered = match acceptable(server, commands, handle, argv) {
+        Ok(registered) => registered,
+        Err(error) => return refuse(handle, out, &error),
+    };
     let row = registered.command;
-    if !row.accepts(argv.len()) {
-        return false;
-    }
-    if let Some(error) = refusal(server, commands, handle, (registered, argv)) {
-        if flags.has(ClientFlags::MULTI) {
-            handle.meanwhile.fetch_or(meanwhile::ABORTED, Relaxed);
-        }
-        out.error(&error);
-        return true;
-    }
     if row.group == Group::Transactions && transaction(server, handle, row, out) {
         return true;
     }
     if !row.flags.has(Flags::ALLOW_BUSY) {
-        if flags.has(ClientFlags::MULTI) {
-            handle.meanwhile.fetch_or(meanwhile::ABORTED, Relaxed);
+        return refuse(handle, out, &busy(server));
+    }
+    if row.name == "shutdown" {
+        let says = |name: &[u8]| argv.iter().skip(1).any(|word| word.eq_ignore_ascii_case(name));
+        if says(b"abort") {
+            return refuse(handle, out, &CmdError::NoShutdown);
         }
-        out.error(&server.scripts.busy_error());
+        if !says(b"nosave") {
+            return refuse(handle, out, &busy(server));
+        }
+        server.abandon_scripts.store(true, Relaxed);
+        server.shutdown.request(ShutdownMode::Graceful);
         return true;
     }
     if flags.has(ClientFlags::MULTI) {
         return false;
     }
-    if row.name == "shutdown"
-        && argv.iter().skip(1).any(|word| word.eq_ignore_ascii_case(b"nosave"))
-    {
-        server.abandon_scripts.store(true, Relaxed);
-        server.shutdown.request(ShutdownMode::Graceful);
-        return true;
-    }
-    if row.group != Group::Scripting {
+    let identifies = matches!(row.name, "auth" | "hello");
+    if row.group != Group::Scripting && !identifies {
         // It changes the state of its connection, which only its event loop may.
         return false;
     }
@@ -145,6 +160,9 @@ pub fn answer(
     let result = (row.handler)(&mut ctx, &Args::new(argv, &[], &server.keyspace));
     if let Err(error) = result {
         ctx.out.error(&error);
+    }
+    if identifies {
+        handle.meanwhile.fetch_or(meanwhile::IDENTIFIED, Relaxed);
     }
     true
 }

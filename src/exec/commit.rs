@@ -111,8 +111,11 @@ pub(super) fn conclude(ctx: &mut Ctx<'_>) -> Vec<Deferred> {
 
 #[cold]
 fn close(server: &Server, effects: &mut Effects, deferred: &mut Vec<Deferred>) {
+    let abandoned = effects.end_request();
     if !effects.unit.is_empty() {
-        server.propagation.append(&effects.unit);
+        if !abandoned {
+            server.propagation.append(&effects.unit);
+        }
         effects.unit.clear();
     }
     if effects.audience & gate::TRACKING != 0 && server.tracking.is_over_limit() {

@@ -105,6 +105,10 @@ pub(super) fn eval(
     *ctx.out = reply;
     ctx.engine = Some(engine);
     ctx.effects.muted = false;
+    if outcome.failed && ctx.server.abandon_scripts.load(Ordering::Relaxed) {
+        // What it did by half is not to outlive the process, nor what else its transaction does.
+        ctx.effects.abandon();
+    }
     ctx.client.set_flags(ClientFlags::DENY_BLOCKING, denied);
     ctx.client.set_flags(ClientFlags::SCRIPT, false);
     if audience & gate::TRACKING != 0 {
@@ -237,7 +241,8 @@ impl ScriptHost<'_, '_> {
     }
 
     fn end(&mut self) {
-        if self.busy {
+        // Nobody builds on what a script left half done when the server ends.
+        if self.busy && !self.ctx.server.abandon_scripts.load(Ordering::Relaxed) {
             self.ctx.server.set_gate(gate::BUSY, false);
         }
     }

@@ -550,7 +550,9 @@ impl Connection {
             self.client.handle.peer.addr()
         );
         let text = format!("ERR Protocol error: {error}");
-        self.sink.out.borrow_mut().error(&text);
+        if !self.client.flags.has(ClientFlags::REPLY_OFF) {
+            self.sink.out.borrow_mut().error(&text);
+        }
         self.reactor.counters().errors.add(1);
         self.reactor.server().stats.count_error("ERR");
         self.client.set_flags(ClientFlags::CLOSING, true);

@@ -103,7 +103,7 @@ impl ClientFlags {
     }
 }
 
-/// What became of a client's transaction while its event loop could not run.
+/// What became of a client while its event loop could not run.
 pub mod meanwhile {
     /// The one that it had is over.
     pub const ENDED: u8 = 1;
@@ -111,6 +111,8 @@ pub mod meanwhile {
     pub const BEGUN: u8 = 1 << 1;
     /// A command was refused.
     pub const ABORTED: u8 = 1 << 2;
+    /// It sent AUTH or HELLO.
+    pub const IDENTIFIED: u8 = 1 << 3;
 }
 
 /// Where a connection comes from.
@@ -408,9 +410,15 @@ impl Client {
         self.handle.flags.store(self.flags.0, Ordering::Relaxed);
     }
 
-    /// Takes over what became of its transaction meanwhile; `true` when that ended its watches.
+    /// Takes over what became of it meanwhile; `true` when that ended its watches.
     pub fn catch_up(&mut self) -> bool {
         let bits = self.handle.meanwhile.swap(0, Ordering::Relaxed);
+        if bits & meanwhile::IDENTIFIED != 0 {
+            self.flags = ClientFlags(self.handle.flags.load(Ordering::Relaxed));
+            self.user = self.handle.user();
+            // The user may have changed since; then the next request finds out.
+            self.acl_generation = self.acl_generation.wrapping_sub(1);
+        }
         if bits & meanwhile::ENDED != 0 {
             self.end_transaction();
         }

@@ -163,7 +163,9 @@ impl Server {
         }
         let configured = !self.config.read().save_points().is_empty();
         // What is half loaded must not take the place of the file.
-        let save = options.save.unwrap_or(configured) && !self.loading.is_active();
+        // Nor what a script did that was ended halfway.
+        let whole = !self.loading.is_active() && !self.abandon_scripts.load(Ordering::SeqCst);
+        let save = options.save.unwrap_or(configured) && whole;
         self.pause.begin_closing();
         self.set_gate(gate::PAUSED, true);
         if self.is_appending_first() {

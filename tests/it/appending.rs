@@ -100,6 +100,55 @@ fn everything_is_there_after_an_orderly_end() {
 }
 
 #[test]
+fn what_approximate_trimming_removed_stays_away() {
+    let server = Server::start(APPENDING);
+    let mut conn = server.connect();
+    for key in ["delref", "acked", "added"] {
+        run(&mut conn, &format!("XGROUP CREATE {key} g 0 MKSTREAM"));
+        for id in 0..6 {
+            run(&mut conn, &format!("XADD {key} 1-{id} f v"));
+        }
+        run(&mut conn, &format!("XREADGROUP GROUP g c COUNT 3 STREAMS {key} >"));
+        run(&mut conn, &format!("XACK {key} g 1-0 1-2"));
+    }
+    assert_eq!(run(&mut conn, "XTRIM delref MINID ~ 1-4 DELREF"), Reply::Integer(4));
+    assert_eq!(run(&mut conn, "XTRIM acked MINID ~ 1-4 ACKED"), Reply::Integer(2));
+    run(&mut conn, "XADD added MINID ~ 1-4 DELREF 2-0 f v");
+    let expected = digest(&mut conn);
+    assert_eq!(run(&mut conn, "XLEN acked"), Reply::Integer(4));
+    call(&mut conn, &["DEBUG", "LOADAOF"]);
+    assert_eq!(digest(&mut conn), expected);
+}
+
+#[test]
+fn a_script_that_is_torn_leaves_no_trace() {
+    for threads in ["1", "2"] {
+        let args = [APPENDING, &["--busy-reply-threshold", "50", "--threads", threads]].concat();
+        let mut server = Server::start(&args);
+        let mut conn = server.connect();
+        run(&mut conn, "MSET a 100 b 0");
+        let mut attacker = server.connect();
+        let body = "redis.call('DECRBY', 'a', 50) while true do end redis.call('INCRBY', 'b', 50)";
+        attacker.send(&["MULTI"]).and_then(|()| attacker.send(&["SET", "a", "90"])).expect("sent");
+        attacker
+            .send(&["EVAL", body, "0"])
+            .and_then(|()| attacker.send(&["SET", "b", "9"]))
+            .expect("sent");
+        attacker.send(&["EXEC"]).expect("sent");
+        let busy = |reply| matches!(reply, Reply::Error(text) if text.starts_with(b"BUSY"));
+        assert!(wait_for(DEADLINE, || busy(conn.call(&["GET", "c"]))));
+        let mut other = server.connect();
+        assert!(busy(other.call(&["SHUTDOWN", "SAVE"])) && busy(other.call(&["SHUTDOWN"])));
+        other.send(&["SHUTDOWN", "NOSAVE"]).expect("sent");
+        assert!(server.has_ended(DEADLINE), "{}", server.log());
+        assert!(!server.dir().join("dump.rdb").exists());
+        let server = server.start_again(APPENDING);
+        let mut conn = server.connect();
+        assert_eq!(text(run(&mut conn, "GET a")) + &text(run(&mut conn, "GET b")), "1000");
+    }
+}
+
+#[test]
 fn what_cannot_be_loaded_is_said_and_kept() {
     let mut server = Server::start(APPENDING);
     run(&mut server.connect(), "SET k v");

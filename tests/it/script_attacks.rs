@@ -217,6 +217,35 @@ fn who_waits_already_is_told_that_a_script_is_busy() {
 }
 
 #[test]
+fn who_comes_while_a_script_is_busy_may_log_in_and_end_it() {
+    let args = ["--busy-reply-threshold", "50", "--threads", "1", "--requirepass", "secret"];
+    let server = Server::start(&args);
+    let mut attacker = server.connect();
+    assert_eq!(text(attacker.call(&["AUTH", "secret"])), "OK");
+    attacker.set_read_deadline(Duration::from_secs(60));
+    for login in [&["AUTH", "secret"][..], &["HELLO", "3", "AUTH", "default", "secret"]] {
+        attacker.send(&["EVAL", "while true do end", "0"]).expect("sent");
+        let mut other = server.connect();
+        assert_eq!(text(other.call(&["PING"])), "NOAUTH Authentication required.");
+        assert!(text(other.call(&["AUTH", "wrong"])).starts_with("WRONGPASS"));
+        assert!(!matches!(other.call(login), Reply::Error(_)), "{login:?}");
+        assert!(text(other.call(&["PING"])).starts_with("BUSY"));
+        assert!(text(other.call(&["NOSUCH"])).starts_with("ERR unknown command"));
+        assert!(text(other.call(&["GET"])).starts_with("ERR wrong number of arguments"));
+        assert!(text(other.call(&["SHUTDOWN", "ABORT"])).starts_with("ERR No shutdown"));
+        assert_eq!(text(other.call(&["SCRIPT", "KILL"])), "OK");
+        assert!(matches!(attacker.read(), Ok(Reply::Error(_))));
+        // It stays who it is when its event loop runs again.
+        assert_eq!(text(other.call(&["PING"])), "PONG");
+        assert_eq!(text(other.call(&["ACL", "WHOAMI"])), "default");
+        let (Reply::Verbatim(info) | Reply::Bulk(info)) = other.call(&["CLIENT", "INFO"]) else {
+            panic!("CLIENT INFO is a text")
+        };
+        assert!(String::from_utf8_lossy(&info).contains("user=default"));
+    }
+}
+
+#[test]
 fn patterns_that_would_match_for_ever_are_refused() {
     let server = Server::start(&[]);
     let mut attacker = server.connect();
