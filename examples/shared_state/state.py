@@ -1,21 +1,23 @@
 """A table of scores that many write and many follow: a sorted set, versions, and notices of each change.
 
-    change:  ZINCRBY or ZREM, INCR version, PUBLISH "version score member"      one script
+    change:  ZINCRBY or ZREM, a new version and stamp,
+             PUBLISH "version stamp-before stamp score member"                  one script
     join:    SUBSCRIBE; when that is confirmed, read the sorted set and its version in one step;
              then apply the notices whose version is newer than what was read
 
 The order is what matters. A follower that read before it subscribed would miss what changes between;
-in this order it may hear of changes that it has read already, which it knows by their version. Versions
-grow by one, so that a follower that is told of any other than the next one knows that it missed some,
-and reads again. It does so as well after each new subscription, as nobody keeps what is published
-while a connection is down.
+in this order it may hear of changes that it has read already, which it knows by their version. A stamp
+is random, and a notice names that of the change before: a follower that has another one missed some,
+or the state began anew or was put back, and it reads again. It does so as well after each new
+subscription, as nobody keeps what is published while a connection is down.
 """
 
+import secrets
 import time
 
 import redis
 
-# KEYS: scores, version. ARGV: channel, member, what to add (nothing: remove the member).
+# KEYS: scores, version. ARGV: channel, member, what to add (nothing: remove the member), stamp.
 CHANGE = """
 local score = ''
 if ARGV[3] == '' then
@@ -23,8 +25,10 @@ if ARGV[3] == '' then
 else
     score = redis.call('ZINCRBY', KEYS[1], ARGV[3], ARGV[2])
 end
-local version = redis.call('INCR', KEYS[2])
-redis.call('PUBLISH', ARGV[1], version .. ' ' .. score .. ' ' .. ARGV[2])
+local before = redis.call('HGET', KEYS[2], 'stamp') or ''
+local version = redis.call('HINCRBY', KEYS[2], 'number', 1)
+redis.call('HSET', KEYS[2], 'stamp', ARGV[4])
+redis.call('PUBLISH', ARGV[1], table.concat({version, before, ARGV[4], score, ARGV[2]}, ' '))
 return version
 """
 
@@ -39,25 +43,31 @@ class State:
 
     def add(self, member, amount):
         """Returns the version that this change made."""
-        return self._change(keys=[self.scores, self.version_key], args=[self.channel, member, amount])
+        args = [self.channel, member, amount, secrets.token_hex(8)]
+        return self._change(keys=[self.scores, self.version_key], args=args)
 
     def remove(self, member):
-        return self._change(keys=[self.scores, self.version_key], args=[self.channel, member, ""])
+        return self.add(member, "")
 
     def read(self):
-        """The scores and their version, of one instant."""
+        """The scores, their version and stamp, of one instant."""
         with self.client.pipeline() as step:
             step.zrange(self.scores, 0, -1, withscores=True)
-            step.get(self.version_key)
-            scores, version = step.execute()
-        return dict(scores), int(version or 0)
+            step.hmget(self.version_key, "number", "stamp")
+            scores, (version, stamp) = step.execute()
+        return dict(scores), int(version or 0), stamp or ""
+
+    def stamp(self):
+        return self.client.hget(self.version_key, "stamp") or ""
 
 
 class Follower:
-    """A copy that follows. `scores` is what the server had at `version`."""
+    """A copy that follows. `scores` is what the server had at `version`; -1: nothing was read yet."""
 
     def __init__(self, state):
-        self.state, self.scores, self.version = state, {}, -1
+        self.state, self.scores, self.version, self.stamp = state, {}, -1, None
+        # Whether notices of before the last reading may still come.
+        self.joining = True
         self.pubsub = state.client.pubsub()
         self.pubsub.subscribe(state.channel)
 
@@ -66,33 +76,38 @@ class Follower:
         "behind", "cut", or "quiet" if nothing came."""
         try:
             message = self.pubsub.get_message(timeout=seconds)
-        except redis.ConnectionError:
+            if message is None:
+                return self.compare()
+            # The first time, and again whenever the client library has connected anew.
+            return self.read("read") if message["type"] == "subscribe" else self.apply(message["data"])
+        except (redis.ConnectionError, redis.TimeoutError):
             # The next step connects and subscribes again.
             time.sleep(0.05)
             return "cut"
-        if not message:
-            # Nothing may also mean that the connection hangs, or that the last notice was lost with another.
-            if self.version < 0 or int(self.state.client.get(self.state.version_key) or 0) <= self.version:
-                return "quiet"
+
+    def compare(self):
+        """Nothing may also mean that the connection hangs, that the last notice was lost, or a reading failed."""
+        if self.state.stamp() != self.stamp:
             return self.read("behind")
-        if message["type"] == "subscribe":
-            # The first time, and again whenever the client library has connected anew.
-            return self.read("read")
-        return self.apply(message["data"])
+        self.joining = False
+        return "quiet"
 
     def read(self, why):
-        self.scores, self.version = self.state.read()
+        # If this fails, the old stamp does not fit to what comes, or it is compared when nothing does.
+        self.scores, self.version, self.stamp = self.state.read()
+        self.joining = True
         return why
 
     def apply(self, notice):
-        version, score, member = notice.split(" ", 2)
-        if int(version) <= self.version:
+        version, before, stamp, score, member = notice.split(" ", 4)
+        if before != self.stamp:
+            if not self.joining or int(version) > self.version:
+                return self.read("missed")
+            self.joining = int(version) < self.version
             return "known"
-        if int(version) > self.version + 1:
-            return self.read("missed")
         if score:
             self.scores[member] = float(score)
         else:
             self.scores.pop(member, None)
-        self.version += 1
+        self.version, self.stamp, self.joining = int(version), stamp, False
         return "applied"
