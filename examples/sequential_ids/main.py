@@ -4,9 +4,11 @@ usage: python3 examples/sequential_ids/main.py [redis://host:port/db]
 
 Shown: no id is given out twice; a worker's ids ascend and stay within the time and the slot that it
 was granted; grants of a slot do not overlap; ids of a range are consecutive and ranges disjoint; no
-more is left unused than the killed workers held and lost replies cost.
+more is left unused than the killed workers held and lost replies cost. A worker whose clock is far from
+the server's takes no slot from the others.
 """
 
+import contextlib
 import os
 import pathlib
 import random
@@ -19,7 +21,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import demo
 import faults
 from demo import check, wait_for
-from sequential_ids import EPOCH_MS, SEQUENCE_BITS, SLOT_BITS, NoSlot, RangeIds, TimeIds
+from sequential_ids import EPOCH_MS, SEQUENCE_BITS, SLOT_BITS, NoSlot, RangeIds, TimeIds, clock_ms
 
 WORKERS = 4
 # One more than there are workers, so that those who start have to take slots of the dead.
@@ -43,6 +45,29 @@ def give_out(prefix, path):
             time.sleep(LEASE_MS / 1000 / 10)
         journal.write("sequence", *(ranges.next_id() for _ in range(BATCH)))
         time.sleep(0.001)
+
+
+def clocks(prefix):
+    """Clocks that are an hour off get no slot, however often they start; some that are off by half a lease share them."""
+    def worker(ahead_ms, lease_ms=LEASE_MS):
+        return TimeIds(demo.connect(), prefix, SLOTS, lease_ms, clock=lambda: clock_ms() + ahead_ms)
+
+    def next_id(ids):
+        with contextlib.suppress(NoSlot):
+            return ids.next_id()
+
+    near, given = [worker(ahead) for ahead in (-LEASE_MS // 2, 0, LEASE_MS // 2)], []
+    for hour in (3_600_000, -3_600_000):
+        given += [wait_for(lambda: next_id(ids), 60, "a clock that is near gets a slot") for ids in near]
+        for _ in range(SLOTS):
+            check(not next_id(worker(hour)), f"a clock that is {hour} ms ahead gets a slot")
+        time.sleep(2 * LEASE_MS / 1000)
+    given += [wait_for(lambda: next_id(ids), 60, "a clock that is near still has a slot") for ids in near]
+    check(len(set(given)) == len(given), f"given twice: {given}")
+    # Its time is not over for a minute, and clocks may be as far from each other.
+    holder, ahead = worker(0, 60_000), worker(50_000, 60_000)
+    wait_for(lambda: next_id(holder), 60, "a slot is free")
+    check(not ahead.try_slot(holder.slot, holder.value), "a slot is taken before its time")
 
 
 def lines(path, kind):
@@ -87,7 +112,7 @@ def stop_and_steal(worker, path, client, prefix, journal_path):
     os.kill(worker.pid, signal.SIGSTOP)
     try:
         slot = lines(path, "grant")[-1][0]
-        wait_for(lambda: thief.try_free_slot(slot, client.get(thief.key(slot))), 60, "its slot becomes free")
+        wait_for(lambda: thief.try_slot(slot, client.get(thief.key(slot))), 60, "its slot becomes free")
         journal.write("times", *(thief.next_id() for _ in range(BATCH)))
     finally:
         os.kill(worker.pid, signal.SIGCONT)
@@ -133,6 +158,7 @@ def check_ranges(paths, reserved, lost):
 
 
 def main(prefix):
+    clocks(prefix + "clocks:")
     with tempfile.TemporaryDirectory() as folder:
         paths, cuts = work_under_faults(prefix, pathlib.Path(folder))
         ids, grants = check_times(paths)
