@@ -13,6 +13,8 @@ import time
 import traceback
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 
 # Seconds that anything waited for may take, also on a machine that does much else.
@@ -30,6 +32,8 @@ def server_url():
 def connect(url=None, **options):
     # redis-py 8 gives up after 5 s otherwise, also on a pop that may wait for ever.
     options.setdefault("socket_timeout", None)
+    # And redis.Redis() sends again what got no reply, which the server may have done: an increment would count twice.
+    options.setdefault("retry", Retry(NoBackoff(), 0))
     return redis.Redis.from_url(url or server_url(), decode_responses=True, **options)
 
 

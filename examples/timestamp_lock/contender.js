@@ -39,12 +39,24 @@ class Noted {
   }
 }
 
-async function main(prefix, form, name, folder) {
+function stopBefore(thing, name, time) {
+  const method = thing[name].bind(thing)
+  let calls = 0
+  thing[name] = (...args) => {
+    if (++calls === time) process.kill(process.pid, 'SIGSTOP')
+    return method(...args)
+  }
+}
+
+async function main(prefix, form, name, folder, ahead = 0, stop = '') {
   let askedToEnd = false
   process.on('SIGTERM', () => { askedToEnd = true })
   const client = new Redis(process.env.REDIS_URL)
   client.defineCommand('writeStep', { numberOfKeys: 3, lua: WRITE })
-  const lock = new { timestamp: TimestampLock, expiring: ExpiringLock }[form](client, `${prefix}${form}`)
+  const clock = () => Date.now() + ahead * 1000
+  const lock = new { timestamp: TimestampLock, expiring: ExpiringLock }[form](client, `${prefix}${form}`, { clock })
+  if (stop === 'getset') stopBefore(client, 'getset', 1)
+  if (stop === 'times') stopBefore(lock, 'times', 2)
   const keys = ['steps', 'greatest', 'refused'].map((what) => `${prefix}${form}:${what}`)
 
   const step = async () => {

@@ -1,8 +1,12 @@
 """One process that competes for the role, as a demonstration: it writes down from when until when it claims the lock.
 
-Arguments: prefix, form ("timestamp" or "expiring"), name, folder. contender.js is the same.
+Arguments: prefix, form ("timestamp" or "expiring"), name, folder; of the timestamp form, too, by how many seconds its
+clock is ahead, and whether it stops itself before its first "getset" or its second reading of "times". contender.js is
+the same.
 """
 
+import itertools
+import os
 import pathlib
 import signal
 import sys
@@ -39,12 +43,31 @@ class Noted:
         self.lock.release()
 
 
-def main(prefix, form, name, folder):
+def stop_before(thing, name, time):
+    """Has this process stop itself before it calls a method for that time."""
+    method, calls = getattr(thing, name), itertools.count(1)
+
+    def stopping(*arguments):
+        if next(calls) == time:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return method(*arguments)
+
+    setattr(thing, name, stopping)
+
+
+def main(prefix, form, name, folder, ahead=0, stop=""):
     asked_to_end = []
     signal.signal(signal.SIGTERM, lambda *_: asked_to_end.append(True))
     client = demo.connect()
     write = client.register_script(WRITE)
-    lock = {"timestamp": TimestampLock, "expiring": ExpiringLock}[form](client, f"{prefix}{form}")
+    if form == "timestamp":
+        lock = TimestampLock(client, f"{prefix}{form}", clock=lambda: time.time() + float(ahead))
+    else:
+        lock = ExpiringLock(client, f"{prefix}{form}")
+    if stop == "getset":
+        stop_before(client, "getset", 1)
+    if stop == "times":
+        stop_before(lock, "_times", 2)
 
     def step():
         """Does a piece of work, if there is time for it; what is written carries the token."""

@@ -11,8 +11,8 @@ const monotonic = () => Number(process.hrtime.bigint()) / 1e9
 const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000))
 
 class TimestampLock {
-  constructor(client, key, { term = 2, margin = 1 } = {}) {
-    Object.assign(this, { client, key, term, margin, until: 0, token: 0 })
+  constructor(client, key, { term = 2, margin = 1, clock = Date.now } = {}) {
+    Object.assign(this, { client, key, term, margin, clock, until: 0, token: 0 })
   }
 
   held(seconds = 0) {
@@ -59,14 +59,16 @@ class TimestampLock {
 
   times() {
     const sent = monotonic()
-    const now = Date.now()
-    return { sent, now, ends: now + this.term * 1000 }
+    const now = this.clock()
+    return { sent, now, ends: now + Math.round(this.term * 1000) }
   }
 }
 
 const ACQUIRE = `
 if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
     return redis.call('INCR', KEYS[2])
+elseif redis.call('GET', KEYS[1]) == ARGV[1] then
+    return tonumber(redis.call('GET', KEYS[2]))
 end
 return 0
 `
@@ -100,14 +102,14 @@ class ExpiringLock {
   async acquire() {
     const sent = monotonic()
     this.value = randomBytes(16).toString('hex')
-    const token = await this.client.acquireLock(this.key, `${this.key}:tokens`, this.value, this.term * 1000)
+    const token = await this.client.acquireLock(this.key, `${this.key}:tokens`, this.value, Math.round(this.term * 1000))
     if (token) Object.assign(this, { token, until: sent + this.term * (1 - DRIFT) })
     return token > 0
   }
 
   async renew() {
     const sent = monotonic()
-    const renewed = await this.client.renewLock(this.key, this.value, this.term * 1000)
+    const renewed = await this.client.renewLock(this.key, this.value, Math.round(this.term * 1000))
     this.until = renewed ? sent + this.term * (1 - DRIFT) : 0
     return renewed === 1
   }

@@ -1,7 +1,7 @@
 """A role that one process at a time has, by either of two locks; lock.js is the same for Node.
 
 TimestampLock is the old form: the key holds the time when the lock ends, SETNX takes it, and GETSET takes
-it over from a holder that died. It needs nothing but these commands, and clocks that agree.
+it over from a holder that died. It needs nothing but these commands, and clocks that about agree.
 
 ExpiringLock is today's: SET NX PX with a value of one's own, compared by a script before anything is
 done to the key. The server ends it by its own clock, and each holder gets a number greater than all before.
@@ -19,13 +19,14 @@ DRIFT = 0.01
 
 
 class TimestampLock:
-    """`margin` is how much clocks may differ, and how long a process may stall between reading its clock and
-    the server's receiving what it sends. Longer, and two may have the lock."""
+    """`margin` is for both together: how much clocks differ, and how long a process stalls between reading its
+    clock and the server's receiving what it sends. When their sum is more, two may have the lock: what a late
+    GETSET replaced is put back, but somebody may have seen it, or who was late may die before."""
 
     token = 0
 
-    def __init__(self, client, key, term=2.0, margin=1.0):
-        self.client, self.key, self.term_s, self.margin_s = client, key, term, margin
+    def __init__(self, client, key, term=2.0, margin=1.0, clock=time.time):
+        self.client, self.key, self.term_s, self.margin_s, self.clock = client, key, term, margin, clock
         self.until = 0.0
 
     def held(self, seconds=0.0):
@@ -52,7 +53,7 @@ class TimestampLock:
         previous = self.client.getset(self.key, ends_ms)
         if previous is not None and int(previous) > ends_ms:
             self.client.set(self.key, previous)
-        elif self.held():
+        elif self.held():  # Still; who was late before it read its clock sees no newer time.
             self.until = sent + self.term_s - self.margin_s
             return True
         self.until = 0.0
@@ -75,14 +76,16 @@ class TimestampLock:
         return False
 
     def _times(self):
-        sent, now_ms = time.monotonic(), int(time.time() * 1000)
+        sent, now_ms = time.monotonic(), int(self.clock() * 1000)
         return sent, now_ms, now_ms + int(self.term_s * 1000)
 
 
-# KEYS: lock, tokens. ARGV: own value, milliseconds.
+# KEYS: lock, tokens. ARGV: own value, milliseconds. Sent again by a client that got no reply, it answers the same.
 ACQUIRE = """
 if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
     return redis.call('INCR', KEYS[2])
+elseif redis.call('GET', KEYS[1]) == ARGV[1] then
+    return tonumber(redis.call('GET', KEYS[2]))
 end
 return 0
 """
