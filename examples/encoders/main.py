@@ -18,7 +18,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import demo
 from demo import PATIENCE, check, wait_for
-from queues import Dispatcher, Encoder, Queues
+from queues import Dispatcher, Encoder, Queues, user_of
 
 JOBS = {"anna": 150, "ben": 40, "chloe": 40}
 # Sent when the others are done, after an encoder was killed that waited for a job.
@@ -116,7 +116,7 @@ def meet_fates(staff, queues):
     job = wait_for(lambda: queues.client.get(queues.prefix + "late"), PATIENCE, "one stops")
     while len(staff.encoders) < ENCODERS:
         staff.hire()
-    wait_for(lambda: queues.client.hexists(queues.results, job), PATIENCE, "another completes its job")
+    wait_for(lambda: queues.client.exists(queues.result(job)), PATIENCE, "another completes its job")
     staff.encoders[name].send_signal(signal.SIGCONT)
     log = pathlib.Path(staff.folder, name)
     wait_for(lambda: f"late {job}\n" in log.read_text(), PATIENCE, "the one that had stopped is told that it is late")
@@ -124,16 +124,22 @@ def meet_fates(staff, queues):
 
 def kill_some(staff, queues):
     """Kills encoders at random instants of a job, and the manager half-way."""
-    begun = queues.client.hlen(queues.results)
+    begun = len(done_jobs(queues))
     for number in range(RANDOM_KILLS):
         done = begun + (sum(JOBS.values()) - begun) * number // RANDOM_KILLS
-        wait_for(lambda: queues.client.hlen(queues.results) >= done, PATIENCE, f"{done} jobs are completed")
+        wait_for(lambda: len(done_jobs(queues)) >= done, PATIENCE, f"{done} jobs are completed")
         time.sleep(random.uniform(0, STEPS * STEP_SECONDS))
         # If all wait for a job that somebody killed has, anyone.
         victims = [name for name in busy(queues) if name in staff.encoders] or list(staff.encoders)
         staff.kill(random.choice(victims))
         if number == RANDOM_KILLS // 2:
             staff.replace_manager()
+
+
+def done_jobs(queues):
+    """Those that have a result."""
+    keys = queues.client.scan_iter(queues.result("*"), count=1000)
+    return {key.removeprefix(queues.result("")) for key in keys}
 
 
 def send(queues, jobs, first=0):
@@ -146,13 +152,40 @@ def send(queues, jobs, first=0):
 def fair_shares(queues, prefix):
     """How many jobs of each user were among the first taken, as long as all had some waiting."""
     window = len(JOBS) * min(JOBS.values())
-    users = [job.partition("/")[0] for job in queues.client.lrange(prefix + "taken", 0, window - 1)]
-    return collections.Counter(users)
+    return collections.Counter(map(user_of, queues.client.lrange(prefix + "taken", 0, window - 1)))
+
+
+def turns(prefix):
+    """Nobody has two turns while another waits for one, whoever comes later, or comes back."""
+    boss, turn = Dispatcher(demo.connect(), prefix), 0
+    coming = {0: {"anna": 9, "ben": 2}, 3: {"chloe": 5}, 9: {"ben": 3}, 10: {"adam": 4}}
+    had_turns = collections.defaultdict(set)
+    while turn < sum(sum(jobs.values()) for jobs in coming.values()):
+        send(boss, coming.get(turn, {}), first=turn)
+        waiting = set(filter(lambda user: boss.client.exists(boss.queue(user)), ("adam", "anna", "ben", "chloe")))
+        turn += 1
+        boss.dispatch(turn)
+        user = user_of(boss.client.lindex(boss.ready, 0))
+        for other in waiting - {user}:
+            check(user not in had_turns[other], f"{user} has two turns while {other} waits")
+            had_turns[other].add(user)
+        if len(waiting) > 1:
+            # From another manager, who saw the same.
+            boss.turn(user)
+            check(boss.client.llen(boss.ready) == turn, f"{user} has a turn from each manager")
+        had_turns[user].clear()
+    boss.dispatch(turn + 1)
+    check(not boss.client.exists(boss.users), "users without jobs stay")
+    # The encoder of the first job dies.
+    Encoder(boss.client, prefix, "dead", lease=0).take(PATIENCE)
+    boss.take_back()
+    boss.dispatch(turn)
+    check(boss.client.llen(boss.ready) == turn, "a job given back waits although its user has left")
 
 
 def verdict(queues, prefix, sent, folder):
     client = queues.client
-    results = client.hgetall(queues.results)
+    results = done_jobs(queues)
     logged = collections.Counter(
         tuple(line.split()) for path in pathlib.Path(folder).iterdir() for line in path.read_text().splitlines())
     encoded = {job: times for (what, job), times in logged.items() if what == "encoded"}
@@ -163,30 +196,34 @@ def verdict(queues, prefix, sent, folder):
     again = sum(encoded.values()) - len(encoded)
     counts = f"jobs sent {len(sent)}, done {len(results)}, lost {len(lost)}, doubled {len(doubled)}"
     check(not lost and not doubled, f"{counts}: {lost + doubled}")
-    check(set(results) == set(encoded) == set(sent), "jobs that nobody sent")
+    check(results == set(encoded) == set(sent), "jobs that nobody sent")
     # Work done again has a reason that is known: the encoder was killed, or heard that it is late.
     check(2 <= again <= KILLS + late, f"{again} jobs were encoded again, {late} of them late")
-    tries, requeued = client.hgetall(queues.tries), client.hgetall(queues.requeued)
-    for job, times in tries.items():
-        check(int(times) <= 1 + int(requeued.get(job, 0)), f"{job} was given to two encoders at once")
-    left = [name for name in (queues.ready, queues.processing, queues.leases) if client.exists(name)]
-    left += client.keys(prefix + "queue:*")
+    requeued = 0
+    for job in sent:
+        begun, given_back = (int(times or 0) for times in client.hmget(queues.attempts(job), "begun", "requeued"))
+        check(begun <= 1 + given_back, f"{job} was given to two encoders at once")
+        requeued += given_back
+    left = [name for name in (queues.users, queues.ready, queues.processing, queues.leases) if client.exists(name)]
+    left += client.scan_iter(queues.queue("*"), count=1000)
     check(not left, f"left over: {left}")
     shares = fair_shares(queues, prefix)
-    check(max(shares.values()) - min(shares[user] for user in JOBS) <= ENCODERS + KILLS, f"unfair: {shares}")
+    # One turn, and one more for each encoder that may be late to say what it took.
+    check(max(shares.values()) - min(shares[user] for user in JOBS) <= 1 + ENCODERS, f"unfair: {shares}")
     reported = client.hget(prefix + "reported", "complete")
-    return (f"{counts}; {KILLS} encoders and a manager killed, {sum(map(int, requeued.values()))} jobs given back, "
+    return (f"{counts}; {KILLS} encoders and a manager killed, {requeued} jobs given back, "
             f"{again} encoded again, {late} of them refused as late, "
             f"{reported} reports; fair: "
             f"{', '.join(f'{user} {shares[user]}' for user in JOBS)} of the first {sum(shares.values())}")
 
 
 def main(prefix):
+    turns(prefix + "turns:")
     queues = Queues(demo.connect(), prefix)
     sent = send(queues, JOBS)
 
     def all_done():
-        return queues.client.hlen(queues.results) == len(sent)
+        return len(done_jobs(queues)) == len(sent)
 
     with demo.processes() as start, tempfile.TemporaryDirectory() as folder:
         staff = Staff(start, prefix, folder)
@@ -199,8 +236,8 @@ def main(prefix):
         # If they never are, the verdict counts what is missing.
         demo.wait(all_done, PATIENCE / 2)
         demo.end(staff.encoders.values())
-        # Leases of those who came too late lapse.
-        demo.wait(lambda: not queues.client.exists(queues.leases), PATIENCE / 2)
+        # Leases of those who came too late lapse, and users without jobs leave.
+        demo.wait(lambda: not queues.client.exists(queues.leases, queues.users), PATIENCE / 2)
         return verdict(queues, prefix, sent, folder)
 
 

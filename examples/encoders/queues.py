@@ -10,6 +10,9 @@ that died and goes back to the head of its user's queue. Leases are told by the 
 
 The work may therefore be done twice, the completion counts once: `complete` takes the job out of
 `processing` in the same step, and who comes too late is told so.
+
+`users` has those with jobs waiting, in the order of their turns. Results, and how often a job was begun and
+given back, are kept for some time.
 """
 
 import json
@@ -30,51 +33,80 @@ local now = redis.call('TIME')
 return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now[1] + now[2] / 1000000)
 """
 
-# KEYS: processing, leases, queue, requeued. ARGV: job. Gives a job back, unless it was completed meanwhile.
-REQUEUE = """
-redis.call('ZREM', KEYS[2], ARGV[1])
-if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then
-    return 0
-end
-redis.call('RPUSH', KEYS[3], ARGV[1])
-return redis.call('HINCRBY', KEYS[4], ARGV[1], 1)
+# The place behind all users, who are KEYS[1].
+LAST = """
+local last = (redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2] or 0) + 1
 """
 
-# KEYS: processing, leases, results, reports. ARGV: job, result, report. Ends a job once.
+# KEYS: users, queue. ARGV: user, job.
+SEND = LAST + """
+redis.call('ZADD', KEYS[1], 'NX', last, ARGV[1])
+return redis.call('LPUSH', KEYS[2], ARGV[2])
+"""
+
+# KEYS: users, queue, ready. ARGV: user. One turn, unless another manager gave it; who has no job waiting leaves.
+TURN = LAST + """
+if redis.call('ZRANGE', KEYS[1], 0, 0)[1] ~= ARGV[1] then
+    return 0
+end
+if redis.call('LMOVE', KEYS[2], KEYS[3], 'RIGHT', 'LEFT') then
+    return redis.call('ZADD', KEYS[1], last, ARGV[1])
+end
+return redis.call('ZREM', KEYS[1], ARGV[1])
+"""
+
+# KEYS: users, queue, processing, leases, attempts. ARGV: user, job, seconds to keep attempts. Gives a job back,
+# unless it was completed meanwhile.
+REQUEUE = LAST + """
+redis.call('ZREM', KEYS[4], ARGV[2])
+if redis.call('LREM', KEYS[3], 1, ARGV[2]) == 0 then
+    return 0
+end
+redis.call('ZADD', KEYS[1], 'NX', last, ARGV[1])
+redis.call('RPUSH', KEYS[2], ARGV[2])
+redis.call('HINCRBY', KEYS[5], 'requeued', 1)
+return redis.call('EXPIRE', KEYS[5], ARGV[3])
+"""
+
+# KEYS: processing, leases, result, reports. ARGV: job, result, report, seconds to keep the result. Ends a job once.
 COMPLETE = """
 if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then
     return 0
 end
 redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('HSET', KEYS[3], ARGV[1], ARGV[2])
+redis.call('SET', KEYS[3], ARGV[2], 'EX', ARGV[4])
 redis.call('LPUSH', KEYS[4], ARGV[3])
 return 1
 """
 
 
+def user_of(job):
+    return job.partition("/")[0]
+
+
 class Queues:
     """The shared part. A job is a text that begins with its user: "anna/42"."""
 
-    def __init__(self, client, prefix, lease=1.0):
-        self.client, self.prefix, self.lease_s = client, prefix, lease
-        names = "users ready processing leases requeued tries results reports status"
-        for name in names.split():
+    def __init__(self, client, prefix, lease=1.0, kept=3600):
+        self.client, self.prefix, self.lease_s, self.kept_s = client, prefix, lease, kept
+        for name in "users ready processing leases reports status".split():
             setattr(self, name, prefix + name)
-        self._lease, self._lapsed, self._requeue, self._complete = map(
-            client.register_script, (LEASE, LAPSED, REQUEUE, COMPLETE))
+        self._lease, self._lapsed, self._send, self._turn, self._requeue, self._complete = map(
+            client.register_script, (LEASE, LAPSED, SEND, TURN, REQUEUE, COMPLETE))
 
-    def queue(self, job):
-        return f"{self.prefix}queue:{job.partition('/')[0]}"
+    def queue(self, user):
+        return f"{self.prefix}queue:{user}"
+
+    def result(self, job):
+        return f"{self.prefix}result:{job}"
+
+    def attempts(self, job):
+        return f"{self.prefix}attempts:{job}"
 
     def send(self, job):
         """For users: the job waits at the end of its user's queue."""
-        user = job.partition("/")[0]
-        # A new user has no turns to catch up on.
-        least = self.client.zrange(self.users, 0, 0, withscores=True)
-        with self.client.pipeline() as step:
-            step.lpush(self.queue(job), job)
-            step.zadd(self.users, {user: least[0][1] if least else 0}, nx=True)
-            step.execute()
+        user = user_of(job)
+        self._send(keys=[self.users, self.queue(user)], args=[user, job])
 
 
 class Dispatcher(Queues):
@@ -85,16 +117,11 @@ class Dispatcher(Queues):
 
         `ready` is kept short: what is in it is not fair any more.
         """
-        passed_over = 0
-        users = self.client.zcard(self.users)
-        while passed_over < users and self.client.llen(self.ready) < waiting_max:
-            # The user who has had the fewest turns.
-            user = self.client.zrange(self.users, 0, 0)[0]
-            with self.client.pipeline() as step:
-                step.lmove(f"{self.prefix}queue:{user}", self.ready, "RIGHT", "LEFT")
-                step.zincrby(self.users, 1, user)
-                job, _ = step.execute()
-            passed_over = 0 if job else passed_over + 1
+        while self.client.llen(self.ready) < waiting_max and (users := self.client.zrange(self.users, 0, 0)):
+            self.turn(users[0])
+
+    def turn(self, user):
+        self._turn(keys=[self.users, self.queue(user), self.ready], args=[user])
 
     def take_back(self):
         """Jobs of encoders that died. One that has no lease yet gets a first one here: its encoder may
@@ -102,7 +129,9 @@ class Dispatcher(Queues):
         for job in self.client.lrange(self.processing, 0, -1):
             self._lease(keys=[self.leases], args=[self.lease_s, job, "NX"])
         for job in self._lapsed(keys=[self.leases]):
-            self._requeue(keys=[self.processing, self.leases, self.queue(job), self.requeued], args=[job])
+            user = user_of(job)
+            keys = [self.users, self.queue(user), self.processing, self.leases, self.attempts(job)]
+            self._requeue(keys=keys, args=[user, job, self.kept_s])
 
     def next_report(self, seconds):
         """Waits for an encoder's report. It only wakes the manager: one that is lost with it costs time."""
@@ -123,7 +152,8 @@ class Encoder(Queues):
         if job:
             self.renew(job)
             with self.client.pipeline() as step:
-                step.hincrby(self.tries, job, 1)
+                step.hincrby(self.attempts(job), "begun", 1)
+                step.expire(self.attempts(job), self.kept_s)
                 step.hset(self.status, self.name, f"busy {job}")
                 step.lpush(self.reports, self.report("busy", job))
                 step.execute()
@@ -135,8 +165,8 @@ class Encoder(Queues):
 
     def complete(self, job, result):
         """False: another encoder got the job meanwhile, and this result must be thrown away."""
-        keys = [self.processing, self.leases, self.results, self.reports]
-        first = self._complete(keys=keys, args=[job, result, self.report("complete", job)])
+        keys = [self.processing, self.leases, self.result(job), self.reports]
+        first = self._complete(keys=keys, args=[job, result, self.report("complete", job), self.kept_s])
         self.client.hset(self.status, self.name, "idle")
         return first == 1
 
