@@ -48,7 +48,7 @@ def give_out(prefix, path):
 
 
 def clocks(prefix):
-    """Clocks that are an hour off get no slot, however often they start; some that are off by half a lease share them."""
+    """Clocks that are an hour off get no slot, however often they start; half a lease off they do."""
     def worker(ahead_ms, lease_ms=LEASE_MS):
         return TimeIds(demo.connect(), prefix, SLOTS, lease_ms, clock=lambda: clock_ms() + ahead_ms)
 

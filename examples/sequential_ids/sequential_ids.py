@@ -47,7 +47,8 @@ class TimeIds:
     slots for times that are far away.
     """
 
-    def __init__(self, client, prefix, slots=1 << SLOT_BITS, lease_ms=5000, on_grant=lambda *grant: None, clock=clock_ms):
+    def __init__(self, client, prefix, slots=1 << SLOT_BITS, lease_ms=5000, on_grant=lambda *grant: None,
+                 clock=clock_ms):
         self.client, self.prefix, self.slots, self.lease_ms = client, prefix, slots, lease_ms
         self.on_grant, self.clock_ms = on_grant, clock
         self.owner = uuid.uuid4().hex

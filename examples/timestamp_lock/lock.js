@@ -101,8 +101,9 @@ class ExpiringLock {
 
   async acquire() {
     const sent = monotonic()
+    const ms = Math.round(this.term * 1000)
     this.value = randomBytes(16).toString('hex')
-    const token = await this.client.acquireLock(this.key, `${this.key}:tokens`, this.value, Math.round(this.term * 1000))
+    const token = await this.client.acquireLock(this.key, `${this.key}:tokens`, this.value, ms)
     if (token) Object.assign(this, { token, until: sent + this.term * (1 - DRIFT) })
     return token > 0
   }

@@ -53,7 +53,7 @@ class TimestampLock:
         previous = self.client.getset(self.key, ends_ms)
         if previous is not None and int(previous) > ends_ms:
             self.client.set(self.key, previous)
-        elif self.held():  # Still; who was late before it read its clock sees no newer time.
+        elif self.held():  # Still: one that stalled before it read its clocks finds no newer time.
             self.until = sent + self.term_s - self.margin_s
             return True
         self.until = 0.0

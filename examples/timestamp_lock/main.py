@@ -178,8 +178,8 @@ def refusals(prefix):
         check(not second.renew(), f"{key}: who does not have it does not renew it")
         check(not second.release() and client.exists(key), f"{key}: who does not have it does not release it")
         if kind is ExpiringLock:
-            args = [first.value, 20_000]
-            check(first._acquire(keys=[key, key + ":tokens"], args=args) == first.token, f"{key}: asked again, it is held")
+            token = first._acquire(keys=[key, key + ":tokens"], args=[first.value, 20_000])
+            check(token == first.token, f"{key}: a request that is sent again is refused")
         first.release()
         check(second.acquire(), f"{key}: what is released is free")
         second.release()
