@@ -1,6 +1,6 @@
 """Counters that are incremented in Redis and written to a SQL database in batches, each exactly once.
 
-    add:      HINCRBY now:<id>, HSET now:<id> last, ZADD pending <id>                       one MULTI
+    add:      HINCRBY now:<id>, HSET now:<id> last, ZADD pending <id>                       one script
     take:     now:<id> becomes batch:<id> and gets a version, unless an older batch is left   one script
     SQL:      adds the batch where its version is newer than the row's, and stores it there   one transaction
     confirm:  batch:<id> goes, if it has that version still, then <id> from pending           one script
@@ -11,10 +11,21 @@ the row has already: the SQL statement changes nothing, and the batch is confirm
 batch at a time, the next one is made when the last is confirmed, so versions of a row only grow.
 
 `pending` is a sorted set by the time when an <id> is due. Taking it puts that off, so that workers do
-not do the same work, and another takes it up when the worker has died.
+not do the same work, and another takes it up when the worker has died. All times are the server's.
+
+A server that comes back with an older state has again what SQL has already, before it got its
+version: it is added twice. Only with `appendfsync always` no such state comes back.
 """
 
-import time
+# KEYS: now, pending. ARGV: id, bytes, last, seconds until it is due.
+ADD = """
+-- First what can fail: nothing is rolled back.
+redis.call('HINCRBY', KEYS[1], 'bytes', ARGV[2])
+redis.call('HINCRBY', KEYS[1], 'visits', 1)
+redis.call('HSET', KEYS[1], 'last', ARGV[3])
+local time = redis.call('TIME')
+redis.call('ZADD', KEYS[2], 'NX', time[1] + time[2] / 1000000 + ARGV[4], ARGV[1])
+"""
 
 # KEYS: now, batch, last version, pending. ARGV: id, seconds until another worker may take it.
 # Versions are of the clock, but grow in any case: a Redis that lost its data must not begin again at 1.
@@ -64,7 +75,7 @@ class Buffer:
     def __init__(self, client, prefix, delay=0.1, lease=1.0):
         self.client, self.prefix, self.delay_s, self.lease_s = client, prefix, delay, lease
         self.pending, self.version = prefix + "pending", prefix + "version"
-        self._take, self._confirm, self._due = map(client.register_script, (TAKE, CONFIRM, DUE))
+        self._add, self._take, self._confirm, self._due = map(client.register_script, (ADD, TAKE, CONFIRM, DUE))
 
     def now(self, page):
         return f"{self.prefix}now:{page}"
@@ -74,12 +85,7 @@ class Buffer:
 
     def add(self, page, size, visitor):
         """One visit: two sums and a last value."""
-        with self.client.pipeline() as step:
-            step.hincrby(self.now(page), "visits", 1)
-            step.hincrby(self.now(page), "bytes", size)
-            step.hset(self.now(page), "last", visitor)
-            step.zadd(self.pending, {page: time.time() + self.delay_s}, nx=True)
-            step.execute()
+        self._add(keys=[self.now(page), self.pending], args=[page, size, visitor, self.delay_s])
 
     def due(self, count):
         """Who waits to be written, the longest first."""
@@ -127,7 +133,8 @@ def flush(buffer, sink, count, moment=lambda name: None):
 
     `moment` is called between the steps, for those who want to die there.
     """
-    batches = [(page, batch) for page in buffer.due(count) if (batch := buffer.take(page))]
+    # All workers in the same order: in a database that locks rows they would wait for each other.
+    batches = [(page, batch) for page in sorted(buffer.due(count)) if (batch := buffer.take(page))]
     moment("taken")
     if not batches:
         return 0, 0
