@@ -4,7 +4,8 @@ usage: python3 examples/outbox/main.py [redis://host:port/db]
 
 Shown: the jobs in the stream are exactly those of the orders that were committed, each once and in
 their order, none of an order that was rolled back; and each has its effect exactly once in the
-consumers' database.
+consumers' database. What all have done leaves the stream meanwhile. A job whose id is refused because
+somebody else added to the stream stays staged.
 """
 
 import os
@@ -19,7 +20,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import demo
 import faults
 from demo import check
-from outbox import Consumer, Mover, open_database, stage
+from outbox import Consumer, ForeignEntries, Mover, open_database, stage
 
 SELLERS = 2
 CONSUMERS = 2
@@ -105,6 +106,7 @@ def deliver(folder, prefix, name, moments=None):
     while True:
         for number, order in consumer.take():
             consumer.finish(number, lambda database: database.execute("INSERT INTO deliveries VALUES (?)", (order,)))
+        consumer.forget_done()
 
 
 class Suicides:
@@ -131,9 +133,10 @@ class Suicides:
 
 
 def kill_all_the_time(start, folder, prefix):
-    """Until everything is sold, moved and delivered; returns counts of kills and of connections cut."""
-    client, shop, cuts = demo.connect(), open_shop(folder), 0
-    open_warehouse(folder)
+    """Until everything is sold, moved and delivered; returns what was moved, counts of kills and of connections cut."""
+    client, shop, moved, cuts = demo.connect(), open_shop(folder), [], 0
+    # Reads along, as the others trim the stream.
+    auditor = Consumer(open_warehouse(folder), client, prefix + "jobs", "audit", "auditor", 60_000)
     sellers = faults.Crew(start, *((sell, folder, seller) for seller in range(SELLERS)))
     # The first of each die, alone, at the worst moment: between sending and forgetting, effect and acknowledgement.
     mortal_movers = Suicides(start, move, folder, prefix)
@@ -148,6 +151,9 @@ def kill_all_the_time(start, folder, prefix):
     while True:
         check(time.monotonic() < deadline, "not everything is moved and delivered in time")
         time.sleep(random.uniform(0.01, 0.05))
+        for number, order in auditor.take(1000, block_ms=1):
+            moved.append(order)
+            auditor.acknowledge(number)
         mortal_movers.renew()
         mortal_consumers.renew()
         for crew, kills in ((movers, MOVER_KILLS), (sellers, OTHER_KILLS), (consumers, OTHER_KILLS)):
@@ -159,22 +165,46 @@ def kill_all_the_time(start, folder, prefix):
         if sold and not staged and consumers.kills == OTHER_KILLS and all_delivered(client, prefix):
             faults.join(sellers.processes, 1)
             kills = movers.kills + mortal_movers.kills, sellers.kills, consumers.kills + mortal_consumers.kills
-            return kills, cuts
+            return moved, kills, cuts
 
 
 def all_delivered(client, prefix):
-    group = client.xinfo_groups(prefix + "jobs")[0]
     last = client.xinfo_stream(prefix + "jobs")["last-generated-id"]
-    return group["pending"] == 0 and group["last-delivered-id"] == last
+    groups = client.xinfo_groups(prefix + "jobs")
+    return all(group["pending"] == 0 and group["last-delivered-id"] == last for group in groups)
+
+
+def forget_done(folder, prefix):
+    """What is left is the last id and the last number, which refuse what comes late."""
+    warehouse, client = open_warehouse(folder), demo.connect()
+    consumer = Consumer(warehouse, client, prefix + "jobs", "warehouse", "late", IDLE_MS)
+    consumer.forget_done()
+    left = warehouse.execute("SELECT count(*) FROM done_jobs").fetchone()[0]
+    check(client.xlen(prefix + "jobs") == 0 and left == 1, f"{left} jobs that are done are remembered")
+    consumer.finish(1, lambda database: check(False, "a job that is forgotten is done again"))
+
+
+def keep_refused(folder, prefix):
+    """Somebody tries XADD by hand: what the stream refuses from now on is not taken for sent."""
+    shop, client = open_shop(folder), demo.connect()
+    client.xadd(prefix + "jobs", {"payload": "by hand"})
+    stage(shop, "refused")
+    try:
+        Mover(shop, client, prefix + "jobs").move()
+    except ForeignEntries:
+        pass
+    check(shop.execute("SELECT payload FROM staged_jobs").fetchall() == [("refused",)], "a refused job is lost")
 
 
 def main(prefix):
-    with tempfile.TemporaryDirectory() as folder, faults.forks() as start:
+    with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        kills, cuts = kill_all_the_time(start, folder, prefix)
+        with faults.forks() as start:
+            moved, kills, cuts = kill_all_the_time(start, folder, prefix)
         orders = [row[0] for row in open_shop(folder).execute("SELECT name FROM orders ORDER BY rowid")]
         delivered = [row[0] for row in open_warehouse(folder).execute("SELECT order_name FROM deliveries")]
-    moved = [fields["payload"] for _, fields in demo.connect().xrange(prefix + "jobs")]
+        forget_done(folder, prefix)
+        keep_refused(folder, prefix)
     lost, doubled = len(set(orders) - set(moved)), len(moved) - len(set(moved))
     check(moved == orders, f"{len(orders)} orders, {len(moved)} jobs: {lost} lost, {doubled} doubled")
     lost, doubled = len(set(orders) - set(delivered)), len(delivered) - len(set(delivered))
