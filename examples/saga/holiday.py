@@ -1,6 +1,7 @@
 """The booking services of a holiday: hotel, car, flight. Each keeps its bookings in a database of its own.
 
-They fail at random, before or after they did what they were asked, and are sold out at some time.
+They fail at random, before or after they did what they were asked, also with errors that nobody has
+thought of, and are sold out at some time.
 A booking is made once for a saga, and a cancellation forbids a later booking: the primary key sees
 to both.
 """
@@ -14,6 +15,8 @@ from saga import Refused, Step, Unavailable
 class Service:
     def __init__(self, folder, name, places, failures=0.0):
         self.name, self.places, self.failures = name, places, failures
+        # While it is there, cancellations of the saga that it names are not answered.
+        self.silence = folder / "silence"
         self.database = sqlite3.connect(folder / f"{name}.sqlite", timeout=30, isolation_level=None)
         self.database.execute("PRAGMA synchronous = OFF")
         self.database.execute("CREATE TABLE IF NOT EXISTS bookings (saga TEXT PRIMARY KEY, state TEXT)")
@@ -35,6 +38,8 @@ class Service:
 
     def cancel(self, saga):
         self.fail_at_random()
+        if self.silence.exists() and self.silence.read_text() == saga:
+            raise Unavailable(f"the {self.name} does not answer")
         with self.transaction():
             if self.state(saga) == "booked":
                 self.database.execute("INSERT INTO changes VALUES (?, 1)", (saga,))
@@ -54,7 +59,7 @@ class Service:
 
     def fail_at_random(self):
         if random.random() < self.failures:
-            raise Unavailable(f"the {self.name} does not answer")
+            raise random.choice((Unavailable, ConnectionResetError))(f"the {self.name} does not answer")
 
     def transaction(self):
         self.database.execute("BEGIN IMMEDIATE")

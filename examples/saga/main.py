@@ -6,7 +6,8 @@ With --server (tests/systems/run gives its own), a server with an append-only fi
 PATH beside the other one and killed as well.
 
 Shown: every saga ends, booked at all three services or at none; no place is booked or given back
-twice; every record that the server acknowledged is in the log.
+twice; every record that the server acknowledged is in the log. Others end while the oldest saga waits
+for a service.
 """
 
 import collections
@@ -99,7 +100,9 @@ class Stage:
         journal = faults.Journal(self.folder / "acknowledged")
         client = faults.connect(self.prefix, url=self.url)
         try:
-            Mortal(client, self.prefix, steps, journal, moments).run_all()
+            coordinator = Mortal(client, self.prefix, steps, journal, moments)
+            while coordinator.run_all():
+                time.sleep(0.01)
         except redis.ResponseError as error:
             check(str(error).startswith("SUPERSEDED"), error)
             sys.exit(SUPERSEDED)
@@ -183,6 +186,18 @@ def kill_at_random(start, stage, server=None):
     check(not unfinished(stage.client, stage.prefix), "sagas have no end")
 
 
+def wait_for_one(start, stage):
+    """One that nobody answers is the oldest, and comes to its end when it is answered."""
+    silence = stage.folder / "silence"
+    silence.write_text("waiting")
+    for saga in ("waiting", "other", "another"):
+        stage.submit(saga)
+    coordinator = start(stage.coordinate)
+    demo.wait_for(lambda: list(unfinished(stage.client, stage.prefix)) == ["waiting"], 30, "others do not wait")
+    silence.unlink()
+    faults.join([coordinator], 60)
+
+
 def wake_up_late(stage):
     """A coordinator that stood still while another one compensated its saga can do nothing any more."""
     stage.submit("late")
@@ -228,6 +243,7 @@ def main(prefix):
 
         kill_at_every_moment(start, stage("complete", (1000, 1000, 1000)), "good")
         kill_at_every_moment(start, stage("compensate", (1000, 1000, 0)), "sold-out")
+        wait_for_one(start, stages[-1])
         wake_up_late(stages[-1])
         kill_at_random(start, stage("random", PLACES, failures=FAILURES))
         verified = [each.verify() for each in stages]
@@ -251,7 +267,8 @@ def main(prefix):
     server_kills = stages[-1].server_kills
     kills, superseded = sum(each.kills for each in stages), sum(each.superseded for each in stages)
     return (f"sagas {completed + compensated}: completed {completed}, compensated {compensated}, half 0, lost 0; "
-            f"coordinator killed {kills} times, superseded {superseded} times, server killed {server_kills} times{'' if program else ' (no --server)'}")
+            f"coordinator killed {kills} times, superseded {superseded} times, "
+            f"server killed {server_kills} times{'' if program else ' (no --server)'}")
 
 
 if __name__ == "__main__":

@@ -7,12 +7,15 @@ and no end may or may not have happened, so it is done again, or compensated.
 
 That needs of the services: a step and its compensation, called any number of times with the same
 saga, have their effect once; compensating what never happened is fine; and after a compensation a
-step that comes late is refused.
+step that comes late is refused. Calls have a timeout, so that nobody waits for a service for ever.
 """
 
 import dataclasses
+import logging
 import time
 from typing import Callable
+
+logger = logging.getLogger(__name__)
 
 # Only the latest coordinator writes: one that was thought dead, and wakes up, is told so here.
 APPEND = """
@@ -28,7 +31,7 @@ class Refused(Exception):
 
 
 class Unavailable(Exception):
-    """A service does not answer: what it was asked may have happened, or not."""
+    """A service does not answer: what it was asked may have happened, or not. So is any error but Refused."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,14 +77,15 @@ class Coordinator:
         self.epoch = client.incr(prefix + "epoch")
 
     def run_all(self):
-        """Ends all sagas that are in the log now; returns how many."""
+        """Has a go at each saga that is in the log now; returns how many wait for a service, to be called again."""
         sagas = unfinished(self.client, self.prefix)
-        for saga, records in sagas.items():
-            self.run(saga, records)
-        return len(sagas)
+        return sum(not self.run(saga, records) for saga, records in sagas.items())
 
     def run(self, saga, records):
-        """Brings a saga with these records to its end: forward, unless a step was aborted."""
+        """Brings a saga with these records to its end: forward, unless a step was aborted.
+
+        Returns False while a compensation does not pass: other sagas need not wait for it.
+        """
         aborted = any(event == "abort" for event, _ in records)
         for step in [] if aborted else self.steps:
             if ("end", step.name) not in records and not self.advance(saga, step):
@@ -90,39 +94,39 @@ class Coordinator:
         if aborted:
             # Backward through all steps: those that never began have nothing to take back.
             for step in reversed(self.steps):
-                if ("compensated", step.name) not in records:
-                    self.compensate(saga, step)
+                if ("compensated", step.name) not in records and not self.compensate(saga, step, records):
+                    return False
         self.log(saga, "end")
+        return True
 
     def advance(self, saga, step):
         """Whether the step has happened; if not, the saga is aborted."""
         self.log(saga, "begin", step.name)
+        passed = self.call(step.action, saga)
+        self.log(saga, "end" if passed else "abort", step.name)
+        return passed
+
+    def compensate(self, saga, step, records):
+        """Whether the compensation has passed: it has to, sooner or later, there is no other way to an end."""
+        if ("compensate", step.name) not in records:
+            self.log(saga, "compensate", step.name)
+        passed = self.call(step.compensation, saga)
+        if passed:
+            self.log(saga, "compensated", step.name)
+        return passed
+
+    def call(self, service, saga):
+        """Whether the service has done it."""
         for _ in range(self.attempts):
             try:
-                step.action(saga)
-            except Unavailable:
-                time.sleep(self.pause_seconds)
+                service(saga)
+                return True
             except Refused:
                 break
-            else:
-                self.log(saga, "end", step.name)
-                return True
-        self.log(saga, "abort", step.name)
+            except Exception:
+                logger.info("%s waits for a service", saga, exc_info=True)
+                time.sleep(self.pause_seconds)
         return False
-
-    def compensate(self, saga, step):
-        """Tries until it passes: there is no other way to an end."""
-        self.log(saga, "compensate", step.name)
-        pause = self.pause_seconds
-        while True:
-            try:
-                step.compensation(saga)
-            except Unavailable:
-                time.sleep(pause)
-                pause = min(2 * pause, 1)
-            else:
-                break
-        self.log(saga, "compensated", step.name)
 
     def log(self, saga, event, step=""):
         """Returns the number of the record."""

@@ -4,7 +4,7 @@ usage: python3 examples/score_board/main.py [redis://host:port/db]
 
 Shown: after judges were killed and their connections cut, all points, ranks and pages are exactly
 those of a model, no award is lost or counted twice; while awards are given, every page is sorted,
-has its player in it, and equal points share a rank.
+has its player in it, and equal points share a rank. An award that fails can be corrected.
 """
 
 import collections
@@ -13,6 +13,8 @@ import random
 import sys
 import tempfile
 import time
+
+import redis
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import demo
@@ -90,6 +92,17 @@ def model():
     return [Line(1 + sum(other > number for other in points.values()), player, number) for player, number in order]
 
 
+def correct(board, player):
+    """An award that was refused leaves its name free."""
+    before = board.points(player)
+    try:
+        board.award("wrong", player, "12,5")
+    except redis.ResponseError:
+        check(board.award("wrong", player, 12) == before + 12, "an award that is corrected is taken for known")
+    else:
+        check(False, "points that are no number are not refused")
+
+
 def main(prefix):
     with tempfile.TemporaryDirectory() as folder:
         pages, kills, cuts = judge_under_faults(prefix, pathlib.Path(folder))
@@ -103,9 +116,11 @@ def main(prefix):
     check(board.rank("nobody") is None and board.points("nobody") is None, "a player that is not there")
     ties = len(expected) - len({line.points for line in expected})
     check(ties and kills, f"{ties} ties, {kills} kills")
+    correct(board, PLAYERS[0])
     again = given - JUDGES * AWARDS
-    return (f"{JUDGES * AWARDS} awards to {len(expected)} players, {ties} of them tied, lost 0, doubled 0; {again} given "
-            f"again by successors of {kills} killed judges, {cuts} connections cut, {pages} pages read meanwhile")
+    return (f"{JUDGES * AWARDS} awards to {len(expected)} players, {ties} of them tied, lost 0, doubled 0; "
+            f"{again} given again by successors of {kills} killed judges, {cuts} connections cut, "
+            f"{pages} pages read meanwhile")
 
 
 if __name__ == "__main__":

@@ -6,10 +6,12 @@ reverse order of their names, which is how a sorted set lists equals from its en
 
 import dataclasses
 
-# An award that is sent again, because its reply was lost or its sender died, counts once.
+# An award that is sent again, because its reply was lost or its sender died, counts once. One whose
+# points are no number fails before its name is remembered, and can be corrected.
 AWARD = """
-if redis.call('SET', KEYS[2], '1', 'NX', 'EX', ARGV[3]) then
+if redis.call('EXISTS', KEYS[2]) == 0 then
     redis.call('ZINCRBY', KEYS[1], ARGV[1], ARGV[2])
+    redis.call('SET', KEYS[2], '1', 'EX', ARGV[3])
 end
 return redis.call('ZSCORE', KEYS[1], ARGV[2])
 """
