@@ -3,12 +3,15 @@
 A HyperLogLog takes any names, has a standard error of 0.81 %, and counts unions. A bitmap needs users
 that are numbered, and counts unions and who came back; it is as large as the largest number says.
 Both can be told of the same visit any number of times, so a writer that dies does its last part again.
+A day's keys are kept for so many days after the last visit that was told.
 """
+
+from datetime import timedelta
 
 
 class Visitors:
-    def __init__(self, client, prefix):
-        self.client, self.prefix = client, prefix
+    def __init__(self, client, prefix, keep_days=400):
+        self.client, self.prefix, self.keep_days = client, prefix, keep_days
 
     def estimate_key(self, day):
         return f"{self.prefix}estimate:{day}"
@@ -22,6 +25,8 @@ class Visitors:
         pipeline.pfadd(self.estimate_key(day), *(f"user-{user}" for user in users))
         for user in users:
             pipeline.setbit(self.bitmap_key(day), user, 1)
+        for key in (self.estimate_key(day), self.bitmap_key(day)):
+            pipeline.expire(key, timedelta(days=self.keep_days))
         pipeline.execute()
 
     def estimate(self, *days):
