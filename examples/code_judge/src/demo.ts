@@ -1,9 +1,11 @@
 // The demonstration: a hundred users at their websockets, a server and three workers as processes.
 //
 // The server is killed with SIGKILL while users submit, and started again; then a worker while it
-// judges; later the server's subscription is cut, and every tenth user goes away for a while after
-// submitting. Every submission is sent twice, as after a lost answer. Each user has to be told the right verdict of each of its submissions, once
-// on each socket, and nobody else's. Ends with one line, and with 1 if it is broken.
+// judges; others are ended in order, again and again while they judge the same submission. Some
+// submissions attack their worker. Later the server's subscription is cut, and every tenth user goes
+// away for a while after submitting. Every submission is sent twice, as after a lost answer. Each
+// user has to be told the right verdict of each of its submissions, once on each socket, and nobody
+// else's. Ends with one line, and with 1 if it is broken.
 import './own_prefix'
 import assert from 'node:assert/strict'
 import { fork, type ChildProcess } from 'node:child_process'
@@ -11,15 +13,22 @@ import { once } from 'node:events'
 import path from 'node:path'
 import type Redis from 'ioredis'
 import { WebSocket } from 'ws'
-import { connect, prefix, Queue, type Result, type Verdict } from './queue'
+import { ATTEMPTS_MAX, connect, prefix, Queue, type Result, type Verdict } from './queue'
+import { isIsolated } from './sandbox'
 
 const USERS = 100
 const WORKERS = 3
 // Half a minute on an idle machine.
 const DEADLINE_MS = 150_000
 
-// What users send, and what it deserves; the last one is sent by one user only, as it takes its time.
-const samples: { problem: string; code: string; verdict: Verdict }[] = [
+interface Sample {
+  problem: string
+  code: string
+  verdict: Verdict
+}
+
+// What users send, and what it deserves.
+const samples: Sample[] = [
   {
     problem: 'two-sum',
     code: `const solve = (numbers, target) => {
@@ -32,8 +41,44 @@ const samples: { problem: string; code: string; verdict: Verdict }[] = [
   { problem: 'palindrome', code: 'const solve = () => true', verdict: 'wrong answer' },
   { problem: 'palindrome', code: "const solve = () => require('fs').readdirSync('/')", verdict: 'error' },
   { problem: 'two-sum', code: "const solve = () => console.log('more and '.repeat(1e5))", verdict: 'output limit' },
-  { problem: 'two-sum', code: 'const solve = () => { for (;;) {} }', verdict: 'time limit' },
+  {
+    problem: 'palindrome',
+    code: `const kept = Array.from({ length: 64 }, () => Buffer.alloc(1 << 24, 1))
+      const solve = (text) => kept && text === [...text].reverse().join('')`,
+    verdict: 'error',
+  },
 ]
+
+// Sent by one user each, as they take their time. The second one kills who watches it, if it can, and
+// holds the pipes open.
+const slow: Sample[] = [
+  { problem: 'two-sum', code: 'const solve = () => { for (;;) {} }', verdict: 'time limit' },
+  {
+    problem: 'palindrome',
+    code: "const solve = () => true; process.kill(process.ppid, 'SIGKILL'); setInterval(() => {}, 1e3)",
+    verdict: 'time limit',
+  },
+]
+
+// Takes its time and is right.
+const patient: Sample = {
+  problem: 'palindrome',
+  code: `const solve = (text) => {
+    for (const end = Date.now() + 400; Date.now() < end; );
+    return text === [...text].reverse().join('')
+  }`,
+  verdict: 'accepted',
+}
+
+// Kills workers and writes to Redis, if it can.
+const intruder = (pids: number[], { host, port }: Redis['options'], key: string): Sample => ({
+  problem: 'palindrome',
+  code: `for (const pid of ${JSON.stringify(pids)}) try { process.kill(pid, 'SIGKILL') } catch {}
+    const write = function () { this.end('SET ${key} 1\\r\\n') }
+    require('net').connect(${port}, '${host}', write).on('error', () => {})
+    const solve = () => true`,
+  verdict: 'wrong answer',
+})
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 const deadline = Date.now() + DEADLINE_MS
@@ -127,8 +172,7 @@ class User {
     await once(socket, 'close')
   }
 
-  async submit(number: number, sample: number): Promise<void> {
-    const { problem, code, verdict } = samples[sample]!
+  async submit(number: number, { problem, code, verdict }: Sample): Promise<void> {
     const submission = { id: String(number), problem, code }
     const id = `${this.name}.${number}`
     this.expected.set(id, verdict)
@@ -188,6 +232,24 @@ async function killInWork(redis: Redis, queue: Queue, workers: ChildProcess[]): 
   }
 }
 
+// Ends the workers of a submission in order, so often that it would be given up if they were killed,
+// or until it is judged. How many that were.
+async function endInWork(redis: Redis, queue: Queue, workers: ChildProcess[], user: User, id: string): Promise<number> {
+  const found = async () => {
+    const owner = await redis.hget(queue.key('owners'), id)
+    return user.told.has(id) || workers.find(({ pid }) => owner === `worker-${pid}`)
+  }
+  for (let ended = 0; ended < ATTEMPTS_MAX; ended++) {
+    const victim = await waitFor(found, 'its worker, or its result')
+    if (victim === true) return ended
+    const exited = once(victim, 'exit')
+    victim.kill('SIGTERM')
+    await exited
+    workers[workers.indexOf(victim)] = start('worker.js')
+  }
+  return ATTEMPTS_MAX
+}
+
 // Counts how often each result is published.
 async function listenIn(redis: Redis): Promise<Map<string, number>> {
   const published = new Map<string, number>()
@@ -206,8 +268,9 @@ async function cutSubscription(redis: Redis): Promise<number> {
 }
 
 async function removeKeys(redis: Redis): Promise<void> {
-  const keys = await redis.keys(`${prefix}*`)
-  if (keys.length > 0) await redis.unlink(...keys)
+  for await (const keys of redis.scanStream({ match: `${prefix}*`, count: 1000 })) {
+    if (keys.length > 0) await redis.unlink(...keys)
+  }
 }
 
 async function main(redis: Redis): Promise<string> {
@@ -220,8 +283,8 @@ async function main(redis: Redis): Promise<string> {
 
   const told = () => users.reduce((sum, user) => sum + user.told.size, 0)
   const submitted = users.map(async (user, number) => {
-    await user.submit(0, number === 0 ? samples.length - 1 : number % (samples.length - 1))
-    if (number % 5 === 0) await user.submit(1, (number / 5) % (samples.length - 1))
+    await user.submit(0, slow[number] ?? samples[number % samples.length]!)
+    if (number % 5 === 0) await user.submit(1, samples[(number / 5) % samples.length]!)
     if (number % 10 === 0) await user.leave()
   })
   await waitFor(() => counts.sent >= USERS / 3, 'a third of the submissions')
@@ -231,6 +294,12 @@ async function main(redis: Redis): Promise<string> {
   await Promise.all(submitted)
   await waitFor(() => told() >= 20, 'the first results')
   const { held, killed } = await killInWork(redis, queue, workers)
+  const [, one, two] = users as [User, User, User]
+  await one.submit(1, patient)
+  const ended = await endInWork(redis, queue, workers, one, 'user1.1')
+  const reached = queue.key('reached')
+  const pids = workers.map(({ pid }) => pid!)
+  if (isIsolated) await two.submit(1, intruder(pids, redis.options, reached))
   await waitFor(() => told() >= 40, 'more results')
   const cut = await cutSubscription(redis)
   await waitFor(() => told() >= 60, 'more results')
@@ -242,18 +311,24 @@ async function main(redis: Redis): Promise<string> {
   await waitFor(idle, 'an idle queue').catch(console.error)
   const again = Number(await redis.get(queue.key('again')))
   const finished = await redis.zcard(queue.key('finished'))
-  const unseen = async () => (await redis.keys(`${prefix}results:*`)).length > 0
-  await waitFor(async () => !(await unseen()), 'everything is seen').catch(console.error)
+  const results = users.map((user) => queue.results(user.name))
+  const isSeen = async () => (await redis.exists(...results)) === 0
+  await waitFor(isSeen, 'everything is seen').catch(console.error)
+  const isAlive = ({ exitCode, signalCode }: ChildProcess) => (exitCode ?? signalCode) === null
+  const isSafe = workers.every(isAlive) && (await redis.exists(reached)) === 0
 
   const lost = users.reduce((sum, user) => sum + user.lost, 0)
   const { sent, doubled, wrongUser, misjudged, unasked, unanswered, reconnected } = counts
   const isPublished = published.size === sent && [...published.values()].every((times) => times === 1)
   const isKept = lost + doubled + wrongUser + misjudged + unasked === 0 && finished === sent
-    && told() === sent && isPublished && again >= 1 && cut >= 1 && reconnected >= 1
+    && told() === sent && isPublished && isSafe
+    && again >= 1 && ended >= 1 && cut >= 1 && reconnected >= 1
   const line = `code_judge: ${isKept ? 'kept' : 'BROKEN'}. submissions of ${USERS} users: ${sent} sent, `
     + `${told()} done, ${lost} lost, ${doubled} doubled, ${wrongUser} to the wrong user, ${misjudged} misjudged; `
     + `${isPublished ? 'each published once' : 'not each published once'}; ${killed} worker killed, the last one with ${held}, `
-    + `${again} judged again; the server killed, ${reconnected} users reconnected, ${unanswered} requests unanswered, `
+    + `${again} judged again, ${ended} ended; ${isSafe ? 'none' : 'some'} harmed by submissions, `
+    + `${isIsolated ? 'in namespaces' : 'without namespaces'}; the server killed, `
+    + `${reconnected} users reconnected, ${unanswered} requests unanswered, `
     + `${cut} subscription cut, ${USERS / 10} users away`
   if (!isKept) throw new Error(line)
   return line

@@ -32,7 +32,7 @@ export interface Result {
 
 const LEASE_MS = 3000
 // A submission that its worker does not survive is not tried for ever.
-const ATTEMPTS_MAX = 4
+export const ATTEMPTS_MAX = 4
 const KEPT_SECONDS = 24 * 3600
 
 const NOW = "local time = redis.call('TIME') local now = time[1] * 1000 + math.floor(time[2] / 1000)"
@@ -101,6 +101,22 @@ const GIVE_BACK = `
   end
   return given`
 
+// Keys: running, leases, owners, attempts, waiting. Arguments: worker. What it has in work goes back
+// at once, and has not failed.
+const LEAVE = `
+  local owners = redis.call('HGETALL', KEYS[3])
+  for at = 1, #owners, 2 do
+    local id = owners[at]
+    if owners[at + 1] == ARGV[1] then
+      redis.call('LREM', KEYS[1], 0, id)
+      redis.call('ZREM', KEYS[2], id)
+      redis.call('HDEL', KEYS[3], id)
+      redis.call('HINCRBY', KEYS[4], id, -1)
+      redis.call('RPUSH', KEYS[5], id)
+    end
+  end
+  return 1`
+
 export const redisUrl = (): string => {
   const port = process.env.SYSTEMS_PORTS?.split(' ')[0] // set by tests/systems/run
   return port ? `redis://127.0.0.1:${port}` : process.env.REDIS_URL ?? 'redis://127.0.0.1:6379'
@@ -164,6 +180,12 @@ export class Queue {
   async giveBack(): Promise<number> {
     const keys = this.keys('running', 'leases', 'owners', 'waiting')
     return (await this.redis.eval(GIVE_BACK, 4, ...keys, LEASE_MS)) as number
+  }
+
+  // For a worker that ends in order.
+  async leave(worker: string): Promise<void> {
+    const keys = this.keys('running', 'leases', 'owners', 'attempts', 'waiting')
+    await this.redis.eval(LEAVE, 5, ...keys, worker)
   }
 
   // What a user has not seen yet.

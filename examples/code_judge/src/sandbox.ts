@@ -1,40 +1,59 @@
 // Runs one submission in a process of its own: no shell, no environment, no files, no children.
 //
-// The time is limited twice, in seconds of the processor by the kernel, and on the clock by
-// `timeout`, which goes on when the worker is killed, so that no submission outlives both. Output
-// and memory are limited, too. The permission model of Node does not keep code from the network: a
-// judge for strangers runs this in a container without one.
-import { spawn } from 'node:child_process'
+// Seconds of the processor and memory are limited by the kernel, time on the clock by the worker,
+// and by `timeout` where the worker has died. The permission model of Node does not keep code from
+// the network, nor from signals to other processes. Namespaces do: the submission sees no process
+// but `timeout`, which it cannot kill as that is the first one there, and no network. Where the
+// system does not give them, a submission can kill its worker and talk to Redis.
+import { spawn, spawnSync } from 'node:child_process'
 import { problems } from './problems'
 import type { Result } from './queue'
 
 const CPU_SECONDS = 2
 const CLOCK_SECONDS = 20
 const OUTPUT_MAX = 64 * 1024
-const MEMORY_MB = 64
+// Of the heap of JavaScript, and of everything that the process can write to.
+const HEAP_MB = 64
+const MEMORY_MB = 256
 
+const namespaces = ['unshare', '--user', '--pid', '--net', '--fork', '--kill-child']
+export const isIsolated = spawnSync(namespaces[0]!, [...namespaces.slice(1), 'true']).status === 0
 const permission = process.allowedNodeEnvironmentFlags.has('--permission')
   ? '--permission' : '--experimental-permission'
 const command = [
-  'prlimit', `--cpu=${CPU_SECONDS}`, 'timeout', '--signal=KILL', String(CLOCK_SECONDS),
-  process.execPath, '--no-warnings', permission, `--max-old-space-size=${MEMORY_MB}`, '-',
+  'prlimit', `--cpu=${CPU_SECONDS}`, `--data=${MEMORY_MB << 20}`, ...(isIsolated ? namespaces : []),
+  'timeout', '--signal=KILL', String(CLOCK_SECONDS + 5),
+  process.execPath, '--no-warnings', permission, `--max-old-space-size=${HEAP_MB}`, '-',
 ]
 
 interface Run {
   output: string
   errors: string
   isCut: boolean
+  isLate: boolean
   isKilled: boolean
 }
 
 function run(script: string): Promise<Run> {
   return new Promise((resolve, reject) => {
-    const child = spawn(command[0]!, command.slice(1), { env: {}, stdio: 'pipe' })
-    let [output, errors, isCut] = ['', '', false]
+    const child = spawn(command[0]!, command.slice(1), { env: {}, stdio: 'pipe', detached: true })
+    let [output, errors, isCut, isLate] = ['', '', false, false]
+    // Who still holds the pipes is not waited for.
+    const end = () => {
+      try {
+        process.kill(-child.pid!, 'SIGKILL')
+      } catch {
+        // All are gone.
+      }
+      child.stdout.destroy()
+      child.stderr.destroy()
+    }
+    const timer = setTimeout(() => { isLate = true; end() }, CLOCK_SECONDS * 1000)
+    process.once('exit', end)
     const keep = (text: string, more: Buffer) => {
       if (text.length + more.length > OUTPUT_MAX) {
         isCut = true
-        child.kill('SIGTERM') // `timeout` passes it on
+        end()
         return text
       }
       return text + more.toString()
@@ -44,7 +63,10 @@ function run(script: string): Promise<Run> {
     child.stdin.on('error', () => {}) // it may end before it has read its script
     child.on('error', reject)
     child.on('close', (code, signal) => {
-      resolve({ output, errors, isCut, isKilled: signal === 'SIGKILL' || code === 128 + 9 })
+      clearTimeout(timer)
+      process.off('exit', end)
+      const isKilled = signal === 'SIGKILL' || code === 128 + 9
+      resolve({ output, errors, isCut, isLate, isKilled })
     })
     child.stdin.end(script)
   })
@@ -55,10 +77,11 @@ export async function judge(name: string, code: string): Promise<Omit<Result, 'i
   const problem = problems[name]
   if (!problem) return { verdict: 'error', detail: 'no such problem' }
   const args = JSON.stringify(problem.cases.map((one) => one.args))
-  const { output, errors, isCut, isKilled } = await run(
+  const { output, errors, isCut, isLate, isKilled } = await run(
     `${code}\n;process.stdout.write('\\n' + JSON.stringify(${args}.map((args) => solve(...args))))`,
   )
   if (isCut) return { verdict: 'output limit', detail: `${OUTPUT_MAX} bytes` }
+  if (isLate) return { verdict: 'time limit', detail: `${CLOCK_SECONDS} seconds on the clock` }
   if (isKilled) return { verdict: 'time limit', detail: `${CPU_SECONDS} seconds` }
   let results: unknown
   try {
