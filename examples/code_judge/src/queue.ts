@@ -122,9 +122,10 @@ export const redisUrl = (): string => {
   return port ? `redis://127.0.0.1:${port}` : process.env.REDIS_URL ?? 'redis://127.0.0.1:6379'
 }
 
-// The name is what CLIENT LIST shows.
-export const connect = (connectionName: string): Redis => {
-  const redis = new Redis(redisUrl(), { connectionName, maxRetriesPerRequest: null })
+// The name is what CLIENT LIST shows. The check with INFO fails where somebody subscribes before it.
+export const connect = (connectionName: string, enableReadyCheck = true): Redis => {
+  const options = { connectionName, enableReadyCheck, maxRetriesPerRequest: null }
+  const redis = new Redis(redisUrl(), options)
   redis.on('error', (error: Error) => console.error(`redis: ${error.message}`))
   return redis
 }

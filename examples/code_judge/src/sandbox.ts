@@ -6,23 +6,26 @@
 // but `timeout`, which it cannot kill as that is the first one there, and no network. Where the
 // system does not give them, a submission can kill its worker and talk to Redis.
 import { spawn, spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { problems } from './problems'
 import type { Result } from './queue'
 
 const CPU_SECONDS = 2
 const CLOCK_SECONDS = 20
 const OUTPUT_MAX = 64 * 1024
-// Of the heap of JavaScript, and of everything that the process can write to.
+// Of JavaScript's heap, and with buffers and all else, beyond what a Node needs that does nothing, as
+// this one: some versions reserve half a gigabyte for code.
 const HEAP_MB = 64
-const MEMORY_MB = 256
+const MEMORY_MB = 192
+const OWN_KB = Number(/VmData:\s*(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))![1])
 
 const namespaces = ['unshare', '--user', '--pid', '--net', '--fork', '--kill-child']
 export const isIsolated = spawnSync(namespaces[0]!, [...namespaces.slice(1), 'true']).status === 0
 const permission = process.allowedNodeEnvironmentFlags.has('--permission')
   ? '--permission' : '--experimental-permission'
 const command = [
-  'prlimit', `--cpu=${CPU_SECONDS}`, `--data=${MEMORY_MB << 20}`, ...(isIsolated ? namespaces : []),
-  'timeout', '--signal=KILL', String(CLOCK_SECONDS + 5),
+  'prlimit', `--cpu=${CPU_SECONDS}`, `--data=${OWN_KB * 1024 + MEMORY_MB * 2 ** 20}`,
+  ...(isIsolated ? namespaces : []), 'timeout', '--signal=KILL', String(CLOCK_SECONDS + 5),
   process.execPath, '--no-warnings', permission, `--max-old-space-size=${HEAP_MB}`, '-',
 ]
 

@@ -23,7 +23,7 @@ const SESSION_SECONDS = 3600
 const CODE_MAX = '64kb'
 
 const redis = connect(`${prefix}server`)
-const subscriber = connect(`${prefix}subscriber`)
+const subscriber = connect(`${prefix}subscriber`, false)
 const queue = new Queue(redis)
 
 const sessionKey = (token: string) => queue.key(`session:${token}`)
