@@ -7,8 +7,10 @@
 //! first token until its time is over.
 //!
 //! A server that has lost its memory would break this. It does not count (`members`) until every
-//! lock that it may have granted has ended. `extend` puts the key back where it is missing, so that a
-//! lock that is extended survives the replacement of all servers, one after the other.
+//! lock that it may have granted has ended. `extend` puts the key there meanwhile, so that a lock that
+//! is extended survives the replacement of all servers, one after the other. On members it extends
+//! what is there and makes nothing new: where the key is gone somebody else may have had it. So no
+//! pause of a holder, and no clock, brings a lock back that another has had meanwhile.
 //!
 //! What it does not give: somebody who is paused for longer than the lock is valid does not notice
 //! before it looks at its own clock. What it sends after that look may arrive after the next holder's
@@ -31,12 +33,13 @@ const ACQUIRE: &str = "
     redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
     return 1";
 
-// Where the key is missing it is set, but that is no vote: somebody else may have had it meanwhile.
+// The last key is `MEMBER_KEY`. A server that is no member gets the lock where it has none, uncounted.
 const EXTEND: &str = "
     local owner = redis.call('GET', KEYS[1])
-    if owner and owner ~= ARGV[1] then return 0 end
+    local is_free = not owner and redis.call('EXISTS', KEYS[2]) == 0
+    if owner ~= ARGV[1] and not is_free then return 0 end
     redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-    return owner and 1 or 0";
+    return 1";
 
 const RELEASE: &str = "
     if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -110,13 +113,21 @@ impl Held {
         &self.token
     }
 
-    /// Holds the lock for its time to live from now on. When that fails, it ends when it would have.
+    /// A lock that has ended has no votes.
+    pub(crate) fn check(&self, servers: &Servers) -> Result<(), NoMajority> {
+        if self.is_valid() { Ok(()) } else { servers.counted(0) }
+    }
+
+    /// Holds the lock for its time to live from now on. When that fails, it has ended, for good.
     pub(crate) fn extend(&mut self, servers: &mut Servers) -> Result<(), NoMajority> {
+        self.check(servers)?;
         let valid_until = valid_until(self.ttl);
         let args = (&self.token, millis(self.ttl));
-        servers.eval(EXTEND, &[&self.key], args).agreed()?;
-        self.valid_until = valid_until;
-        Ok(())
+        let outcome = servers.eval(EXTEND, &[&self.key], args).agreed();
+        let until_now = self.valid_until.min(Instant::now());
+        self.valid_until = if outcome.is_ok() { valid_until } else { until_now };
+        outcome?;
+        self.check(servers)
     }
 
     /// Where this does not arrive, the lock ends by its time.

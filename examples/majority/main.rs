@@ -12,7 +12,8 @@
 //! rest is a demonstration that starts five servers itself, kills them and consumers all the time,
 //! counts what was lost, doubled, or held by two, and prints one line; it exits with 1 if that is
 //! anything. `tests/majority.rs` runs it as a test. `watch` makes members of servers that run, and
-//! heals those that come back empty, until it is ended.
+//! heals those that come back empty, until it is ended; it has to know the longest time to live of
+//! any lock there (`--ttl-max-ms`).
 //!
 //! There is no leader and no agreement between servers, and they do not know each other. Everything
 //! hangs on three things:
@@ -50,13 +51,14 @@ pub(crate) use workers::ROLE;
 
 const USAGE: &str = "\
 usage: majority [--server PATH] [--servers N] [--items N] [--faults N] [--quarantine-ms N]
-       majority watch URL URL URL ...
+       majority watch [--ttl-max-ms N] URL URL URL ...
 
 PATH is the server's program, by default the one that was built beside this one; N servers, 5 by
 default; items for each of two producers; how often servers are killed. A quarantine shorter than
-the locks' time to live shows why there is one.";
+the locks' time to live shows why there is one. The locks of those whose servers are watched live for
+10000 ms at most unless --ttl-max-ms says otherwise.";
 
-/// The longest lock of those whose servers are watched.
+/// The longest lock of those whose servers are watched, unless told otherwise.
 const WATCH_TTL_MAX: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
@@ -67,7 +69,7 @@ fn main() -> ExitCode {
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
     let outcome = match arguments.split_first() {
         Some((first, rest)) if first == ROLE => workers::run(rest).map(|()| true),
-        Some((first, urls)) if first == "watch" => watch(urls),
+        Some((first, rest)) if first == "watch" => watch(rest),
         _ => plan(arguments).and_then(|plan| demonstrate(&plan)),
     };
     match outcome {
@@ -97,13 +99,15 @@ fn plan(arguments: &[String]) -> Result<Plan> {
             "--servers" => plan.servers = number()?.max(3),
             "--items" => plan.items = number()?,
             "--faults" => plan.faults = number()?,
-            "--quarantine-ms" => {
-                plan.settings.quarantine = Duration::from_millis(value.parse().context(USAGE)?);
-            }
+            "--quarantine-ms" => plan.settings.quarantine = millis(value)?,
             _ => bail!(USAGE),
         }
     }
     Ok(plan)
+}
+
+fn millis(value: &str) -> Result<Duration> {
+    Ok(Duration::from_millis(value.parse().context(USAGE)?))
 }
 
 fn settings(ttl_max: Duration) -> Settings {
@@ -111,8 +115,12 @@ fn settings(ttl_max: Duration) -> Settings {
 }
 
 /// Heals for ever, and tells when the number of members changes.
-fn watch(urls: &[String]) -> Result<bool> {
-    let mut servers = Servers::new(urls, settings(WATCH_TTL_MAX))?;
+fn watch(arguments: &[String]) -> Result<bool> {
+    let (ttl_max, urls) = match arguments {
+        [name, value, urls @ ..] if name == "--ttl-max-ms" => (millis(value)?, urls),
+        urls => (WATCH_TTL_MAX, urls),
+    };
+    let mut servers = Servers::new(urls, settings(ttl_max))?;
     match members::create(&mut servers) {
         Ok(()) => println!("created"),
         Err(why) => println!("not created: {why}"),

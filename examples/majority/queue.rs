@@ -17,9 +17,10 @@
 //!
 //! Take lists what waits, takes the lock on the first free item's id, and only then asks whether the
 //! item is done anywhere. Done marks the item wherever nobody else has its lock, and needs a majority
-//! of servers that still have the consumer's lock. So of two consumers that got the same item one after the other, the
-//! first can be late but not be done: a majority with its mark would share a server with the majority
-//! on which the second one took the lock, after which that one would have seen the mark.
+//! of servers that still have the consumer's lock, and have not lost it since it was taken. So of two
+//! consumers that got the same item one after the other, the first can be late but not be done: a
+//! majority with its mark would share a server with the majority on which the second one took the
+//! lock, after which that one would have seen the mark.
 //!
 //! A consumer that dies before `done` leaves its lock, and after that its item, to another. A consumer
 //! that hears nothing from `done` does not know. Then the item is done, or is handed out once more:
@@ -233,12 +234,14 @@ impl LockingQueue {
         Ok(payload)
     }
 
-    /// After an error the item is done or not; this may be called again while the lock is valid.
+    /// After an error the item is done or not; this may be called again while the lock is valid, and
+    /// is an error when it is not.
     pub(crate) fn done(
         &self,
         servers: &mut Servers,
         delivery: &Delivery,
     ) -> Result<(), NoMajority> {
+        delivery.lock.check(servers)?;
         let Keys { items, order, last, done } = &self.keys;
         let keys = [items, order, last, done, delivery.lock.key()];
         let args = (delivery.lock.token(), &delivery.id);

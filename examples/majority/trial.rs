@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 
 use super::cluster::Cluster;
-use super::lock::Lock;
+use super::lock::{self, Lock};
 use super::queue::LockingQueue;
-use super::servers::{Servers, Settings};
+use super::servers::{NOTHING, Servers, Settings};
 use super::verdict::{Event, Items, Kind, overlaps};
 use super::workers::{self, QUEUE};
 use super::{members, pause, values};
@@ -56,6 +56,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Verdict> {
     let mut servers = Servers::new(&urls, plan.settings)?;
     insist(|| members::create(&mut servers))?;
     keeps_order(&mut servers)?;
+    refuses_the_late(&mut servers)?;
     let stop = AtomicBool::new(false);
     let value = Value::default();
     let open = || Servers::new(&urls, plan.settings);
@@ -133,6 +134,39 @@ fn keeps_order(servers: &mut Servers) -> Result<()> {
     Ok(())
 }
 
+/// A consumer whose lock has ended is refused for good when another one has done its item, and leaves
+/// nothing. The lock ends while the consumer is paused, or before its time, as by a clock that jumps.
+fn refuses_the_late(servers: &mut Servers) -> Result<()> {
+    let queue = LockingQueue::new("late", servers.settings().ttl_max);
+    for id in ["paused", "robbed"] {
+        let key = lock::key_of(&format!("late:{id}"));
+        insist(|| queue.push(servers, id, b""))?;
+        let mut late = insist(|| queue.take(servers).ok().flatten().ok_or("no item"))?;
+        if id == "paused" {
+            pause(servers.settings().ttl_max);
+        } else {
+            servers.eval("return redis.call('DEL', KEYS[1])", &[&key], NOTHING);
+        }
+        insist(|| {
+            if let Ok(Some(next)) = queue.take(servers) {
+                // It is looked up below.
+                let _ = queue.done(servers, &next);
+                queue.release(servers, next);
+            }
+            let found = queue.contents(servers).map_err(|_| "no majority")?;
+            if found.done.contains(id) { Ok(()) } else { Err("an item is not done") }
+        })?;
+        for _ in 0..2 {
+            ensure!(late.extend(servers).is_err(), "{id}: a lock is revived");
+            ensure!(queue.done(servers, &late).is_err(), "{id}: an item is done twice");
+        }
+        ensure!(!late.is_valid(), "{id}: a lock that could not be extended");
+        let found = servers.eval("return redis.call('EXISTS', KEYS[1])", &[&key], NOTHING);
+        ensure!(found.agreed().is_err(), "{id}: a lock that nobody has");
+    }
+    Ok(())
+}
+
 /// Tries again what can be tried again, since a busy machine may be slower than any patience.
 fn insist<T, E: Display>(mut call: impl FnMut() -> Result<T, E>) -> Result<T> {
     let deadline = Instant::now() + PATIENCE;
@@ -164,7 +198,7 @@ fn hold(mut servers: Servers, stop: &AtomicBool) -> Result<Vec<(Instant, Instant
             0 => pause(ttl * 9 / 10),
             1 => {
                 pause(ttl / 2);
-                // When it fails, the lock ends as it would have.
+                // When it fails, the lock has ended.
                 let _ = held.extend(&mut servers);
                 pause(ttl * 3 / 4);
             }
