@@ -13,7 +13,7 @@ ARG RUN_IMAGE=debian:bookworm-slim
 # Everything but the server.
 FROM ${RUN_IMAGE} AS runtime
 # redis-tools brings redis-cli, for health checks, and redis-benchmark. Its redis-check-rdb and
-# redis-check-aof are another server's and know only that one's formats.
+# redis-check-aof are another server's and know only that one's formats; ours goes by these names, too.
 RUN set -eu; \
     groupadd --system --gid 999 redis; \
     useradd --system --uid 999 --gid redis --home-dir /data --no-create-home redis; \
@@ -22,6 +22,8 @@ RUN set -eu; \
     rm -rf /var/lib/apt/lists/* /usr/bin/redis-check-rdb /usr/bin/redis-check-aof; \
     ln -s redstart /usr/local/bin/redis-server; \
     ln -s redstart /usr/local/bin/valkey-server; \
+    ln -s redstart /usr/local/bin/redis-check-rdb; \
+    ln -s redstart /usr/local/bin/redis-check-aof; \
     install -d -o redis -g redis /data
 COPY docker/entrypoint.sh /usr/local/bin/docker-entrypoint.sh
 WORKDIR /data
