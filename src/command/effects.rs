@@ -43,7 +43,8 @@ impl Effects {
 
     /// Keeps all of the request out of the stream, what was said before and what is yet to come.
     pub fn abandon(&mut self) {
-        self.abandoned = true;
+        // Without a reader nobody ends the request either.
+        self.abandoned = self.wanted();
     }
 
     /// Ends the request; whether its unit is for nobody.

@@ -132,20 +132,21 @@ pub fn answer(
     if !row.flags.has(Flags::ALLOW_BUSY) {
         return refuse(handle, out, &busy(server));
     }
-    if row.name == "shutdown" {
-        let says = |name: &[u8]| argv.iter().skip(1).any(|word| word.eq_ignore_ascii_case(name));
-        if says(b"abort") {
-            return refuse(handle, out, &CmdError::NoShutdown);
-        }
-        if !says(b"nosave") {
-            return refuse(handle, out, &busy(server));
-        }
-        server.abandon_scripts.store(true, Relaxed);
-        server.shutdown.request(ShutdownMode::Graceful);
-        return true;
-    }
     if flags.has(ClientFlags::MULTI) {
         return false;
+    }
+    if row.name == "shutdown" {
+        let says = |name: &[u8]| argv.iter().skip(1).any(|word| word.eq_ignore_ascii_case(name));
+        match () {
+            () if says(b"abort") && server.abort_shutdown() => out.ok(),
+            () if says(b"abort") => out.error(&CmdError::NoShutdown),
+            () if says(b"nosave") => {
+                server.abandon_scripts.store(true, Relaxed);
+                server.shutdown.request(ShutdownMode::Graceful);
+            }
+            () => out.error(&busy(server)),
+        }
+        return true;
     }
     let identifies = matches!(row.name, "auth" | "hello");
     if row.group != Group::Scripting && !identifies {

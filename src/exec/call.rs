@@ -598,6 +598,8 @@ fn lock<'s>(
     };
     let access = match (command.locks, keys) {
         (Locks::All, _) => lock_shards(server, LockSet::All),
+        // What ends a state of its client is done whatever a script does.
+        (Locks::Each, _) if command.flags.has(Flags::ALLOW_BUSY) => Ok(Access::Each),
         (Locks::Each, _) => lock_shards(server, LockSet::Each),
         (_, []) => lock_shards(server, LockSet::None),
         (_, [key]) => lock_shards(server, LockSet::One(key.hash)),

@@ -28,11 +28,6 @@ const SHARE_MIN: i64 = 512;
 const RESERVE_SHARE: i64 = 256;
 const RESERVE_MAX: i64 = 64 * 1024;
 
-/// How far above the limit memory may be while another thread frees some, before more goes for it: a
-/// share of the limit, and at most so many bytes.
-const GRACE_SHARE: i64 = 16;
-const GRACE_MAX: i64 = 8 << 20;
-
 /// Keys that are evicted between two looks at the time (Redis: 16).
 const KEYS_PER_LOOK: u32 = 16;
 
@@ -108,11 +103,6 @@ impl Gauge {
         self.net = self.net.wrapping_add(bytes);
         self.told += bytes.max(0);
         self.told_at = Some(Instant::now());
-    }
-
-    /// How far above the limit nothing is evicted while another thread is freeing memory.
-    fn grace(&self) -> i64 {
-        (i64::try_from(self.max).unwrap_or(i64::MAX) / GRACE_SHARE).min(GRACE_MAX)
     }
 
     fn reserve(&self) -> i64 {
@@ -233,8 +223,7 @@ impl Executor {
         let reserve = self.gauge.reserve();
         let mut evicted = 0;
         while self.gauge.excess() > -reserve {
-            let grace = self.gauge.grace();
-            if !wait_for_memory(server) && self.gauge.excess() < grace && may_evict(server) {
+            if !wait_for_memory(server) && may_evict(server) {
                 return Room::Soon;
             }
             if server.lazyfree.freed() != self.gauge.freed {

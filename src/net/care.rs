@@ -59,6 +59,10 @@ impl Reactor {
             })
             .count();
         drop(out);
+        if answered < batch.len() {
+            // It may have been taken from the socket already, as TLS does; then nothing else wakes it.
+            sink.wake_task();
+        }
         if let Some(end) = batch.end_of(answered) {
             let _ = sink.writer().look(&mut buffer[..end], false);
             if sink.flush(self) != Flushed::All {

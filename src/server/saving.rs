@@ -318,7 +318,8 @@ impl Server {
             }
         })?;
         file.sync()?;
-        if progress.is_cancelled() {
+        // What a script did by half is not kept.
+        if progress.is_cancelled() || self.abandon_scripts.load(Relaxed) {
             return Err(SaveError::Cancelled);
         }
         let path = dir.join(&name);

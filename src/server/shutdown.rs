@@ -138,6 +138,12 @@ impl Server {
                 server.shutdown.decide(ShutdownMode::Graceful);
             } else {
                 server.shutdown.preparing.store(false, Ordering::SeqCst);
+                if server.abandon_scripts.swap(false, Ordering::SeqCst)
+                    && server.scripts.running().is_none()
+                {
+                    // The script has ended, and left the gate to the end that does not come.
+                    server.set_gate(gate::BUSY, false);
+                }
             }
             let decided = std::mem::take(&mut *asking);
             drop(asking);
@@ -195,7 +201,8 @@ impl Server {
         if self.shutdown.is_aborted() {
             return false;
         }
-        if saved || options.force {
+        // Who wants no save has come meanwhile.
+        if saved || options.force || self.abandon_scripts.load(Ordering::SeqCst) {
             return true;
         }
         tracing::warn!("Error trying to save the DB, can't exit.");
@@ -210,6 +217,7 @@ impl Server {
     /// loop runs any more.
     pub fn save_rest(&self) {
         if self.shutdown.save_rest.load(Ordering::SeqCst)
+            && !self.abandon_scripts.load(Ordering::SeqCst)
             && self.unsaved_changes() > 0
             && let Err(error) = self.save()
         {
