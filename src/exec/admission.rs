@@ -1,6 +1,6 @@
 //! May this client run this command now? The checks in Redis's order, each on its own.
 
-use super::busy::busy;
+use super::busy::{busy, is_busy};
 use super::eval::declares_no_writes;
 use crate::acl::Context;
 use crate::command::{
@@ -82,15 +82,15 @@ fn unprotected(request: &Request<'_>) -> Result<(), Refusal> {
 }
 
 fn authenticated(request: &Request<'_>) -> Result<(), Refusal> {
-    if is_known(request.server, request.client) || request.flags.has(Flags::NO_AUTH) {
+    if is_known(request.server, request.client.flags) || request.flags.has(Flags::NO_AUTH) {
         return Ok(());
     }
     Err(Refusal::Error(CmdError::NoAuth))
 }
 
 /// Whether the client has logged in, or need not. A password that is gone locks nobody out.
-pub(super) fn is_known(server: &Server, client: &Client) -> bool {
-    !client.flags.has(ClientFlags::UNAUTHENTICATED) || server.acl.is_open()
+pub(super) fn is_known(server: &Server, flags: ClientFlags) -> bool {
+    !flags.has(ClientFlags::UNAUTHENTICATED) || server.acl.is_open()
 }
 
 fn allowed_after_multi(request: &Request<'_>) -> Result<(), Refusal> {
@@ -156,8 +156,7 @@ fn loaded(request: &Request<'_>) -> Result<(), Refusal> {
 
 /// While a script runs for too long, only what ends it is heard.
 fn not_busy(request: &Request<'_>) -> Result<(), Refusal> {
-    let gates = request.server.gates.load(std::sync::atomic::Ordering::Relaxed);
-    if gates & gate::BUSY == 0 || request.command.flags.has(Flags::ALLOW_BUSY) {
+    if !is_busy(request.server) || request.command.flags.has(Flags::ALLOW_BUSY) {
         return Ok(());
     }
     Err(Refusal::Error(busy(request.server)))

@@ -118,6 +118,14 @@ fn target_hash(server: &Server, waiter: &Waiter) -> Option<u64> {
     Some(server.keyspace.hash(waiter.argv.as_argv().arg(at)))
 }
 
+/// Ends the wait of a claimed client with an error.
+pub(super) fn refuse(server: &Server, waiter: &Waiter, error: &CmdError) {
+    let mut out = ReplyBuf::default();
+    out.error(error);
+    server.stats.count_error(&error.to_string());
+    waiter.serve(out.to_vec(), true);
+}
+
 /// Serves one client from the key `name`; `false` when there was nothing for it.
 fn serve(ctx: &mut Ctx<'_>, waiter: &Waiter, name: &[u8]) -> bool {
     let (server, argv) = (ctx.server, waiter.argv.as_argv());
@@ -127,10 +135,7 @@ fn serve(ctx: &mut Ctx<'_>, waiter: &Waiter, name: &[u8]) -> bool {
         // Its user has changed since it began to wait.
         let whole = (server, ctx.commands);
         note_lack(whole, &waiter.handle, lack, (registered, argv), Context::TopLevel);
-        let (error, mut out) = (lack.error(server, registered), ReplyBuf::default());
-        out.error(&error);
-        server.stats.count_error(&error.to_string());
-        waiter.serve(out.to_vec(), true);
+        refuse(server, waiter, &lack.error(server, registered));
         return true;
     }
     let serve = row.serve.expect("only commands that can be served wait");
@@ -199,11 +204,8 @@ impl Executor {
     pub fn retry_wait(&mut self, waiter: &Waiter, client: &mut Client) {
         let (server, argv) = (Arc::clone(&self.server), waiter.argv.as_argv());
         let keys = waiter.wait.keys.iter().map(|at| {
-            let (key, hash) = (argv.arg(*at), server.keyspace.hash(argv.arg(*at)));
-            let (expired, invalidated, announced) = (false, true, true);
-            let (db, key) = (waiter.db, key.into());
-            let ready = Touched { db, key, hash, expired, invalidated, announced };
-            Deferred::Serve(ready, vec![hash])
+            let (bytes, hash) = (argv.arg(*at), server.keyspace.hash(argv.arg(*at)));
+            Deferred::Serve(Touched::ready(waiter.db, Key { bytes, hash }), vec![hash])
         });
         let now_ms = server.now_ms();
         self.serve_deferred(keys.collect(), client, now_ms);

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::admission::is_known;
 use super::call::context;
 use super::eval::engine_unless;
 use crate::acl::Context;
@@ -19,7 +20,7 @@ use crate::server::{Client, ClientFlags, ClientHandle, Server, ShutdownMode, gat
 /// States of a client in which its requests have to wait for its event loop.
 const IN_THE_MIDDLE: u32 = ClientFlags::BLOCKED | ClientFlags::CLOSING | ClientFlags::REPLY;
 
-fn is_busy(server: &Server) -> bool {
+pub(super) fn is_busy(server: &Server) -> bool {
     server.gates.load(Relaxed) & gate::BUSY != 0
 }
 
@@ -88,7 +89,7 @@ fn acceptable<'t>(
         return Err(CmdError::Arity(registered.name.clone()));
     }
     let flags = ClientFlags(handle.flags.load(Relaxed));
-    if flags.has(ClientFlags::UNAUTHENTICATED) && !server.acl.is_open() {
+    if !is_known(server, flags) {
         let free = registered.command.flags.has(Flags::NO_AUTH);
         return if free { Ok(registered) } else { Err(CmdError::NoAuth) };
     }
@@ -137,14 +138,16 @@ pub fn answer(
     }
     if row.name == "shutdown" {
         let says = |name: &[u8]| argv.iter().skip(1).any(|word| word.eq_ignore_ascii_case(name));
-        match () {
-            () if says(b"abort") && server.abort_shutdown() => out.ok(),
-            () if says(b"abort") => out.error(&CmdError::NoShutdown),
-            () if says(b"nosave") => {
-                server.abandon_scripts.store(true, Relaxed);
-                server.shutdown.request(ShutdownMode::Graceful);
+        if says(b"abort") {
+            match server.abort_shutdown() {
+                true => out.ok(),
+                false => out.error(&CmdError::NoShutdown),
             }
-            () => out.error(&busy(server)),
+        } else if says(b"nosave") {
+            server.abandon_scripts.store(true, Relaxed);
+            server.shutdown.request(ShutdownMode::Graceful);
+        } else {
+            out.error(&busy(server));
         }
         return true;
     }

@@ -223,7 +223,7 @@ impl Executor {
         let reserve = self.gauge.reserve();
         let mut evicted = 0;
         while self.gauge.excess() > -reserve {
-            if !wait_for_memory(server) && may_evict(server) {
+            if server.lazyfree.pending() > 0 && !wait_for_memory(server) && may_evict(server) {
                 return Room::Soon;
             }
             if server.lazyfree.freed() != self.gauge.freed {

@@ -184,7 +184,7 @@ impl Executor {
 /// itself may have removed it, and what follows is not to run as the default user.
 fn permit(ctx: &Ctx<'_>, request: (&Registered, Argv<'_>)) -> Result<(), CmdError> {
     let (server, client) = (ctx.server, &*ctx.client);
-    if !is_known(server, client) && !request.0.command.flags.has(Flags::NO_AUTH) {
+    if !is_known(server, client.flags) && !request.0.command.flags.has(Flags::NO_AUTH) {
         return Err(CmdError::NoAuth);
     }
     check_client(server, client, request, client.db).map_err(|lack| {

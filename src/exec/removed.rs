@@ -1,11 +1,11 @@
 //! What follows when keys are removed without a command: those learn of it who mind.
 
+use super::block::refuse;
 use super::commit::{announce, push_deletion};
 use super::track::invalidate_removed;
 use crate::command::CmdError;
 use crate::keyspace::{Event, Presence, Removed, Shard};
 use crate::persist::unit::Unit;
-use crate::resp::ReplyBuf;
 use crate::server::Server;
 
 /// Why keys are removed.
@@ -84,10 +84,7 @@ fn tell_waiters(server: &Server, number: usize, removed: &Removed) {
         {
             tried = next;
             if waiter.claim() {
-                let (error, mut out) = (CmdError::StreamGone, ReplyBuf::default());
-                out.error(&error);
-                server.stats.count_error(&error.to_string());
-                waiter.serve(out.to_vec(), true);
+                refuse(server, &waiter, &CmdError::StreamGone);
             }
         }
     }

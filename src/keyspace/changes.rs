@@ -56,6 +56,15 @@ pub struct Touched {
     pub announced: bool,
 }
 
+impl Touched {
+    /// A key of which only those are to know who wait for it.
+    pub fn ready(db: usize, key: Key<'_>) -> Self {
+        let (expired, invalidated, announced) = (false, true, true);
+        let (key, hash) = (key.bytes.into(), key.hash);
+        Self { db, key, hash, expired, invalidated, announced }
+    }
+}
+
 /// What a command did to the keyspace, to be applied by the executor.
 #[derive(Default)]
 pub struct Changes {
@@ -146,9 +155,7 @@ impl Changes {
     /// Notes that clients which wait for `key` are to be looked after, and nobody else.
     #[cold]
     pub fn note_ready(&mut self, db: usize, key: Key<'_>) {
-        let (expired, invalidated, announced) = (false, true, true);
-        let (key, hash) = (key.bytes.into(), key.hash);
-        self.touched.push_back(Touched { db, key, hash, expired, invalidated, announced });
+        self.touched.push_back(Touched::ready(db, key));
     }
 
     pub(super) fn discard(&mut self, mut entry: Entry) {
