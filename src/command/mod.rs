@@ -76,6 +76,7 @@ pub use error::CmdError;
 pub use keys::{KeyUse, first_key, key_uses, keys_of};
 pub use monitor::{is_shown, show_to_monitors};
 pub use permissions::{Lack, check_client, check_handle, note_lack};
+pub use server::parse_shutdown;
 pub use spec::{Command, Flags, Group, Handler, KeySpec, Locks};
 pub use table::{CommandTable, Registered};
 pub use tracking::end_tracking;

@@ -17,6 +17,7 @@ use crate::base::{bytes, clock, number};
 use crate::config::REDIS_VERSION;
 use crate::keyspace::DbFigures;
 use crate::observe::allocator;
+use crate::resp::Argv;
 use crate::server::{InfoContext, Purpose, ShutdownOptions, gate};
 
 const FLUSH: Flags = Flags::KEYSPACE.with(Flags::DANGEROUS);
@@ -227,9 +228,11 @@ fn draw(text: &mut String, columns: i64, rows: i64) {
     text.push('\n');
 }
 
-fn shutdown(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
+/// What the words behind SHUTDOWN ask for; nothing is ABORT.
+pub fn parse_shutdown(argv: Argv<'_>) -> Result<Option<ShutdownOptions>, CmdError> {
     let (mut options, mut abort) = (ShutdownOptions::default(), false);
-    for word in args.rest(1) {
+    let words = || argv.iter().skip(1);
+    for word in words() {
         match () {
             () if bytes::is_word(word, "nosave") => options.save = Some(false),
             () if bytes::is_word(word, "save") => options.save = Some(true),
@@ -239,24 +242,27 @@ fn shutdown(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
             () => return Err(CmdError::Syntax),
         }
     }
-    let words = args.rest(1).map(bytes::lower).collect::<Vec<_>>();
-    let both = words.iter().any(|w| w == "save") && words.iter().any(|w| w == "nosave");
-    if both || abort && args.len() > 2 {
+    let has = |name| words().any(|word| bytes::is_word(word, name));
+    if has("save") && has("nosave") || abort && argv.len() > 2 {
         return Err(CmdError::Syntax);
     }
-    if abort {
+    Ok((!abort).then_some(options))
+}
+
+fn shutdown(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
+    let Some(options) = parse_shutdown(args.argv())? else {
         if !ctx.server.abort_shutdown() {
             return Err(CmdError::NoShutdown);
         }
         ctx.out.ok();
         return Ok(Flow::Done);
-    }
+    };
     if ctx.server.gates.load(Ordering::Relaxed) & gate::BUSY != 0 {
         // A script may be torn only where nothing is to be kept.
         if options.save != Some(false) {
             return Err(ctx.server.scripts.busy_error().into());
         }
-        ctx.server.abandon_scripts.store(true, Ordering::Relaxed);
+        ctx.server.shutdown.abandon_scripts();
     }
     Ok(Flow::Background(Background::new(move |server, answer| {
         server.begin_shutdown(options, move |stops| match stops {

@@ -80,8 +80,12 @@ fn watch(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
             }
             let expired = ctx.db.presence(key) == Presence::Expired;
             let watched = WatchedKey { db, key: key.bytes.into(), hash: key.hash, expired };
-            server.watched.add(server.keyspace.shard_of(key.hash), &watched, watch);
-            ctx.db.mind(key);
+            let shard = server.keyspace.shard_of(key.hash);
+            let left = server.watched.add(shard, &watched, watch);
+            ctx.db.visit(shard, |part| {
+                part.mind(key.hash);
+                left.into_iter().for_each(|hash| part.unmind(hash));
+            });
             watch.keys.push(watched);
         }
         ctx.client.handle.watched.store(watch.keys.len() as u32, Relaxed);
@@ -96,15 +100,15 @@ fn unwatch(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
     Ok(Flow::Done)
 }
 
-/// Ends all watches of the client, whose shards are held or locked one after the other.
+/// Ends all watches of the client, whose shards are held, or none is; it waits for none.
 pub fn forget_watched(ctx: &mut Ctx<'_>) {
     let Some(watch) = ctx.client.watch.take() else { return };
     for watched in &watch.keys {
         let shard = ctx.server.keyspace.shard_of(watched.hash);
-        ctx.db.visit(shard, |part| {
-            ctx.server.watched.remove(shard, watched, &watch);
-            part.unmind(watched.hash);
-        });
+        ctx.server.watched.remove(shard, watched, &watch);
+        if !ctx.db.visit_if_free(shard, |part| part.unmind(watched.hash)) {
+            ctx.server.watched.leave(shard, watched.hash);
+        }
     }
     ctx.server.watched.finish();
     ctx.client.handle.watched.store(0, Relaxed);

@@ -180,21 +180,27 @@ fn not_paused(request: &Request<'_>) -> Result<(), Refusal> {
     let is_paused = |write| request.server.is_paused(write, request.now_ms);
     // What scripts declare is looked up only where it matters.
     let waits = is_paused(false)
-        || request.flags.has(Flags::MAY_WRITE) && is_paused(true) && may_write(request);
+        || request.flags.has(Flags::MAY_WRITE)
+            && is_paused(true)
+            && may_write(request).map_err(Refusal::Error)?;
     if waits { Err(Refusal::Paused) } else { Ok(()) }
 }
 
 /// Whether a request, or one of those that EXEC is to run, may write: scripts may declare not to.
-fn may_write(request: &Request<'_>) -> bool {
+fn may_write(request: &Request<'_>) -> Result<bool, CmdError> {
     let writes = |command: &Command, argv| {
-        command.flags.has(Flags::MAY_WRITE) && !declares_no_writes(request.server, command, argv)
+        let may = command.flags.has(Flags::MAY_WRITE);
+        Ok(may && !declares_no_writes(request.server, command, argv)?)
     };
     match &request.client.transaction {
         Some(queue) if request.command.locks == Locks::Transaction => {
-            queue.iter().any(|(id, argv, _)| {
+            for (id, argv, _) in queue.iter() {
                 let queued = request.commands.by_id(id).expect("it was queued by its id");
-                writes(queued.command, argv)
-            })
+                if writes(queued.command, argv)? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
         }
         _ => writes(request.command, request.argv),
     }

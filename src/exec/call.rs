@@ -448,7 +448,7 @@ impl Executor {
         if client.watch.is_some() {
             let (server, commands) = (Arc::clone(&self.server), Arc::clone(&self.commands));
             let (state, mut out) = ((&mut self.changes, &mut self.effects), ReplyBuf::default());
-            let access = Access::take(&server.keyspace, LockSet::Each);
+            let access = Access::Each;
             let mut ctx = context(&server, &commands, state, access, client, &mut out, now_ms);
             forget_watched(&mut ctx);
         }
@@ -684,8 +684,11 @@ pub(super) fn after_reply(client: &mut Client, out: &mut ReplyBuf, mark: Mark) {
     if client.flags.has(ClientFlags::REPLY_OFF | ClientFlags::REPLY_SKIP) {
         out.rewind(mark);
     }
-    client.flags.set(ClientFlags::REPLY_SKIP, client.flags.has(ClientFlags::REPLY_SKIP_NEXT));
-    client.flags.set(ClientFlags::REPLY_SKIP_NEXT, false);
+    if client.flags.has(ClientFlags::REPLY_SKIP | ClientFlags::REPLY_SKIP_NEXT) {
+        let skips = client.flags.has(ClientFlags::REPLY_SKIP_NEXT);
+        client.set_flags(ClientFlags::REPLY_SKIP, skips);
+        client.set_flags(ClientFlags::REPLY_SKIP_NEXT, false);
+    }
 }
 
 /// What DEBUG SLEEP adds to its own time: its client waits, but not inside the handler.

@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use super::Stop;
 use super::admission::disk_error;
+use super::busy::lock_engine;
 use super::call::hash_keys;
 use super::inner::run_inner;
 use super::track::{end_caching, remember_keys};
@@ -20,43 +21,23 @@ use crate::command::{CmdError, Command, Ctx, Flags, Locks, Registered, check_cli
 use crate::keyspace::KeyHash;
 use crate::observe::stats::LoopCounters;
 use crate::resp::{Argv, ReplyBuf};
-use crate::script::{Call, EngineGuard, Host, ScriptFlags, What, Writing};
+use crate::script::{Call, Host, ScriptFlags, What, Writing};
 use crate::server::{ClientFlags, Server, gate};
 
-/// How often somebody who waits for the engine looks after its event loop meanwhile.
-const WAIT: Duration = Duration::from_millis(5);
-
-/// Waits for the right to run scripts, which comes before any shard.
-fn wait_for_engine(server: &Server) -> EngineGuard<'_> {
-    engine_unless(server, || false).expect("it waits for ever")
-}
-
-/// As [`wait_for_engine`], unless `gives_up`, which is asked while another script runs for long.
-pub(super) fn engine_unless(
-    server: &Server,
-    gives_up: impl Fn() -> bool,
-) -> Option<EngineGuard<'_>> {
-    loop {
-        if let Some(engine) = server.scripts.engine.try_lock_for(WAIT) {
-            return Some(engine);
-        }
-        idle::run();
-        if gives_up() {
-            return None;
-        }
-    }
-}
-
 /// Whether a request runs a script that declares that it writes nothing.
-pub(super) fn declares_no_writes(server: &Server, command: &Command, argv: Argv<'_>) -> bool {
+pub(super) fn declares_no_writes(
+    server: &Server,
+    command: &Command,
+    argv: Argv<'_>,
+) -> Result<bool, CmdError> {
     let what = match command.name {
         "eval" => What::Body,
         "evalsha" => What::Sha,
         "fcall" => What::Function,
-        _ => return false,
+        _ => return Ok(false),
     };
-    let flags = wait_for_engine(server).declared_flags(what, argv.arg(1));
-    flags.is_some_and(|flags| flags.has(ScriptFlags::NO_WRITES))
+    let flags = lock_engine(server)?.declared_flags(what, argv.arg(1));
+    Ok(flags.is_some_and(|flags| flags.has(ScriptFlags::NO_WRITES)))
 }
 
 /// Runs what `call` names in the request `argv`, whose keys are `keys`, and appends its reply.
@@ -105,7 +86,7 @@ pub(super) fn eval(
     *ctx.out = reply;
     ctx.engine = Some(engine);
     ctx.effects.muted = false;
-    if outcome.failed && ctx.server.abandon_scripts.load(Ordering::Relaxed) {
+    if outcome.failed && ctx.server.shutdown.abandons_scripts() {
         // What it did by half is not to outlive the process, nor what else its transaction does.
         ctx.effects.abandon();
     }
@@ -242,7 +223,7 @@ impl ScriptHost<'_, '_> {
 
     fn end(&mut self) {
         // Nobody builds on what a script left half done when the server ends.
-        if self.busy && !self.ctx.server.abandon_scripts.load(Ordering::Relaxed) {
+        if self.busy && !self.ctx.server.shutdown.abandons_scripts() {
             self.ctx.server.set_gate(gate::BUSY, false);
         }
     }
@@ -273,7 +254,7 @@ impl Host for ScriptHost<'_, '_> {
         }
         let server = self.ctx.server;
         let stopping = server.shutdown.is_under_way();
-        server.abandon_scripts.load(Ordering::Relaxed) || stopping && !server.scripts.has_written()
+        server.shutdown.abandons_scripts() || stopping && !server.scripts.has_written()
     }
 
     fn set_repl(&mut self, mask: u8) {

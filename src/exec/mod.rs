@@ -25,7 +25,7 @@ mod track;
 mod work;
 
 pub use batch::Batch;
-pub use busy::answer;
+pub use busy::Standin;
 pub use call::{Executor, Progress, Stop};
 pub use expire::ExpireCursor;
 pub use replay::RUNNER;

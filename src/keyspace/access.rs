@@ -199,4 +199,21 @@ impl<'k> Access<'k> {
             _ => visit(self.shard(shard)),
         }
     }
+
+    /// As [`Self::visit`]; `false` if the shard is not held and locked by somebody else at the moment.
+    pub fn visit_if_free(
+        &mut self,
+        keyspace: &Keyspace,
+        shard: usize,
+        visit: impl FnOnce(&mut Shard),
+    ) -> bool {
+        if !matches!(self, Self::Each) {
+            visit(self.shard(shard));
+            return true;
+        }
+        keyspace.try_lock(shard).is_some_and(|mut shard| {
+            visit(&mut shard);
+            true
+        })
+    }
 }

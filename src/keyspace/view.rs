@@ -439,6 +439,11 @@ impl<'a> DbView<'a> {
         self.access.visit(self.keyspace, shard, visit)
     }
 
+    /// As [`Self::visit`]; `false` if somebody else has the shard at the moment.
+    pub fn visit_if_free(&mut self, shard: usize, visit: impl FnOnce(&mut Shard)) -> bool {
+        self.access.visit_if_free(self.keyspace, shard, visit)
+    }
+
     /// The sum of the shards' statistics.
     pub fn stats(&mut self) -> Stats {
         self.fold(Stats::default(), |mut sum, shard| {

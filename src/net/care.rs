@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use super::reactor::Reactor;
 use super::sink::{Flushed, Sink};
-use crate::exec::{Batch, answer};
+use crate::exec::{Batch, Standin};
 use crate::resp::{ParseLimits, RequestParser};
 use crate::server::gate;
 
@@ -51,16 +51,19 @@ impl Reactor {
         let limits = ParseLimits { bulk_max: LOOK_LEN as i64, unauthenticated: false };
         // What cannot be understood is for the connection's task to refuse.
         let _ = batch.fill(&mut parser, &buffer[..count], limits);
+        let (server, commands, counters) = (self.server(), self.commands(), self.counters());
+        let standin = Standin { server, commands, counters };
         let mut out = sink.out.borrow_mut();
         let answered = (0..batch.len())
             .take_while(|at| {
                 let argv = batch.argv(&buffer[..count], *at);
-                answer(self.server(), self.commands(), sink.handle(), argv, &mut out)
+                standin.answer(sink.handle(), argv, &mut out)
             })
             .count();
         drop(out);
-        if answered < batch.len() {
-            // It may have been taken from the socket already, as TLS does; then nothing else wakes it.
+        if answered < batch.len() || sink.handle().meanwhile.load(Ordering::Relaxed) != 0 {
+            // A request may have been taken from the socket already, as TLS does, and the end of a
+            // transaction is for the task to conclude: then nothing else wakes it.
             sink.wake_task();
         }
         if let Some(end) = batch.end_of(answered) {

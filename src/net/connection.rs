@@ -189,7 +189,10 @@ impl Connection {
 
     /// Waits for the reply that another thread makes.
     async fn wait_for_reply(&mut self, pending: &Pending) -> Option<Turn> {
+        // What is asked meanwhile is answered behind it.
+        self.sink.unfinished.set(true);
         let end = self.wait(pending.ready()).await;
+        self.sink.unfinished.set(false);
         if end.is_none() {
             let mut executor = self.reactor.executor.borrow_mut();
             let mut out = self.sink.output(&self.reactor);
@@ -328,6 +331,7 @@ impl Connection {
         if self.client.handle.is_killed() {
             return Poll::Ready(Turn::Drop);
         }
+        self.catch_up();
         if let Some(turn) = self.unblock_output(cx).or_else(|| self.take_mail(|| true)) {
             return Poll::Ready(turn);
         }
@@ -412,6 +416,14 @@ impl Connection {
         }
     }
 
+    /// Takes over what others answered the client while this event loop could not run.
+    fn catch_up(&mut self) {
+        if self.client.handle.meanwhile.load(Ordering::Relaxed) != 0 && self.client.catch_up() {
+            let now_ms = self.reactor.server().now_ms();
+            self.reactor.executor.borrow_mut().forget_watched(&mut self.client, now_ms);
+        }
+    }
+
     /// Goes on with requests that were held back, or that came while the client waited.
     fn go_on(&mut self) -> Option<Turn> {
         match self.held.take() {
@@ -462,10 +474,7 @@ impl Connection {
     /// that was parsed earlier.
     fn process(&mut self, data: &[u8], resumed: Option<Box<Held>>) -> Processed {
         let reactor = Rc::clone(&self.reactor);
-        if self.client.handle.meanwhile.load(Ordering::Relaxed) != 0 && self.client.catch_up() {
-            let now_ms = reactor.server().now_ms();
-            reactor.executor.borrow_mut().forget_watched(&mut self.client, now_ms);
-        }
+        self.catch_up();
         // More may have been read since the resumed batch was parsed.
         let mut grown = resumed.is_some();
         let (mut batch, mut from, mut parsed) = match resumed {

@@ -39,7 +39,7 @@ pub(super) struct Sink {
     pub(super) watched: Cell<bool>,
     /// The last attempt's result, if it left something.
     pub(super) trouble: Cell<Option<Flushed>>,
-    /// Whether a reply is being made in steps.
+    /// Whether a reply is being made, in steps or by another thread.
     pub(super) unfinished: Cell<bool>,
     /// Since when the soft limit is exceeded, in Unix milliseconds.
     soft_since_ms: Cell<Option<i64>>,

@@ -500,7 +500,8 @@ impl Server {
         first_increment: Option<(&Path, Syncer)>,
     ) -> Result<(), SaveError> {
         let mut state = self.appending.state.lock();
-        if state.situation() != situation {
+        // What a script did by half is not kept.
+        if state.situation() != situation || self.shutdown.abandons_scripts() {
             // What cannot be removed is overwritten by the next base.
             let _ = fs::remove_file(&base.temporary);
             return Err(SaveError::Cancelled);

@@ -207,8 +207,6 @@ pub struct Server {
     pub cron_paused: AtomicBool,
     /// Whether scripts may call what they otherwise may not (DEBUG SET-DISABLE-DENY-SCRIPTS).
     pub scripts_may_all: AtomicBool,
-    /// Whether a script that is running is to end at once, whatever it has written (SHUTDOWN NOSAVE).
-    pub abandon_scripts: AtomicBool,
     /// Memory used when the server had started, in bytes.
     pub startup_memory: AtomicUsize,
     /// Where the server listens.
@@ -275,7 +273,6 @@ impl Server {
             clock_skew_ms: AtomicI64::new(0),
             active_expire: AtomicBool::new(true),
             scripts_may_all: AtomicBool::new(false),
-            abandon_scripts: AtomicBool::new(false),
             cron_paused: AtomicBool::new(false),
             startup_memory: AtomicUsize::new(0),
             listeners: RwLock::default(),

@@ -319,7 +319,7 @@ impl Server {
         })?;
         file.sync()?;
         // What a script did by half is not kept.
-        if progress.is_cancelled() || self.abandon_scripts.load(Relaxed) {
+        if progress.is_cancelled() || self.shutdown.abandons_scripts() {
             return Err(SaveError::Cancelled);
         }
         let path = dir.join(&name);

@@ -45,6 +45,8 @@ pub struct Shutdown {
     aborted: AtomicBool,
     /// Whether what changed is to be saved once nobody can change anything any more.
     save_rest: AtomicBool,
+    /// Whether a script that is running is to end at once, whatever it has written.
+    abandons: AtomicBool,
     /// Whom to tell whether it ends.
     asking: Mutex<Vec<Decided>>,
     changed: Notify,
@@ -74,6 +76,17 @@ impl Shutdown {
     /// Whether somebody asked the process to end, and it may.
     pub fn is_under_way(&self) -> bool {
         self.requested().is_some() || self.preparing.load(Ordering::SeqCst)
+    }
+
+    /// Has scripts end at once, by half if need be (SHUTDOWN NOSAVE); nothing that they leave behind is
+    /// written to a file.
+    pub fn abandon_scripts(&self) {
+        self.abandons.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the data may hold what a script did by half.
+    pub fn abandons_scripts(&self) -> bool {
+        self.abandons.load(Ordering::SeqCst)
     }
 
     fn is_aborted(&self) -> bool {
@@ -138,7 +151,7 @@ impl Server {
                 server.shutdown.decide(ShutdownMode::Graceful);
             } else {
                 server.shutdown.preparing.store(false, Ordering::SeqCst);
-                if server.abandon_scripts.swap(false, Ordering::SeqCst)
+                if server.shutdown.abandons.swap(false, Ordering::SeqCst)
                     && server.scripts.running().is_none()
                 {
                     // The script has ended, and left the gate to the end that does not come.
@@ -170,7 +183,7 @@ impl Server {
         let configured = !self.config.read().save_points().is_empty();
         // What is half loaded must not take the place of the file.
         // Nor what a script did that was ended halfway.
-        let whole = !self.loading.is_active() && !self.abandon_scripts.load(Ordering::SeqCst);
+        let whole = !self.loading.is_active() && !self.shutdown.abandons_scripts();
         let save = options.save.unwrap_or(configured) && whole;
         self.pause.begin_closing();
         self.set_gate(gate::PAUSED, true);
@@ -202,7 +215,7 @@ impl Server {
             return false;
         }
         // Who wants no save has come meanwhile.
-        if saved || options.force || self.abandon_scripts.load(Ordering::SeqCst) {
+        if saved || options.force || self.shutdown.abandons_scripts() {
             return true;
         }
         tracing::warn!("Error trying to save the DB, can't exit.");
@@ -217,7 +230,7 @@ impl Server {
     /// loop runs any more.
     pub fn save_rest(&self) {
         if self.shutdown.save_rest.load(Ordering::SeqCst)
-            && !self.abandon_scripts.load(Ordering::SeqCst)
+            && !self.shutdown.abandons_scripts()
             && self.unsaved_changes() > 0
             && let Err(error) = self.save()
         {

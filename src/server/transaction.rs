@@ -145,12 +145,20 @@ struct Interest {
 
 type Watchers = HashMap<(usize, Box<[u8]>), Vec<Interest>>;
 
+/// The watched keys of a shard.
+#[derive(Default)]
+struct OfShard {
+    watchers: Watchers,
+    /// Hashes of keys that nobody minds any more, which the shard does not know yet.
+    left: Vec<u64>,
+}
+
 /// Which keys are watched, and by whom.
 ///
-/// The watchers of a shard's keys change only while the shard is locked; the lock here is for the
-/// eyes of others.
+/// Whoever begins to watch a key, or changes it, holds its shard. Who ends a watch may not: the shard
+/// may be a script's that does not end, so that what it minds is told to the next who has it.
 pub struct Watched {
-    shards: Box<[Mutex<Watchers>]>,
+    shards: Box<[Mutex<OfShard>]>,
     clients: AtomicUsize,
 }
 
@@ -167,7 +175,7 @@ impl Watched {
 
     /// How many keys are watched.
     pub fn keys(&self) -> usize {
-        self.shards.iter().map(|watchers| watchers.lock().len()).sum()
+        self.shards.iter().map(|shard| shard.lock().watchers.len()).sum()
     }
 
     /// Counts a client that begins to watch.
@@ -180,35 +188,41 @@ impl Watched {
         self.clients.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Tells `watch` of changes of a key whose shard is locked.
-    pub fn add(&self, shard: usize, key: &WatchedKey, watch: &Watch) {
+    /// Tells `watch` of changes of a key whose shard is locked; returns what [`Self::leave`] left.
+    pub fn add(&self, shard: usize, key: &WatchedKey, watch: &Watch) -> Vec<u64> {
         let interest = Interest { broken: Arc::clone(&watch.broken), expired: key.expired };
-        let mut watchers = self.shards[shard].lock();
-        watchers.entry((key.db, key.key.clone())).or_default().push(interest);
+        let mut shard = self.shards[shard].lock();
+        shard.watchers.entry((key.db, key.key.clone())).or_default().push(interest);
+        std::mem::take(&mut shard.left)
+    }
+
+    /// Leaves it to the next who watches a key of a shard that keys of `hash` are minded once less.
+    pub fn leave(&self, shard: usize, hash: u64) {
+        self.shards[shard].lock().left.push(hash);
     }
 
     /// Whether a key whose shard is locked is as expired as it was when `watch` began.
     pub fn was_expired(&self, shard: usize, key: &WatchedKey, watch: &Watch) -> bool {
-        let watchers = self.shards[shard].lock();
-        let interests = watchers.get(&(key.db, key.key.clone())).into_iter().flatten();
+        let shard = self.shards[shard].lock();
+        let interests = shard.watchers.get(&(key.db, key.key.clone())).into_iter().flatten();
         interests.into_iter().any(|one| one.expired && Arc::ptr_eq(&one.broken, &watch.broken))
     }
 
     /// Ends what [`Self::add`] began.
     pub fn remove(&self, shard: usize, key: &WatchedKey, watch: &Watch) {
-        let (mut watchers, name) = (self.shards[shard].lock(), (key.db, key.key.clone()));
-        let Some(interests) = watchers.get_mut(&name) else { return };
+        let (mut shard, name) = (self.shards[shard].lock(), (key.db, key.key.clone()));
+        let Some(interests) = shard.watchers.get_mut(&name) else { return };
         interests.retain(|interest| !Arc::ptr_eq(&interest.broken, &watch.broken));
         if interests.is_empty() {
-            watchers.remove(&name);
+            shard.watchers.remove(&name);
         }
     }
 
     /// The keys of database `db` that are watched, as of now.
     pub fn in_db(&self, db: usize) -> Vec<Box<[u8]>> {
-        let keys = |watchers: &Mutex<Watchers>| -> Vec<Box<[u8]>> {
-            let watchers = watchers.lock();
-            watchers.keys().filter(|(of, _)| *of == db).map(|(_, key)| key.clone()).collect()
+        let keys = |shard: &Mutex<OfShard>| -> Vec<Box<[u8]>> {
+            let shard = shard.lock();
+            shard.watchers.keys().filter(|(of, _)| *of == db).map(|(_, key)| key.clone()).collect()
         };
         self.shards.iter().flat_map(keys).collect()
     }
@@ -218,8 +232,8 @@ impl Watched {
     /// That a key which had expired already when it was watched is now removed changes nothing for
     /// its watcher.
     pub fn touch(&self, shard: usize, name: (usize, &[u8]), before: Presence, after: Presence) {
-        let mut watchers = self.shards[shard].lock();
-        let Some(interests) = watchers.get_mut(&(name.0, name.1.into())) else { return };
+        let mut shard = self.shards[shard].lock();
+        let Some(interests) = shard.watchers.get_mut(&(name.0, name.1.into())) else { return };
         for interest in interests {
             match (before, after) {
                 (_, Presence::Missing) if interest.expired => interest.expired = false,

@@ -13,6 +13,7 @@ mod acl;
 mod appending;
 mod big_values;
 mod blocking;
+mod busy;
 mod cli;
 mod clients;
 mod concurrency;

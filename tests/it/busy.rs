@@ -1,0 +1,216 @@
+//! What others are told while a script runs for too long.
+
+use std::time::Duration;
+
+use crate::dataset::text;
+use crate::harness::{Conn, Reply, Server, wait_for};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A client whose script, which does not end by itself, keeps `server` busy.
+fn keep_busy(server: &Server, body: &str, keys: &[&str]) -> Conn {
+    let mut attacker = server.connect();
+    attacker.set_read_deadline(Duration::from_secs(60));
+    let count = keys.len().to_string();
+    attacker.send(&[&["EVAL", body, &count][..], keys].concat()).expect("sent");
+    let mut other = server.connect();
+    let is_busy =
+        || matches!(other.call(&["PING"]), Reply::Error(text) if text.starts_with(b"BUSY"));
+    assert!(wait_for(DEADLINE, is_busy));
+    attacker
+}
+
+fn kill_script(server: &Server, mut attacker: Conn) {
+    assert_eq!(text(server.connect().call(&["SCRIPT", "KILL"])), "OK");
+    assert!(matches!(attacker.read(), Ok(Reply::Error(_))));
+}
+
+#[test]
+fn endless_scripts_are_killed_while_others_are_told_that_it_is_busy() {
+    let server = Server::start(&["--busy-reply-threshold", "100"]);
+    for body in [
+        "while true do end",
+        "while true do pcall(function() while true do end end) end",
+        "local t = {} while true do t[1] = ('x'):rep(1000) end",
+        "while true do redis.pcall('get', 'k') end",
+        "local f f = function() return f() end f()",
+        "while true do string.find(('a'):rep(1000), '.-b') end",
+    ] {
+        let mut attacker = server.connect();
+        attacker.set_read_deadline(Duration::from_secs(60));
+        attacker.send(&["EVAL", body, "0"]).expect("sent");
+        let mut other = server.connect();
+        let busy = wait_for(
+            DEADLINE,
+            // What the fourth one reads is locked until it ends.
+            || matches!(other.call(&["GET", "k"]), Reply::Error(text) if text.starts_with(b"BUSY")),
+        );
+        assert!(busy, "{body}");
+        assert_eq!(text(other.call(&["SCRIPT", "KILL"])), "OK", "{body}");
+        let Ok(Reply::Error(reply)) = attacker.read() else { panic!("{body} goes on") };
+        let reply = String::from_utf8_lossy(&reply).into_owned();
+        assert!(reply.contains("Script killed by user with SCRIPT KILL"), "{body}: {reply}");
+        assert!(wait_for(DEADLINE, || other.call(&["GET", "k"]) == Reply::NilBulk));
+    }
+}
+
+#[test]
+fn who_waits_already_is_told_that_a_script_is_busy() {
+    for threads in ["1", "4"] {
+        let server = Server::start(&["--busy-reply-threshold", "300", "--threads", threads]);
+        let mut attacker = server.connect();
+        assert_eq!(text(attacker.call(&["SET", "k", "kept"])), "OK");
+        attacker.set_read_deadline(Duration::from_secs(60));
+        attacker
+            .send(&["EVAL", "while true do redis.pcall('get', KEYS[1]) end", "1", "k"])
+            .expect("sent");
+        let mut other = server.connect();
+        // It says so of scripts that are no functions, at once.
+        let running = || matches!(other.call(&["FUNCTION", "STATS"]), Reply::Error(_));
+        assert!(wait_for(DEADLINE, running));
+        let requests: [&[&str]; 9] = [
+            &["GET", "k"],
+            &["MSET", "a", "1", "b", "2", "c", "3", "k", "lost"],
+            &["EVAL", "return redis.call('set', 'k', 'lost')", "0"],
+            &["FLUSHALL"],
+            &["SORT", "k"],
+            &["BLPOP", "k", "0"],
+            &["INFO"],
+            &["DBSIZE"],
+            &["EXEC"],
+        ];
+        let mut waiting: Vec<_> = requests
+            .iter()
+            .map(|request| {
+                let mut client = server.connect();
+                if request[0] == "EXEC" {
+                    client.send(&["MULTI"]).expect("sent");
+                    client.send(&["SET", "k", "lost"]).expect("sent");
+                }
+                client.send(request).expect("sent");
+                client
+            })
+            .collect();
+        for (client, request) in waiting.iter_mut().zip(requests) {
+            let busy = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+            let expected = match request[0] {
+                "EXEC" => {
+                    assert_eq!(text(client.read().expect("a reply")), "OK");
+                    client.read().expect("a reply");
+                    format!("EXECABORT Transaction discarded because of: {busy}")
+                }
+                _ => busy.to_owned(),
+            };
+            let reply = client.read().expect("a reply");
+            assert_eq!(
+                reply,
+                Reply::Error(expected.into_bytes()),
+                "{request:?}, {threads} threads"
+            );
+        }
+        assert_eq!(text(other.call(&["SCRIPT", "KILL"])), "OK");
+        assert!(matches!(attacker.read(), Ok(Reply::Error(_))));
+        assert_eq!(text(other.call(&["GET", "k"])), "kept");
+        assert_eq!(text(waiting[8].call(&["DISCARD"])), "ERR DISCARD without MULTI");
+        let stats = text(other.call(&["INFO", "commandstats"]));
+        let of_mset = stats.lines().find(|line| line.starts_with("cmdstat_mset:"));
+        let rejected = "calls=0,usec=0,usec_per_call=0.00,rejected_calls=1,failed_calls=0";
+        assert!(of_mset.is_some_and(|line| line.ends_with(rejected)), "{of_mset:?}");
+        let errors = text(other.call(&["INFO", "errorstats"]));
+        assert!(errors.contains("errorstat_BUSY:count="), "{errors}");
+    }
+}
+
+#[test]
+fn who_comes_while_a_script_is_busy_may_log_in_and_end_it() {
+    let args = ["--busy-reply-threshold", "50", "--threads", "1", "--requirepass", "secret"];
+    let server = Server::start(&args);
+    let mut attacker = server.connect();
+    assert_eq!(text(attacker.call(&["AUTH", "secret"])), "OK");
+    attacker.set_read_deadline(Duration::from_secs(60));
+    for login in [&["AUTH", "secret"][..], &["HELLO", "3", "AUTH", "default", "secret"]] {
+        attacker.send(&["EVAL", "while true do end", "0"]).expect("sent");
+        let mut other = server.connect();
+        assert_eq!(text(other.call(&["PING"])), "NOAUTH Authentication required.");
+        assert!(text(other.call(&["AUTH", "wrong"])).starts_with("WRONGPASS"));
+        assert!(!matches!(other.call(login), Reply::Error(_)), "{login:?}");
+        assert!(text(other.call(&["PING"])).starts_with("BUSY"));
+        assert!(text(other.call(&["NOSUCH"])).starts_with("ERR unknown command"));
+        assert!(text(other.call(&["GET"])).starts_with("ERR wrong number of arguments"));
+        assert!(text(other.call(&["SHUTDOWN", "ABORT"])).starts_with("ERR No shutdown"));
+        assert_eq!(text(other.call(&["SCRIPT", "KILL"])), "OK");
+        assert!(matches!(attacker.read(), Ok(Reply::Error(_))));
+        // It stays who it is when its event loop runs again.
+        assert_eq!(text(other.call(&["PING"])), "PONG");
+        assert_eq!(text(other.call(&["ACL", "WHOAMI"])), "default");
+        let (Reply::Verbatim(info) | Reply::Bulk(info)) = other.call(&["CLIENT", "INFO"]) else {
+            panic!("CLIENT INFO is a text")
+        };
+        assert!(String::from_utf8_lossy(&info).contains("user=default"));
+    }
+}
+
+#[test]
+fn replies_come_in_order_though_one_of_them_waits_for_another_thread() {
+    let args = ["--busy-reply-threshold", "50", "--threads", "1", "--rdb-key-save-delay", "2000"];
+    let server = Server::start(&args);
+    let mut client = server.connect();
+    for key in 0..500 {
+        client.call(&["SET", &format!("k{key}"), "v"]);
+    }
+    client.send(&["SAVE"]).expect("sent");
+    let attacker = keep_busy(&server, "while true do end", &[]);
+    client.send(&["PING"]).expect("sent");
+    let mut other = server.connect();
+    let mut ask = || text(other.call(&["GET", "k"]));
+    // The event loop looks after its clients many times meanwhile.
+    for _ in 0..100 {
+        assert!(ask().starts_with("BUSY"));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    kill_script(&server, attacker);
+    assert_eq!(client.read().ok(), Some(Reply::Simple(b"OK".to_vec())));
+    assert_eq!(client.read().ok(), Some(Reply::Simple(b"PONG".to_vec())));
+}
+
+#[test]
+fn watches_end_while_a_script_holds_the_key() {
+    for threads in ["1", "4"] {
+        let server = Server::start(&["--busy-reply-threshold", "50", "--threads", threads]);
+        let mut watching: Vec<_> = (0..4).map(|_| server.connect()).collect();
+        for client in &mut watching {
+            assert_eq!(text(client.call(&["WATCH", "k"])), "OK");
+            assert_eq!(text(client.call(&["MULTI"])), "OK");
+        }
+        let body = "while true do redis.call('get', KEYS[1]) end";
+        let attacker = keep_busy(&server, body, &["k"]);
+        let [one, two, three, four] = &mut watching[..] else { panic!("there are four") };
+        assert!(text(one.call(&["EXEC"])).starts_with("EXECABORT"), "{threads} threads");
+        assert_eq!(text(two.call(&["DISCARD"])), "OK", "{threads} threads");
+        three.send(&["QUIT"]).expect("sent");
+        kill_script(&server, attacker);
+        // Who is gone watches nothing, and who watches is told of changes.
+        let mut other = server.connect();
+        let left = wait_for(DEADLINE, || other.info("watching_clients") == 1);
+        assert!(left, "{} watch, {threads} threads", other.info("watching_clients"));
+        assert_eq!(text(one.call(&["WATCH", "k"])), "OK");
+        assert_eq!(text(one.call(&["MULTI"])), "OK");
+        assert_eq!(text(other.call(&["SET", "k", "changed"])), "OK");
+        assert_eq!(one.call(&["EXEC"]), Reply::NilArray, "{threads} threads");
+        assert_eq!(four.call(&["EXEC"]), Reply::NilArray, "{threads} threads");
+        assert_eq!(other.info("watching_clients"), 0);
+    }
+}
+
+#[test]
+fn a_client_that_skipped_a_reply_is_told_too() {
+    let server = Server::start(&["--busy-reply-threshold", "50", "--threads", "1"]);
+    let mut client = server.connect();
+    client.send(&["CLIENT", "REPLY", "SKIP"]).expect("sent");
+    client.send(&["SET", "k", "v"]).expect("sent");
+    assert_eq!(text(client.call(&["GET", "k"])), "v");
+    let attacker = keep_busy(&server, "while true do end", &[]);
+    assert!(text(client.call(&["GET", "k"])).starts_with("BUSY"));
+    kill_script(&server, attacker);
+    assert_eq!(text(client.call(&["GET", "k"])), "v");
+}
