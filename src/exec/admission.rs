@@ -2,6 +2,7 @@
 
 use super::busy::{busy, is_busy};
 use super::eval::declares_no_writes;
+use super::evict::Room;
 use crate::acl::Context;
 use crate::command::{
     CmdError, Command, CommandTable, Flags, Locks, Registered, check_client, note_lack,
@@ -15,6 +16,8 @@ pub(super) enum Refusal {
     Error(CmdError),
     /// It will when the pause ends.
     Paused,
+    /// It will when memory that is being freed is free.
+    NoRoomYet,
 }
 
 /// Everything a check may look at.
@@ -29,8 +32,8 @@ pub(super) struct Request<'a> {
     pub(super) commands: &'a CommandTable,
     pub(super) argv: Argv<'a>,
     pub(super) now_ms: i64,
-    /// Whether memory is full although all went that can.
-    pub(super) out_of_memory: bool,
+    /// Whether there is memory for it.
+    pub(super) room: Room,
 }
 
 /// Why nothing may be written, if so.
@@ -60,7 +63,7 @@ const CHECKS: &[Check] = &[
 pub(super) fn admit(request: &Request<'_>) -> Result<(), Refusal> {
     let gates = request.server.gates.load(std::sync::atomic::Ordering::Relaxed);
     let guarded = request.client.flags.has(ClientFlags::GUARDED);
-    let closer = guarded || request.out_of_memory || request.flags.has(Flags::PROTECTED);
+    let closer = guarded || request.room != Room::Enough || request.flags.has(Flags::PROTECTED);
     if gates & gate::ADMISSION == 0 && !closer {
         return Ok(());
     }
@@ -116,10 +119,12 @@ fn permitted(request: &Request<'_>) -> Result<(), Refusal> {
 
 /// What may need memory needs some to be left.
 fn fits_memory(request: &Request<'_>) -> Result<(), Refusal> {
-    if request.out_of_memory && request.flags.has(Flags::DENYOOM) {
-        return Err(Refusal::Error(CmdError::OutOfMemory));
+    match request.room {
+        _ if !request.flags.has(Flags::DENYOOM) => Ok(()),
+        Room::Enough | Room::Soon => Ok(()),
+        Room::Later => Err(Refusal::NoRoomYet),
+        Room::None => Err(Refusal::Error(CmdError::OutOfMemory)),
     }
-    Ok(())
 }
 
 /// Nothing is written that could not be kept; PING says so too, for those who look after servers.

@@ -12,7 +12,7 @@ use super::block::begin_wait;
 use super::busy::{lock_engine, lock_shards};
 use super::commit::{conclude, finish};
 use super::eval::eval;
-use super::evict::Gauge;
+use super::evict::{Gauge, Room};
 use super::multi::effective_flags;
 use super::remember::{Cost, goes_on, is_notable, remember};
 use super::sample::Sampler;
@@ -50,6 +50,8 @@ pub enum Stop {
     Close,
     /// Clients are paused; the request is still to be run.
     Paused,
+    /// Memory is being freed that the request has to wait for; it is still to be run.
+    NoRoomYet,
     /// The connection sleeps for that many milliseconds.
     Sleep(u64),
     /// The client waits for a key.
@@ -101,8 +103,8 @@ pub struct Executor {
     pub(super) effects: Effects,
     pub(super) evictor: Evictor,
     pub(super) gauge: Gauge,
-    /// Whether the last request was found to have no memory.
-    pub(super) out_of_memory: bool,
+    /// Whether there is memory for the last request.
+    pub(super) room: Room,
     keys: Vec<KeyHash>,
     indexes: Vec<usize>,
     /// [`CLOCK_STALE_US`] in ticks.
@@ -115,7 +117,7 @@ impl Executor {
     pub fn new(server: Arc<Server>, commands: Arc<CommandTable>, thread: usize) -> Self {
         let counters = server.stats.event_loop(thread);
         let executor = Self::with_counters(server, commands, counters);
-        Self { sampler: Sampler::new(thread), ..executor }
+        Self { sampler: Sampler::new(thread), gauge: Gauge::new(thread), ..executor }
     }
 
     /// An executor that counts into `counters`.
@@ -132,7 +134,7 @@ impl Executor {
             effects: Effects::default(),
             evictor: Evictor::default(),
             gauge: Gauge::default(),
-            out_of_memory: false,
+            room: Room::Enough,
             keys: Vec::new(),
             indexes: Vec::new(),
             stale_ticks: clock::ticks_in_us(CLOCK_STALE_US),
@@ -196,7 +198,7 @@ impl Executor {
             let Outcome { stop, called } =
                 self.request(plan.registered, argv, found, client, out, now_ms);
             ticks = clock::ticks();
-            progress.ran += usize::from(!matches!(stop, Some(Stop::Paused)));
+            progress.ran += usize::from(!matches!(stop, Some(Stop::Paused | Stop::NoRoomYet)));
             if let (Some(registered), true) = (plan.registered, called) {
                 // Counted afterwards, so that CONFIG RESETSTAT counts itself, as in Redis.
                 let span = ticks.wrapping_sub(before) + slept_ticks(stop.as_ref());
@@ -304,7 +306,7 @@ impl Executor {
         now_ms: i64,
     ) -> Outcome {
         let limited = self.server.gates.load(Relaxed) & gate::MEMORY != 0;
-        self.out_of_memory = limited && self.is_out_of_memory(client, out);
+        self.room = if limited { self.room_for(client, out) } else { Room::Enough };
         let mark = out.mark();
         let refused = |stop| Outcome { stop, called: false };
         let Some(registered) = registered else {
@@ -319,18 +321,9 @@ impl Executor {
             return refused(self.refuse(&error, client, out, mark));
         }
         let flags = effective_flags(client, command);
-        let (server, commands, out_of_memory) = (&self.server, &self.commands, self.out_of_memory);
-        let request = Request {
-            server,
-            client,
-            command,
-            flags,
-            registered,
-            commands,
-            argv,
-            now_ms,
-            out_of_memory,
-        };
+        let (server, commands, room) = (&self.server, &self.commands, self.room);
+        let request =
+            Request { server, client, command, flags, registered, commands, argv, now_ms, room };
         match admit(&request) {
             Ok(()) if client.flags.has(ClientFlags::MULTI) && !flags.has(Flags::NOT_QUEUED) => {
                 let stop = self.enqueue(registered, argv, keys, client, out);
@@ -339,6 +332,7 @@ impl Executor {
             }
             Ok(()) => {}
             Err(Refusal::Paused) => return refused(Some(Stop::Paused)),
+            Err(Refusal::NoRoomYet) => return refused(Some(Stop::NoRoomYet)),
             Err(Refusal::Error(error)) => {
                 cell.rejected.add(1);
                 let error = self.rejection_of_exec(error, (command, argv), client, now_ms);
@@ -409,7 +403,7 @@ impl Executor {
         let (engine, access) = lock(server, command, keys)?;
         let state = (&mut self.changes, &mut self.effects);
         let mut ctx = context(server, &self.commands, state, access, client, out, now_ms);
-        (ctx.command, ctx.engine, ctx.out_of_memory) = (command, engine, self.out_of_memory);
+        (ctx.command, ctx.engine, ctx.out_of_memory) = (command, engine, self.room == Room::None);
         let db = ctx.db.db();
         let args = Args::new(argv, keys, &server.keyspace);
         let result = (command.handler)(&mut ctx, &args);

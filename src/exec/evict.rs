@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::call::{Executor, take_mail};
 use super::removed::{Reason, tell};
 use crate::keyspace::{Evicted, Hunt, Removed, Trash};
-use crate::observe::allocator::thread_net;
+use crate::observe::allocator::{self, thread_net};
 use crate::observe::latency_monitor::event;
 use crate::resp::ReplyBuf;
 use crate::server::{Client, ClientFlags, Server, gate};
@@ -28,6 +28,11 @@ const SHARE_MIN: i64 = 512;
 const RESERVE_SHARE: i64 = 256;
 const RESERVE_MAX: i64 = 64 * 1024;
 
+/// How far above it commands may go on while memory is being freed: a share of the limit, and at most
+/// so many bytes.
+const LEEWAY_SHARE: i64 = 16;
+const LEEWAY_MAX: i64 = 16 << 20;
+
 /// Keys that are evicted between two looks at the time (Redis: 16).
 const KEYS_PER_LOOK: u32 = 16;
 
@@ -41,6 +46,8 @@ const NAP: Duration = Duration::from_micros(20);
 /// What an event loop knows of the memory in use.
 #[derive(Default)]
 pub(super) struct Gauge {
+    /// The number of the event loop.
+    thread: usize,
     /// The limit when the memory was measured.
     max: u64,
     /// Bytes in use above the limit when they were measured; negative below it.
@@ -57,6 +64,11 @@ pub(super) struct Gauge {
 }
 
 impl Gauge {
+    /// The gauge of event loop number `thread`.
+    pub(super) fn new(thread: usize) -> Self {
+        Self { thread, ..Self::default() }
+    }
+
     /// Whether there is certainly room.
     #[inline]
     fn fits(&self, max: u64) -> bool {
@@ -65,7 +77,8 @@ impl Gauge {
 
     /// Finds out how much is in use now; returns the bytes above the limit.
     fn measure(&mut self, server: &Server) -> i64 {
-        self.max = server.eviction.max.load(Relaxed);
+        let max = server.eviction.max.load(Relaxed);
+        let same = std::mem::replace(&mut self.max, max) == max;
         if self.max == 0 {
             (self.excess, self.share, self.net) = (i64::MIN / 2, i64::MAX, thread_net());
             return self.excess;
@@ -74,9 +87,14 @@ impl Gauge {
         if self.told_at.is_some_and(|at| at.elapsed() > TOLD_SPAN) {
             (self.told, self.told_at) = (0, None);
         }
-        self.freed = server.lazyfree.freed();
-        self.excess = server.counted_memory() as i64 - self.told - max;
-        self.net = thread_net();
+        let (net, freed) = (thread_net(), server.lazyfree.freed());
+        // An estimate is as good as what the loops changed since they asked last is small.
+        let far = net.wrapping_sub(self.net).abs() > RESERVE_MAX;
+        let exact = !same || far || freed != self.freed || self.share == i64::MIN;
+        let allocated = || allocator::figures().allocated as i64;
+        let used = server.eviction.usage.bytes((self.thread, net), exact, allocated);
+        self.excess = used - server.uncounted_memory() as i64 - self.told - max;
+        (self.net, self.freed) = (net, freed);
         self.take_share(server)
     }
 
@@ -105,6 +123,11 @@ impl Gauge {
         self.told_at = Some(Instant::now());
     }
 
+    /// How far above the limit commands may go while another thread is freeing memory.
+    fn leeway(&self) -> i64 {
+        (i64::try_from(self.max).unwrap_or(i64::MAX) / LEEWAY_SHARE).min(LEEWAY_MAX)
+    }
+
     fn reserve(&self) -> i64 {
         (i64::try_from(self.max).unwrap_or(i64::MAX) / RESERVE_SHARE).min(RESERVE_MAX)
     }
@@ -112,31 +135,36 @@ impl Gauge {
 
 /// How far an attempt to make room came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Room {
+pub(super) enum Room {
     /// There is enough.
     Enough,
     /// There will be: the time was up, or another thread is freeing memory.
     Soon,
+    /// Another thread is freeing memory, and so much is above the limit that more has to wait for that.
+    Later,
     /// There is nothing left that could go.
     None,
 }
 
 impl Executor {
-    /// Whether there is no memory for a command that may need some, after all went that can.
+    /// Whether there is memory for a command that may need some, after all went that can.
     #[inline]
-    pub(super) fn is_out_of_memory(&mut self, client: &Client, out: &mut ReplyBuf) -> bool {
+    pub(super) fn room_for(&mut self, client: &Client, out: &mut ReplyBuf) -> Room {
         // What is queued may be for another database than the client is in yet.
         let queue = client.transaction.as_ref().filter(|_| client.flags.has(ClientFlags::MULTI));
         let db = queue.map_or(client.db, |queue| queue.db);
         let full = self.server.keyspace.db_excess(db).is_some_and(|excess| excess > 0);
         let fits = !full && self.gauge.fits(self.server.eviction.max.load(Relaxed));
-        !fits && {
-            let none =
-                self.make_room() == Room::None || full && self.make_room_in(db) == Room::None;
-            // What the client cached may be gone, which it is to know before the reply.
-            take_mail(client, out);
-            none
+        if fits {
+            return Room::Enough;
         }
+        let mut room = self.make_room();
+        if full && room != Room::None && self.make_room_in(db) == Room::None {
+            room = Room::None;
+        }
+        // What the client cached may be gone, which it is to know before the reply.
+        take_mail(client, out);
+        room
     }
 
     /// Evicts on behalf of nobody for as long as a command may; `true` when more is left to do now.
@@ -148,7 +176,7 @@ impl Executor {
         }
         let dbs = server.eviction.dbs();
         let more = dbs.iter().filter(|(db, _)| self.make_room_in(*db) == Room::Soon).count();
-        self.make_room() == Room::Soon || more > 0
+        matches!(self.make_room(), Room::Soon | Room::Later) || more > 0
     }
 
     #[cold]
@@ -224,7 +252,8 @@ impl Executor {
         let mut evicted = 0;
         while self.gauge.excess() > -reserve {
             if server.lazyfree.pending() > 0 && !wait_for_memory(server) && may_evict(server) {
-                return Room::Soon;
+                let flooded = self.gauge.excess() > self.gauge.leeway();
+                return if flooded { Room::Later } else { Room::Soon };
             }
             if server.lazyfree.freed() != self.gauge.freed {
                 // A large value has gone since.

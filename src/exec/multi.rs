@@ -11,6 +11,7 @@ use super::admission::is_known;
 use super::busy::{lock_engine, lock_shards};
 use super::call::{Executor, context};
 use super::commit::conclude;
+use super::evict::Room;
 use super::inner::run_inner;
 use crate::acl::Context;
 use crate::base::number;
@@ -126,7 +127,7 @@ impl Executor {
         let state = (&mut self.changes, &mut self.effects);
         let mut ctx = context(&server, &commands, state, access, client, out, now_ms);
         (ctx.command, ctx.engine) = (registered.command, engine);
-        ctx.out_of_memory = self.out_of_memory;
+        ctx.out_of_memory = self.room == Room::None;
         let broken = is_broken(&mut ctx);
         forget_watched(&mut ctx);
         if transaction.aborted || broken {

@@ -22,13 +22,16 @@ use crate::server::{Client, ClientFlags, ClientHandle, Waiter};
 /// How long a closing connection may go without receiving any of its last replies.
 const LINGER: Duration = Duration::from_secs(5);
 
+/// How long a request that there is no room for yet waits before it looks again.
+const ROOM_RETRY: Duration = Duration::from_millis(1);
+
 /// Why a connection's turn ended.
 enum Turn {
     /// It has used its share of the tick and has more to do.
     Yield,
     /// Clients are paused.
     Paused,
-    /// It sleeps (DEBUG SLEEP).
+    /// It sleeps (DEBUG SLEEP), or waits for memory.
     Sleep(Duration),
     /// Its client waits for a key.
     Blocked(Arc<Waiter>),
@@ -544,6 +547,7 @@ impl Connection {
         let turn = progress.stop.map(|stop| match stop {
             Stop::Close => Turn::Close,
             Stop::Paused => Turn::Paused,
+            Stop::NoRoomYet => Turn::Sleep(ROOM_RETRY),
             Stop::Sleep(ms) => Turn::Sleep(Duration::from_millis(ms)),
             Stop::Blocked(waiter) => Turn::Blocked(waiter),
             Stop::Work(job) => Turn::Work(job),

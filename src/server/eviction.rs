@@ -11,9 +11,56 @@ use crate::config::{Config, DbLimit};
 use crate::keyspace::{EvictionPolicy, Rank};
 use crate::observe::allocator;
 
+/// After so many estimates the memory in use is measured again.
+const ESTIMATES_MAX: u32 = 32;
+
+/// Keeps each figure on a cache line of its own.
+#[derive(Default)]
+#[repr(align(128))]
+struct Line<T>(T);
+
+/// Bytes in use, as measured last and as the event loops changed it since.
+#[derive(Default)]
+pub struct Usage {
+    /// What each event loop has allocated and not freed, as it said last.
+    nets: Box<[Line<AtomicI64>]>,
+    /// What was in use when it was measured, less `nets` then.
+    base: AtomicI64,
+    /// Estimates since.
+    estimates: AtomicU32,
+}
+
+impl Usage {
+    fn new(threads: usize) -> Self {
+        Self { nets: (0..threads).map(|_| Line::default()).collect(), ..Self::default() }
+    }
+
+    /// Bytes in use: `net` is what event loop number `thread` has allocated and not freed. Measured by
+    /// `measure` if `exact`, or if it has not been for long; what others changed since they asked last
+    /// is not in an estimate.
+    pub fn bytes(
+        &self,
+        (thread, net): (usize, i64),
+        exact: bool,
+        measure: impl FnOnce() -> i64,
+    ) -> i64 {
+        self.nets[thread].0.store(net, Relaxed);
+        let sum = || self.nets.iter().map(|net| net.0.load(Relaxed)).sum::<i64>();
+        if !exact && self.estimates.fetch_add(1, Relaxed) < ESTIMATES_MAX {
+            return self.base.load(Relaxed) + sum();
+        }
+        let measured = measure();
+        self.base.store(measured - sum(), Relaxed);
+        self.estimates.store(0, Relaxed);
+        measured
+    }
+}
+
 /// The limit and what happens at it.
 #[derive(Default)]
 pub struct Eviction {
+    /// Bytes in use.
+    pub usage: Usage,
     /// `maxmemory`, in bytes; 0 is no limit.
     pub max: AtomicU64,
     /// `maxmemory-samples`.
@@ -28,6 +75,10 @@ pub struct Eviction {
 }
 
 impl Eviction {
+    pub(super) fn new(threads: usize) -> Self {
+        Self { usage: Usage::new(threads), ..Self::default() }
+    }
+
     /// Takes over what the configuration says.
     pub(super) fn configure(&self, config: &Config) {
         self.max.store(u64::try_from(config.int("maxmemory")).unwrap_or(0), Relaxed);
@@ -124,6 +175,22 @@ impl Server {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_loops_changed_since_the_memory_was_measured_is_added_up() {
+        let usage = Usage::new(2);
+        let measured = |bytes| move || bytes;
+        let estimated = || panic!("it is measured only when that is due");
+        assert_eq!(usage.bytes((0, 500), true, measured(1000)), 1000);
+        assert_eq!(usage.bytes((0, 600), false, estimated), 1100);
+        assert_eq!(usage.bytes((1, -50), false, estimated), 1050);
+        assert_eq!(usage.bytes((0, 500), false, estimated), 950);
+        for _ in 3..ESTIMATES_MAX {
+            assert_eq!(usage.bytes((1, 0), false, estimated), 1000);
+        }
+        assert_eq!(usage.bytes((1, 0), false, measured(2000)), 2000);
+        assert_eq!(usage.bytes((1, 10), false, estimated), 2010);
+    }
 
     #[test]
     fn tenacity_is_a_time_as_in_redis() {

@@ -242,7 +242,7 @@ impl Server {
             tracking: Tracking::new(keyspace.shard_count()),
             keyspace,
             settings: Settings::default(),
-            eviction: Eviction::default(),
+            eviction: Eviction::new(threads),
             clients: Clients::default(),
             client_memory: ClientMemory::default(),
             stats: Stats::new(threads, catalog.len()),

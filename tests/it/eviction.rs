@@ -306,3 +306,35 @@ fn the_largest_clients_are_closed_first() {
     assert_eq!(watcher.info("evicted_clients"), 1);
     assert!(server.log().contains("Evicting client: id="), "{}", server.log());
 }
+
+/// What a flush gives back comes later than those who want it.
+#[test]
+fn who_writes_waits_for_memory_that_is_being_freed() {
+    let args = ["--threads", "2", "--maxmemory-policy", "allkeys-lru"];
+    let server = Server::start(&[&args[..], &["--enable-debug-command", "yes"]].concat());
+    let mut conn = server.connect();
+    conn.set_read_deadline(Duration::from_secs(120));
+    let script = "for i = 1, 1000000 do redis.call('rpush', i, 'a', 'b') end";
+    conn.call(&["EVAL", script, "0"]);
+    let max = limit(&mut conn, 1 << 20);
+    conn.call(&["CONFIG", "RESETSTAT"]);
+    let value = "v".repeat(1 << 20);
+    let mut writers: Vec<_> = (0..2).map(|_| server.connect()).collect();
+    assert_eq!(conn.call(&["FLUSHDB", "ASYNC"]), ok());
+    std::thread::scope(|scope| {
+        for (number, writer) in writers.iter_mut().enumerate() {
+            let value = &value;
+            scope.spawn(move || {
+                for at in 0..18 {
+                    let key = format!("{number}:{at}");
+                    assert_eq!(writer.call(&["SET", &key, value]), ok());
+                }
+            });
+        }
+    });
+    let peak = conn.info("used_memory_peak");
+    // A sixteenth, and what two writers bring at once.
+    assert!(peak < max + max / 16 + (4 << 20), "{peak} of {max}");
+    // What they brought did not push itself out while the flush was to make room for it.
+    assert_eq!(conn.info("evicted_keys"), 0);
+}
