@@ -437,6 +437,9 @@ impl Begun {
     ) -> Result<(), SaveError> {
         let format = self.options.format;
         let mut bytes = Vec::new();
+        if let LargeValue::Stream(stream) = &large.value {
+            save::messages(&mut bytes, stream, format.compress);
+        }
         save::head(&mut bytes, large.deadline, self.encoder.usage(large.access));
         match &large.value {
             LargeValue::Str(text) if text.len() > COMPRESSED_MAX => {

@@ -83,6 +83,10 @@ impl<'a> Walk<'a> {
                 kind::EXPIRE_AT_MS => self.copy(WORD_LEN),
                 kind::IDLE => drop(self.len()),
                 kind::FREQUENCY => self.copy(1),
+                kind::AUX => {
+                    self.string();
+                    self.string();
+                }
                 kind => {
                     self.string();
                     return self.value(kind);

@@ -6,6 +6,7 @@
 //!          245 source                                a function library
 //!          254 db                                    the keys that follow are of this database
 //!          251 keys volatile                         how many will follow
+//!          [250 "stream-idmp" messages]*             see [`idempotence`]
 //!          [252 deadline] [248 idle | 249 frequency] kind key value
 //!          255 crc                                   the end
 //! payload  kind value version:u16 crc:u64            of DUMP
@@ -22,6 +23,7 @@ pub mod crc;
 pub mod decode;
 pub mod error;
 pub mod feed;
+pub mod idempotence;
 pub mod kind;
 pub mod load;
 pub mod mark;

@@ -4,7 +4,7 @@
 //! mark; what is a table, item by item. Collections that are written a piece at a time have a head
 //! and items of their own here.
 
-use super::{Format, Inexpressible, Usage, Version, kind, write};
+use super::{Format, Inexpressible, Usage, Version, idempotence, kind, write};
 use crate::encoding::field::FieldView;
 use crate::encoding::intset;
 use crate::encoding::listpack::{self, Listpack};
@@ -41,8 +41,18 @@ pub fn entry(
     format: Format,
 ) -> Result<(), Inexpressible> {
     let start = out.len();
+    if let ValueView::Object(Value::Stream(stream)) = entry.value() {
+        messages(out, stream, format.compress);
+    }
     head(out, entry.deadline(), usage);
     value(out, entry.key(), entry.value(), format).inspect_err(|_| out.truncate(start))
+}
+
+/// Writes what producers of a stream may send again, which stands before all else of its entry.
+pub fn messages(out: &mut Vec<u8>, stream: &Stream, compress: bool) {
+    if let Some(known) = stream.idempotence() {
+        idempotence::facts(out, known, compress);
+    }
 }
 
 /// Writes what stands before an entry's kind: its deadline, in Unix milliseconds, and its usage.

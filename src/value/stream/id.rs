@@ -26,6 +26,17 @@ impl StreamId {
         Self { ms, seq }
     }
 
+    /// The id of sixteen bytes, the highest first.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        let both = u128::from_be_bytes(bytes);
+        Self::new((both >> 64) as u64, both as u64)
+    }
+
+    /// Sixteen bytes, the highest first, which are in the order of ids.
+    pub fn to_bytes(self) -> [u8; 16] {
+        (u128::from(self.ms) << 64 | u128::from(self.seq)).to_be_bytes()
+    }
+
     /// The id that `text` spells: `ms-seq`, or `ms` alone, whose number is `missing_seq` then.
     pub fn parse(text: &[u8], missing_seq: u64) -> Option<Self> {
         match text.iter().position(|byte| *byte == b'-') {

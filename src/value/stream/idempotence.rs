@@ -106,7 +106,7 @@ impl Idempotence {
 
     /// The time up to which entries are too old, in Unix milliseconds.
     fn too_old(&self, now_ms: u64) -> u64 {
-        now_ms.saturating_sub(self.limits.duration_s * 1000)
+        now_ms.saturating_sub(self.limits.duration_s.saturating_mul(1000))
     }
 
     /// How many producers and ids are remembered and not too old.

@@ -122,6 +122,11 @@ impl Stream {
         self.idempotence.get_or_insert_with(|| Box::new(Idempotence::new(limits)))
     }
 
+    /// Takes over what another knew of them.
+    pub fn set_idempotence(&mut self, known: Box<Idempotence>) {
+        self.idempotence = Some(known);
+    }
+
     /// How many entries live.
     pub fn len(&self) -> u64 {
         self.len

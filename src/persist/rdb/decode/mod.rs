@@ -27,6 +27,7 @@ use crate::encoding::listpack::{self, Item, Listpack};
 use crate::keyspace::NewValue;
 use crate::value::limits::Limits;
 use crate::value::packed::{Draft, PACKED_COUNT_MAX, Packed, PackedForm};
+use crate::value::stream::Idempotence;
 use crate::value::{EditContext, NewStr, Type, Value};
 
 /// Whose meaning the kinds have that Redis and Valkey use differently.
@@ -75,6 +76,15 @@ pub enum Restored<'a> {
 impl<'a> Restored<'a> {
     fn object(value: Value) -> Self {
         Self::Object(Some(Box::new(value)))
+    }
+
+    /// Gives a stream what its producers may send again; other values have none.
+    pub fn remember(&mut self, known: Box<Idempotence>) {
+        if let Self::Object(Some(object)) = self
+            && let Value::Stream(stream) = &mut **object
+        {
+            stream.set_idempotence(known);
+        }
     }
 
     /// The value as the keyspace stores it. An object is handed over, so this is to be asked once.

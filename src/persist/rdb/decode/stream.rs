@@ -4,7 +4,7 @@ use super::{Decoder, Restored, damage};
 use crate::encoding::Corrupt;
 use crate::persist::rdb::error::RdbError;
 use crate::persist::rdb::read::{Scratch, Source};
-use crate::persist::rdb::stream::{ID_LEN, Layout, NOBODY, READ_UNKNOWN};
+use crate::persist::rdb::stream::{Layout, NOBODY, READ_UNKNOWN};
 use crate::value::Value;
 use crate::value::stream::{Group, Stream, StreamId};
 
@@ -20,7 +20,8 @@ impl Decoder<'_> {
     ) -> Result<Restored<'static>, RdbError> {
         let mut stream = Stream::default();
         for _ in 0..source.len(WHAT)? {
-            let Ok(master) = source.bytes(scratch, WHAT)?.try_into().map(raw_id) else {
+            let Ok(master) = source.bytes(scratch, WHAT)?.try_into().map(StreamId::from_bytes)
+            else {
                 return Err(source.corrupt(WHAT, "Stream node key is not a stream ID"));
             };
             let at = source.at();
@@ -68,7 +69,7 @@ fn group<S: Source>(
         return Err(source.corrupt(WHAT, "Duplicated consumer group name"));
     };
     for _ in 0..source.len("pending entries")? {
-        let id = raw_id(source.array(WHAT)?);
+        let id = StreamId::from_bytes(source.array(WHAT)?);
         let delivered_at_ms = i64::from_le_bytes(source.array(WHAT)?);
         let deliveries = source.len(WHAT)?;
         group.load_pending(id, delivered_at_ms, deliveries).map_err(of(source))?;
@@ -105,7 +106,7 @@ fn consumer<S: Source>(
     }
     let consumer = group.load_consumer(&name, seen_at_ms, active_at_ms).map_err(of(source))?;
     for _ in 0..source.len(WHAT)? {
-        let id = raw_id(source.array(WHAT)?);
+        let id = StreamId::from_bytes(source.array(WHAT)?);
         group.load_owner(id, consumer).map_err(of(source))?;
     }
     Ok(0)
@@ -116,7 +117,7 @@ fn free<S: Source>(group: &Group, source: &mut S) -> Result<usize, RdbError> {
     const WHAT: &str = "released entries";
     let count = source.len(WHAT)?;
     for _ in 0..count {
-        let id = raw_id(source.array(WHAT)?);
+        let id = StreamId::from_bytes(source.array(WHAT)?);
         let entry = group.pending().get(&id);
         if entry.is_none_or(|entry| entry.consumer.is_some()) {
             return Err(
@@ -141,11 +142,6 @@ fn messages<S: Source>(kind: u8, source: &mut S) -> Result<(), RdbError> {
 
 fn id<S: Source>(source: &mut S) -> Result<StreamId, RdbError> {
     Ok(StreamId::new(source.len("stream id")?, source.len("stream id")?))
-}
-
-fn raw_id(bytes: [u8; ID_LEN]) -> StreamId {
-    let both = u128::from_be_bytes(bytes);
-    StreamId::new((both >> 64) as u64, both as u64)
 }
 
 /// What is wrong with what was read last.

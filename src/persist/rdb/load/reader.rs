@@ -10,7 +10,7 @@ use crate::persist::rdb::error::RdbError;
 use crate::persist::rdb::feed::Feed;
 use crate::persist::rdb::mark::{self, Header, Mark};
 use crate::persist::rdb::read::{Scratch, Slice, Source};
-use crate::persist::rdb::{Usage, skim};
+use crate::persist::rdb::{idempotence, skim};
 
 /// What became of a walk through the window.
 enum Stop {
@@ -137,7 +137,7 @@ impl<'a> Reader<'a> {
                 let hash = self.shared.keyspace.hash(&key);
                 let pending = self.take_pending();
                 let value = self.shared.decoder.value(kind, feed, &mut self.scratch);
-                self.shared.store(&key, hash, &pending, value)?;
+                self.shared.store(&key, hash, pending, value)?;
                 Ok(false)
             }
             mark => self.note(mark, hooks),
@@ -158,6 +158,10 @@ impl<'a> Reader<'a> {
             Mark::Deadline(at_ms) => self.pending.deadline = at_ms,
             Mark::Idle(seconds) => self.pending.usage.idle_seconds = Some(seconds),
             Mark::Frequency(counter) => self.pending.usage.frequency = Some(counter),
+            Mark::Aux(name, value) if name == idempotence::NAME => {
+                let now_ms = self.shared.options.now_ms;
+                idempotence::recall(&mut self.pending.messages, &value, now_ms)?;
+            }
             Mark::Aux(name, value) => {
                 self.summary.facts.note(&name, &value, self.shared.options.now_ms);
             }
@@ -172,7 +176,7 @@ impl<'a> Reader<'a> {
 
     /// What applies to a key, and no longer to the next one.
     fn take_pending(&mut self) -> Pending {
-        let next = Pending { deadline: None, usage: Usage::default(), ..self.pending };
+        let next = Pending { db: self.pending.db, ..Pending::default() };
         std::mem::replace(&mut self.pending, next)
     }
 

@@ -9,6 +9,7 @@ use crate::keyspace::{Entry, Keyspace};
 use crate::persist::rdb::Usage;
 use crate::persist::rdb::error::RdbError;
 use crate::persist::rdb::read::{Scratch, Slice, Source};
+use crate::value::stream::Idempotence;
 
 /// Keys with empty collections that are logged one by one.
 const EMPTY_LOGGED_MAX: u64 = 10;
@@ -17,11 +18,13 @@ const EMPTY_LOGGED_MAX: u64 = 10;
 const AHEAD: usize = 8;
 
 /// What the marks before a key say about it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Pending {
     pub(super) db: u32,
     pub(super) deadline: Option<i64>,
     pub(super) usage: Usage,
+    /// What producers may send again, if it is a stream.
+    pub(super) messages: Option<Box<Idempotence>>,
 }
 
 /// A key and its value in a window.
@@ -84,12 +87,12 @@ impl<'a> Shared<'a> {
         &self,
         key: &[u8],
         hash: u64,
-        pending: &Pending,
+        pending: Pending,
         value: Result<Restored<'_>, RdbError>,
     ) -> Result<(), RdbError> {
         let count = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
         let mut value = match value {
-            Ok(value) if !self.is_expired(pending) => value,
+            Ok(value) if !self.is_expired(&pending) => value,
             Ok(_) | Err(RdbError::Expired) => {
                 count(&self.expired);
                 return Ok(());
@@ -102,6 +105,9 @@ impl<'a> Shared<'a> {
             }
             Err(error) => return Err(error),
         };
+        if let Some(known) = pending.messages {
+            value.remember(known);
+        }
         let Usage { idle_seconds, frequency } = pending.usage;
         let policy = self.keyspace.policy_of(pending.db as usize);
         let access = policy.recalled(idle_seconds, frequency, self.options.now_ms);
@@ -143,7 +149,7 @@ impl<'a> Worker<'a> {
     /// Works until there is no more to do or something is wrong.
     pub(super) fn run(mut self, works: &Receiver<Work>) {
         for work in works {
-            if let Err(error) = self.work(&work) {
+            if let Err(error) = self.work(work) {
                 let mut first = self.shared.error.lock();
                 let is_lower = first.as_ref().is_none_or(|other| error.offset() < other.offset());
                 if is_lower {
@@ -155,19 +161,21 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn work(&mut self, work: &Work) -> Result<(), RdbError> {
-        let Work { window, base, records } = work;
-        for (n, record) in records.iter().enumerate() {
+    fn work(&mut self, work: Work) -> Result<(), RdbError> {
+        let Work { window, base, mut records } = work;
+        for n in 0..records.len() {
             if let Some(Record { hash, pending, .. }) = records.get(n + AHEAD) {
                 self.shared.keyspace.prefetch_bucket(pending.db as usize, *hash);
             }
+            let record = &mut records[n];
+            let pending = std::mem::take(&mut record.pending);
             let mut source = Slice::new(&window[record.at..], base + record.at as u64);
             let kind = source.byte("type")?;
             let mut key = source.clone();
             source.skip_text("key")?;
             let value = self.shared.decoder.value(kind, &mut source, &mut self.value);
             let key = key.bytes(&mut self.key, "key")?;
-            self.shared.store(key, record.hash, &record.pending, value)?;
+            self.shared.store(key, record.hash, pending, value)?;
         }
         Ok(())
     }

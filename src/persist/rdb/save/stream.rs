@@ -21,7 +21,7 @@ pub fn stream_head(out: &mut Vec<u8>, key: &[u8], nodes: usize, format: Format) 
 
 /// Writes a node of a stream.
 pub fn stream_node(out: &mut Vec<u8>, node: NodeView<'_>, compress: bool) {
-    write::string(out, &raw(node.master), compress);
+    write::string(out, &node.master.to_bytes(), compress);
     listpack(out, node.body, node.items, compress);
 }
 
@@ -56,7 +56,7 @@ pub fn stream_groups<E>(
             let ids = consumer.pending();
             debug_assert!(ids.iter().all(|id| owner(group, *id) == Some(number)));
             write::len(out, ids.len());
-            ids.iter().for_each(|id| out.extend_from_slice(&raw(*id)));
+            ids.iter().for_each(|id| out.extend_from_slice(&id.to_bytes()));
             flush(out)?;
         }
         if has_free {
@@ -64,7 +64,7 @@ pub fn stream_groups<E>(
             consumer_head(out, name, (seen_at_ms, NEVER), format);
             write::len(out, group.unowned());
             let free = group.pending().iter().filter(|(_, entry)| entry.consumer.is_none());
-            free.for_each(|(id, _)| out.extend_from_slice(&raw(*id)));
+            free.for_each(|(id, _)| out.extend_from_slice(&id.to_bytes()));
         }
     }
     flush(out)
@@ -89,7 +89,7 @@ fn pending<E>(
     const STEP: usize = 4096;
     write::len(out, group.pending().len());
     for (n, (id, entry)) in group.pending().iter().enumerate() {
-        out.extend_from_slice(&raw(*id));
+        out.extend_from_slice(&id.to_bytes());
         out.extend_from_slice(&entry.delivered_at_ms.to_le_bytes());
         wide(out, entry.deliveries);
         if n % STEP == STEP - 1 {
@@ -118,8 +118,4 @@ fn id(out: &mut Vec<u8>, id: StreamId) {
 
 fn wide(out: &mut Vec<u8>, number: u64) {
     write::len(out, usize::try_from(number).expect("addresses have 64 bits"));
-}
-
-fn raw(id: StreamId) -> [u8; 16] {
-    (u128::from(id.ms) << 64 | u128::from(id.seq)).to_be_bytes()
 }
