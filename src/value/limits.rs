@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed};
 
-use super::stream::NodeLimits;
+use super::stream::{IdempotenceLimits, NodeLimits};
 
 /// The thresholds; each read is one relaxed load.
 #[derive(Debug)]
@@ -12,7 +12,7 @@ pub struct Limits {
 }
 
 /// The directive behind each threshold, with its default, in the order of [`Limit`].
-const DIRECTIVES: [(&str, i64); 12] = [
+const DIRECTIVES: [(&str, i64); 14] = [
     ("list-max-listpack-size", -2),
     ("list-compress-depth", 0),
     ("hash-max-listpack-entries", 512),
@@ -25,6 +25,8 @@ const DIRECTIVES: [(&str, i64); 12] = [
     ("hll-sparse-max-bytes", 3000),
     ("stream-node-max-bytes", 4096),
     ("stream-node-max-entries", 100),
+    ("stream-idmp-duration", 100),
+    ("stream-idmp-maxsize", 100),
 ];
 
 /// Index of a threshold.
@@ -42,6 +44,8 @@ enum Limit {
     HllBytes,
     StreamNodeBytes,
     StreamNodeEntries,
+    IdmpDuration,
+    IdmpMaxsize,
 }
 
 impl Default for Limits {
@@ -130,6 +134,14 @@ impl Limits {
         NodeLimits {
             bytes: self.size(Limit::StreamNodeBytes),
             entries: self.size(Limit::StreamNodeEntries),
+        }
+    }
+
+    /// What is remembered of a stream's producers, unless it was told otherwise.
+    pub fn stream_idmp(&self) -> IdempotenceLimits {
+        IdempotenceLimits {
+            duration_s: self.size(Limit::IdmpDuration) as u64,
+            entries: self.size(Limit::IdmpMaxsize) as u64,
         }
     }
 

@@ -10,16 +10,13 @@ use super::options::strict_id;
 use super::{UPDATE, stream};
 use crate::base::bytes;
 use crate::keyspace::Event;
-use crate::value::stream::{IdempotenceLimits, Stream};
+use crate::value::stream::Stream;
 
 /// Longest time to remember an id, in seconds.
 const DURATION_MAX: i64 = 86_400;
 
 /// Most ids of one producer to remember.
 const ENTRIES_MAX: i64 = 10_000;
-
-/// What is remembered of a stream that XCFGSET has told nothing else.
-pub(super) const LIMITS: IdempotenceLimits = IdempotenceLimits { duration_s: 100, entries: 100 };
 
 pub(in super::super) static COMMANDS: &[Command] = &[
     stream("xcfgset", -2, xcfgset).write().fast().keys(UPDATE),
@@ -29,7 +26,8 @@ pub(in super::super) static COMMANDS: &[Command] = &[
 fn xcfgset(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let key = args.key(1);
     let found = ctx.db.peek::<Stream>(key)?.ok_or(CmdError::NoSuchKey)?;
-    let mut limits = found.idempotence().map_or(LIMITS, |known| known.limits());
+    let usual = ctx.server.keyspace.limits().stream_idmp();
+    let mut limits = found.idempotence().map_or(usual, |known| known.limits());
     let (mut duration, mut entries) = (false, false);
     let mut options = args.options(2);
     while let Some(word) = options.word() {
@@ -69,7 +67,7 @@ fn xcfgset(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     }
     let mut changed = false;
     if let Some(mut guard) = ctx.db.write::<Stream>(key)? {
-        changed = guard.edit().idempotence_mut(LIMITS).set_limits(limits);
+        changed = guard.edit().idempotence_mut(usual).set_limits(limits);
     }
     ctx.db.changes().dirty += u64::from(changed);
     ctx.out.ok();
@@ -88,8 +86,9 @@ fn xidmprecord(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     if !stream.contains(id) {
         return Err(CmdError::XidmprecordMissing);
     }
+    let limits = ctx.server.keyspace.limits().stream_idmp();
     let Some(mut guard) = ctx.db.write::<Stream>(key)? else { return Ok(Flow::Done) };
-    let known = guard.edit().idempotence_mut(LIMITS);
+    let known = guard.edit().idempotence_mut(limits);
     match known.find(args.get(2), args.get(3), now_ms) {
         Some(other) if other != id => return Err(CmdError::XidmprecordOther),
         Some(_) => {}

@@ -127,7 +127,8 @@ fn xadd(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let stream = guard.edit();
     stream.append(id, pairs, limits);
     if let Some((producer, name)) = sent {
-        stream.idempotence_mut(config::LIMITS).insert(producer, &name, id, now_ms);
+        let limits = ctx.server.keyspace.limits().stream_idmp();
+        stream.idempotence_mut(limits).insert(producer, &name, id, now_ms);
     }
     let trimmed = options.trim.map(|(trim, at)| (at, trim.approximate, stream.trim(&trim)));
     guard.changed(Event::stream("xadd"));
@@ -152,9 +153,9 @@ fn known_entry(
     producer: &[u8],
     name: &[u8],
 ) -> Result<Option<StreamId>, CmdError> {
-    let now_ms = config::now_ms(ctx);
+    let (now_ms, limits) = (config::now_ms(ctx), ctx.server.keyspace.limits().stream_idmp());
     let Some(mut guard) = ctx.db.write::<Stream>(key)? else { return Ok(None) };
-    let known = guard.edit().idempotence_mut(config::LIMITS);
+    let known = guard.edit().idempotence_mut(limits);
     let found = known.find(producer, name, now_ms);
     known.duplicates += u64::from(found.is_some());
     Ok(found)

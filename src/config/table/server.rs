@@ -239,6 +239,10 @@ pub(super) const ENCODINGS: &[Directive] = &[
         "Largest stream node; 0 is no limit."),
     int("stream-node-max-entries", "100", LONG, E::Encodings,
         "Entries per stream node; 0 is no limit."),
+    int("stream-idmp-duration", "100", (1, 86_400), E::Encodings,
+        "Seconds that a stream remembers messages of producers."),
+    int("stream-idmp-maxsize", "100", (1, 10_000), E::Encodings,
+        "Messages of each producer that a stream remembers."),
 ];
 
 #[rustfmt::skip]
