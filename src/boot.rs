@@ -27,7 +27,7 @@ use crate::http;
 use crate::net::{self, Acceptor, BindError, Listeners, Reactor};
 use crate::observe::log::LogSettings;
 use crate::observe::{allocator, log};
-use crate::server::{NotListening, Server, ShutdownMode, ShutdownOptions};
+use crate::server::{NotListening, Server, ShutdownMode, ShutdownOptions, warn_unsupported};
 
 pub use memory_test::test_memory;
 pub use system::check_system;
@@ -80,9 +80,7 @@ pub fn run(config: Config, call: Call) -> anyhow::Result<ExitCode> {
     let pid_file = PidFile::create(&config, place);
     let commands = CommandTable::new(config.renames())
         .map_err(|name| anyhow!("No such command in rename-command, or name taken: '{name}'"))?;
-    for (name, feature) in config.unsupported() {
-        tracing::warn!("'{name}' is set, but {feature} is not supported yet: it has no effect");
-    }
+    warn_unsupported(&config, None);
     system::warn(&config);
     let listeners = match net::bind(&config) {
         Ok(listeners) => listeners,

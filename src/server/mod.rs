@@ -50,6 +50,7 @@ pub use memory::{MemoryUse, Ratio};
 pub use monitors::Monitors;
 pub use pause::{Pause, PauseKind};
 pub use propagate::Propagation;
+pub use reconfigure::warn_unsupported;
 pub use saving::{Purpose, SaveFailure, Saving, SavingFigures};
 pub use settings::{OutputBound, Settings};
 pub use shutdown::{Shutdown, ShutdownMode, ShutdownOptions};

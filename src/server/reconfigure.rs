@@ -15,6 +15,17 @@ use crate::observe::command_log::LogKind;
 use crate::observe::log::LogSettings;
 use crate::persist::rdb::Formats;
 
+/// Logs which directives change nothing, because what they are about is not there; `before` has been
+/// looked at already.
+pub fn warn_unsupported(config: &Config, before: Option<&Config>) {
+    let known = before.map_or_else(Vec::new, Config::unsupported);
+    for (name, feature) in config.unsupported() {
+        if !known.contains(&(name, feature)) {
+            tracing::warn!("'{name}' is set, but {feature} is not supported yet: it has no effect");
+        }
+    }
+}
+
 impl Server {
     /// Takes all settings over from the configuration.
     pub fn reconfigure_all(&self) {
@@ -127,6 +138,7 @@ impl Server {
                 return Err(error);
             }
             let new_password = effects.contains(&Effect::RequirePass);
+            warn_unsupported(&config, Some(&before));
             (before, config.flag("appendonly"), new_password)
         };
         self.reconfigure_all();

@@ -206,6 +206,24 @@ fn options_win_over_the_file() {
     assert_eq!(conn.call(&["CONFIG", "GET", "maxclients"]), pair("maxclients", "78"));
 }
 
+#[test]
+fn directives_that_change_nothing_are_logged_once() {
+    let port = free_port();
+    let port_text = port.to_string();
+    let args = ["--port", &port_text, "--bind", "127.0.0.1", "--repl-diskless-sync-delay", "7"];
+    let run = Run::start(&args);
+    run.wait_for_line("Ready to accept connections");
+    let mut conn = Conn::open((Ipv4Addr::LOCALHOST, port).into()).expect("it listens there");
+    for (name, value) in [("min-replicas-to-write", "2"), ("maxclients", "99")] {
+        let reply = conn.call(&["CONFIG", "SET", name, value]);
+        assert_eq!(reply, Reply::Simple(b"OK".to_vec()));
+    }
+    for name in ["repl-diskless-sync-delay", "min-replicas-to-write"] {
+        let line = format!("'{name}' is set, but replication is not supported yet");
+        assert_eq!(run.output().matches(&line).count(), 1, "{name}: {}", run.output());
+    }
+}
+
 fn ask_unix(path: &Path, request: &[u8], reply: &[u8]) {
     let mut stream = UnixStream::connect(path).expect("the server listens on its socket");
     stream.set_read_timeout(Some(DEADLINE)).expect("a deadline above zero");
