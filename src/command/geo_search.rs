@@ -363,15 +363,20 @@ impl Query {
         let nearest_first = (self.count > 0 && !self.any).then_some(false);
         let descending = self.descending.or(nearest_first);
         if let Some(descending) = descending {
-            let compare = |a: &Found<'_>, b: &Found<'_>| {
-                let order = a.distance.total_cmp(&b.distance);
-                if descending { order.reverse() } else { order }
+            // Of those that are equally far the first that was found comes first.
+            let mut places: Vec<(f64, usize)> =
+                found.iter().enumerate().map(|(at, found)| (found.distance, at)).collect();
+            let compare = |a: &(f64, usize), b: &(f64, usize)| {
+                let order = a.0.total_cmp(&b.0);
+                if descending { order.reverse() } else { order }.then(a.1.cmp(&b.1))
             };
-            if self.count > 0 && self.count < found.len() {
-                found.select_nth_unstable_by(self.count, compare);
-                found.truncate(self.count);
+            if self.count > 0 && self.count < places.len() {
+                places.select_nth_unstable_by(self.count, compare);
+                places.truncate(self.count);
             }
-            found.sort_by(compare);
+            places.sort_unstable_by(compare);
+            let mut found: Vec<_> = found.into_iter().map(Some).collect();
+            return places.iter().filter_map(|(_, at)| found[*at].take()).collect();
         }
         if self.count > 0 {
             found.truncate(self.count);

@@ -5,6 +5,7 @@
 //! command changes a second key (BLMOVE) may need a shard that is not held; it is served right after,
 //! with both shards locked in order, before the command's own client gets its reply.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::call::{Executor, after_reply, context};
@@ -60,12 +61,15 @@ pub(super) fn serve_touched(ctx: &mut Ctx<'_>) -> Vec<Deferred> {
             break_watches(ctx, &key);
         }
         invalidate(ctx, &mut key);
-        let missing = serve_key(ctx, &key, &mut dirty);
+        // Who waits for a key that became ready later does not come before.
+        let (waits, mut hashes) = (!deferred.is_empty(), vec![key.hash]);
+        if !waits {
+            hashes.extend(serve_key(ctx, &key, &mut dirty));
+        }
         if !std::mem::replace(&mut key.announced, true) {
             changed.push(key.clone());
         }
-        if let Some(missing) = missing {
-            let hashes = vec![key.hash, missing];
+        if waits || hashes.len() > 1 {
             deferred.push(Deferred::Serve(key, hashes));
         }
     }
@@ -170,15 +174,10 @@ impl Executor {
     /// Each round holds at least one shard more for a key than the last, so the rounds come to an end.
     /// `client` is whoever made the keys ready; nothing is replied to it here.
     #[cold]
-    pub(super) fn serve_deferred(
-        &mut self,
-        mut keys: Vec<Deferred>,
-        client: &mut Client,
-        now_ms: i64,
-    ) {
+    pub(super) fn serve_deferred(&mut self, keys: Vec<Deferred>, client: &mut Client, now_ms: i64) {
         let (server, commands) = (Arc::clone(&self.server), Arc::clone(&self.commands));
-        let mut out = ReplyBuf::default();
-        while let Some(deferred) = keys.pop() {
+        let (mut out, mut keys) = (ReplyBuf::default(), VecDeque::from(keys));
+        while let Some(deferred) = keys.pop_front() {
             let Deferred::Serve(key, hashes) = deferred else {
                 self.trim_tracking();
                 continue;
@@ -187,13 +186,21 @@ impl Executor {
             self.changes.touched.push_back(key.clone());
             let state = (&mut self.changes, &mut self.effects);
             let mut ctx = context(&server, &commands, state, access, client, &mut out, now_ms);
+            // First the same key, then those that were ready before what became ready now.
+            let mut first = None;
             for mut again in conclude_without_command(&mut ctx) {
-                if let Deferred::Serve(other, more) = &mut again
-                    && (other.db, &other.key) == (key.db, &key.key)
-                {
-                    more.extend(&hashes);
+                match &mut again {
+                    Deferred::Serve(other, more)
+                        if (other.db, &other.key) == (key.db, &key.key) =>
+                    {
+                        more.extend(&hashes);
+                        first = Some(again);
+                    }
+                    _ => keys.push_back(again),
                 }
-                keys.push(again);
+            }
+            if let Some(first) = first {
+                keys.push_front(first);
             }
             drop(ctx);
             self.settle();

@@ -150,6 +150,7 @@ impl Engine {
     /// Empties the cache of scripts.
     pub fn flush_scripts(&mut self) {
         self.cache.clear();
+        self.sandbox.reset(Scope::Script);
         self.collect();
     }
 
@@ -188,6 +189,7 @@ impl Engine {
     /// Deletes all libraries.
     pub fn flush_libraries(&mut self) {
         self.libraries = Libraries::default();
+        self.sandbox.reset(Scope::Library);
         self.collect();
     }
 

@@ -298,19 +298,24 @@ function eval_api.replicate_commands()
 end
 
 -- The globals of scripts or of functions: the face, its contents and its metatable.
-local function globals(api)
+local function globals(api, json)
   local contents = { redis = api, server = api }
   for _, part in pairs({ base, libraries }) do
     for name, value in pairs(part) do
       contents[name] = value
     end
   end
+  contents.cjson = json
   local face, metatable = freeze(contents, (freeze({ __index = missing })))
   contents._G = face
   function contents.loadstring(text, name)
     return engine.compile(face, text, name)
   end
   function contents.load(reader, name)
+    if type(reader) ~= "function" then
+      local found = reader == nil and "no value" or type(reader)
+      error("bad argument #1 to 'load' (function expected, got " .. found .. ")", 2)
+    end
     local parts, count = {}, 0
     while true do
       local part = reader()
@@ -335,8 +340,8 @@ local function loading()
   return setmetatable({ redis = api, server = api }, { __index = missing })
 end
 
-local eval_face, eval_contents = globals((freeze(eval_api)))
-local library_face, library_contents, library_metatable = globals((freeze(calls())))
+local eval_face, eval_contents = globals((freeze(eval_api)), libraries.cjson)
+local library_face, library_contents, library_metatable = globals((freeze(calls())), (freeze(function_cjson)))
 local loading_contents = loading()
 
 local entry = { script_globals = eval_face, script_contents = eval_contents, library_globals = library_face }

@@ -35,6 +35,8 @@ pub(super) struct Sandbox {
     /// Where the globals of scripts are, `KEYS` and `ARGV` among them.
     script_contents: Table,
     library_globals: Table,
+    /// Those of `cjson`, of scripts and of functions.
+    settings: [lib::Settings; 2],
 }
 
 /// Whose globals a chunk gets.
@@ -49,7 +51,7 @@ impl Sandbox {
     pub(super) fn new(version: &str) -> mlua::Result<Self> {
         let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::OS;
         let lua = Lua::new_with(libraries, LuaOptions::new().catch_rust_panics(false))?;
-        lib::install(&lua)?;
+        let settings = lib::install(&lua)?;
         let number = version
             .split('.')
             .fold(0, |number: i64, part| number << 8 | part.parse::<i64>().unwrap_or(0));
@@ -65,12 +67,18 @@ impl Sandbox {
             script_globals: entry.raw_get("script_globals")?,
             script_contents: entry.raw_get("script_contents")?,
             library_globals: entry.raw_get("library_globals")?,
+            settings,
             lua,
         })
     }
 
     pub(super) fn lua(&self) -> &Lua {
         &self.lua
+    }
+
+    /// Forgets what scripts, or functions, set that outlasts them.
+    pub(super) fn reset(&self, scope: Scope) {
+        self.settings[scope as usize].reset();
     }
 
     /// Compiles a source; the error is Lua's message.

@@ -48,6 +48,39 @@ fn who_waits_longest_is_served_first() {
     assert_eq!((conn.info("blocked_clients"), conn.info("total_blocking_keys")), (0, 0));
 }
 
+/// A move may have to wait for the shard of its second key; nobody behind it comes before it.
+#[test]
+fn keys_are_served_in_the_order_in_which_they_became_ready() {
+    let server = Server::start(&["--threads", "2"]);
+    let both: &[&[&[&str]]] = &[
+        &[&["MULTI"], &["RPUSH", "q1", "a", "b", "c"], &["RPUSH", "q0", "d", "e"], &["EXEC"]],
+        &[&[
+            "EVAL",
+            "redis.call('RPUSH', 'q1', 'a', 'b', 'c') return redis.call('RPUSH', 'q0', 'd', 'e')",
+            "0",
+        ]],
+    ];
+    let moves: [&[&str]; 3] = [
+        &["BLMOVE", "q1", "q2", "LEFT", "RIGHT", "0"],
+        &["BRPOPLPUSH", "q1", "q2", "0"],
+        &["BLPOP", "q1", "0"],
+    ];
+    for (requests, first) in both.iter().flat_map(|both| moves.map(|first| (both, first))) {
+        let mut mover = waiting(&server, first);
+        let mut popper = waiting(&server, &["BLPOP", "q1", "q0", "0"]);
+        let mut behind = waiting(&server, &["BLPOP", "q0", "0"]);
+        let mut conn = server.connect();
+        requests.iter().for_each(|request| drop(conn.call(request)));
+        let taken = if first[0] == "BRPOPLPUSH" { "c" } else { "a" };
+        let next = if taken == "c" { "a" } else { "b" };
+        let moved = mover.read().expect("it is served");
+        assert!(moved == bulk(taken) || moved == pair("q1", taken), "{first:?}: {moved:?}");
+        assert_eq!(popper.read().expect("it is served"), pair("q1", next), "{first:?}");
+        assert_eq!(behind.read().expect("it is served"), pair("q0", "d"), "{first:?}");
+        conn.call(&["DEL", "q0", "q1", "q2"]);
+    }
+}
+
 #[test]
 fn moves_chain_and_feed_the_next_waiter() {
     let server = Server::start(&["--threads", "2"]);

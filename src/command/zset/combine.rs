@@ -55,15 +55,16 @@ impl Aggregate {
         }
     }
 
-    /// What one set contributes; infinity times 0 is 0.
+    /// What one set contributes; infinity times 0 is no number.
     fn weigh(self, score: f64, weight: f64) -> f64 {
         match self {
             Self::Count => weight,
-            Self::Sum | Self::Min | Self::Max => number_or_zero(score * weight),
+            Self::Sum | Self::Min | Self::Max => score * weight,
         }
     }
 
-    /// Both contributions together; infinities of both signs are 0.
+    /// Both contributions together. A sum that is no number is 0, which is less or more than no number is
+    /// not.
     fn join(self, sum: f64, value: f64) -> f64 {
         match self {
             Self::Sum | Self::Count => number_or_zero(sum + value),
@@ -244,7 +245,7 @@ impl<'a> Request<'a> {
     fn unite(&self, input: &Input<'_>, result: &mut ScoredSet) {
         let Some(view) = input.view else { return };
         view.for_each(|member, score| {
-            let value = self.aggregate.weigh(score, input.weight);
+            let value = number_or_zero(self.aggregate.weigh(score, input.weight));
             result.update(member, |sum| {
                 Some(sum.map_or(value, |sum| self.aggregate.join(sum, value)))
             });
@@ -256,7 +257,8 @@ impl<'a> Request<'a> {
         let Some((smallest, others)) = self.inputs.split_first() else { return };
         let Some(view) = smallest.view else { return };
         view.try_for_each(|member, score| {
-            let mut sum = self.aggregate.weigh(score, smallest.weight);
+            // As in Redis, only the first is made a number.
+            let mut sum = number_or_zero(self.aggregate.weigh(score, smallest.weight));
             for other in others {
                 let Some(score) = other.score(member) else { return ControlFlow::Continue(()) };
                 sum = self.aggregate.join(sum, self.aggregate.weigh(score, other.weight));

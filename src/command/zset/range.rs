@@ -67,7 +67,7 @@ impl<'a> Request<'a> {
                     offset = options.integer()?;
                     limit = options.integer()?;
                 }
-                () if fixed.reverse.is_none() && bytes::is_word(word, "rev") => {
+                () if reverse.is_none() && bytes::is_word(word, "rev") => {
                     reverse = Some(true);
                 }
                 () if by.is_none() && bytes::is_word(word, "bylex") => by = Some(By::Lex),

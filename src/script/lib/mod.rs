@@ -18,6 +18,7 @@ use mlua::{IntoLuaMulti, Lua, MultiValue, Table};
 
 use super::raise::{self, Raised};
 use args::Args;
+pub(super) use cjson::Settings;
 
 /// The longest string a library builds, which is the longest a value of the server can be.
 const LEN_MAX: usize = 512 << 20;
@@ -29,13 +30,16 @@ const C_STACK_SLOTS_MAX: usize = 8000;
 /// values of the server need too.
 const TABLES_OPEN_MAX: usize = C_STACK_SLOTS_MAX - 256;
 
-/// Creates the tables `cjson`, `cmsgpack`, `struct` and `bit` in the globals.
-pub(super) fn install(lua: &Lua) -> mlua::Result<()> {
-    let globals = lua.globals();
-    globals.raw_set("cjson", cjson::table(lua)?)?;
+/// Creates the tables `cjson`, `cmsgpack`, `struct` and `bit` in the globals, and the `cjson` of functions,
+/// whose settings are not those of scripts. Returns the settings of both.
+pub(super) fn install(lua: &Lua) -> mlua::Result<[Settings; 2]> {
+    let (globals, settings) = (lua.globals(), [Settings::default(), Settings::default()]);
+    globals.raw_set("cjson", cjson::table(lua, &settings[0])?)?;
+    globals.raw_set("function_cjson", cjson::table(lua, &settings[1])?)?;
     globals.raw_set("cmsgpack", cmsgpack::table(lua)?)?;
     globals.raw_set("struct", structs::table(lua)?)?;
-    globals.raw_set("bit", bit::table(lua)?)
+    globals.raw_set("bit", bit::table(lua)?)?;
+    Ok(settings)
 }
 
 /// Puts a function into the table of a library.

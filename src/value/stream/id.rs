@@ -101,9 +101,11 @@ impl StreamId {
     }
 }
 
-/// A part of an id. Redis reads it with `strtoull`, so leading zeros and a sign are allowed.
+/// A part of an id. Redis reads it with `strtoull`, so leading blanks, zeros and a sign are allowed.
 fn parse_part(text: &[u8]) -> Option<u64> {
     parse_u64(text).or_else(|| {
+        let blanks = text.iter().take_while(|byte| matches!(byte, b' ' | b'\t'..=b'\r')).count();
+        let text = &text[blanks..];
         let digits = text.strip_prefix(b"+").unwrap_or(text);
         let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
         is_number.then(|| str::from_utf8(digits).ok()?.parse().ok())?
@@ -120,6 +122,7 @@ mod tests {
         assert_eq!(StreamId::parse(b"5-3", 0), Some(id(5, 3)));
         assert_eq!(StreamId::parse(b"5", 7), Some(id(5, 7)));
         assert_eq!(StreamId::parse(b"007-01", 0), Some(id(7, 1)));
+        assert_eq!(StreamId::parse(b" \n7-\t1", 0), Some(id(7, 1)));
         let max = b"18446744073709551615-18446744073709551615";
         assert_eq!(StreamId::parse(max, 0), Some(StreamId::MAX));
         assert_eq!(StreamId::MAX.format(&mut [0; ID_LEN_MAX]), max);

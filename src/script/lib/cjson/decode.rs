@@ -9,10 +9,10 @@ use mlua::{IntoLua, Lua, Table, Value};
 use super::super::super::raise::Raised;
 use super::super::{C_STACK_SLOTS_MAX, TABLES_OPEN_MAX};
 use super::token::{Lexer, Token};
-use super::{NULL, Settings};
+use super::{NULL, Values};
 
 /// The value that a JSON text stands for.
-pub(super) fn decode(lua: &Lua, text: &[u8], settings: &Settings) -> Result<Value, Raised> {
+pub(super) fn decode(lua: &Lua, text: &[u8], settings: &Values) -> Result<Value, Raised> {
     if text.len() >= 2 && (text[0] == 0 || text[1] == 0) {
         return Err(Raised::error("JSON parser does not support UTF-16 or UTF-32"));
     }

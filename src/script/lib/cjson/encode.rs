@@ -13,10 +13,10 @@ use super::super::super::raise::Raised;
 use super::super::args::type_name;
 use super::super::number::{append_general, to_i32};
 use super::super::{C_STACK_SLOTS_MAX, LEN_MAX, TABLES_OPEN_MAX};
-use super::{Invalid, Settings};
+use super::{Invalid, Values};
 
 /// The JSON text of a value.
-pub(super) fn encode(value: &Value, settings: &Settings) -> Result<BString, Raised> {
+pub(super) fn encode(value: &Value, settings: &Values) -> Result<BString, Raised> {
     let mut encoder = Encoder {
         settings,
         out: Vec::new(),
@@ -65,7 +65,7 @@ struct Open {
 }
 
 struct Encoder<'a> {
-    settings: &'a Settings,
+    settings: &'a Values,
     out: Vec<u8>,
     scratch: Vec<u8>,
     notes: Vec<Note>,
@@ -312,7 +312,7 @@ fn refused(value: &Value, reason: &str) -> Raised {
 }
 
 /// Appends a value that is not a table.
-fn append_plain(out: &mut Vec<u8>, value: &Value, settings: &Settings) -> Result<(), Raised> {
+fn append_plain(out: &mut Vec<u8>, value: &Value, settings: &Values) -> Result<(), Raised> {
     match value {
         Value::String(text) => append_string(out, &text.as_bytes())?,
         Value::Integer(integer) => append_number(out, *integer as f64, settings)?,
@@ -326,7 +326,7 @@ fn append_plain(out: &mut Vec<u8>, value: &Value, settings: &Settings) -> Result
     Ok(())
 }
 
-fn append_number(out: &mut Vec<u8>, number: f64, settings: &Settings) -> Result<(), Raised> {
+fn append_number(out: &mut Vec<u8>, number: f64, settings: &Values) -> Result<(), Raised> {
     match settings.encode_invalid {
         Invalid::Refuse if !number.is_finite() => {
             return Err(Raised::error("Cannot serialise number: must not be NaN or Inf"));

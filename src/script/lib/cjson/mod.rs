@@ -1,7 +1,7 @@
 //! `cjson`: JSON, as the lua-cjson 2.1.0 of Redis 7.0 reads and writes it.
 //!
-//! Here are the library's table and its settings. Each table that `new` makes has settings of its
-//! own; they last as long as the interpreter.
+//! Here are the library's table and its settings: scripts and functions have a table each, and `new`
+//! makes more. Settings last as long as the table, or until all scripts or functions are removed.
 
 mod decode;
 mod encode;
@@ -29,7 +29,7 @@ enum Invalid {
 
 /// The settings of one table of the library.
 #[derive(Clone, Copy)]
-struct Settings {
+struct Values {
     sparse_convert: bool,
     sparse_ratio: i32,
     sparse_safe: i32,
@@ -41,8 +41,8 @@ struct Settings {
     decode_max_depth: i32,
 }
 
-impl Settings {
-    const DEFAULT: Settings = Settings {
+impl Values {
+    const DEFAULT: Values = Values {
         sparse_convert: false,
         sparse_ratio: 2,
         sparse_safe: 10,
@@ -55,27 +55,41 @@ impl Settings {
     };
 }
 
-type Shared = Arc<Mutex<Settings>>;
+/// The settings that the functions of one table share.
+#[derive(Clone)]
+pub(in super::super) struct Settings(Arc<Mutex<Values>>);
 
-/// The library's table, with settings of its own.
-pub(super) fn table(lua: &Lua) -> mlua::Result<Table> {
+impl Default for Settings {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Values::DEFAULT)))
+    }
+}
+
+impl Settings {
+    /// Back to what they are at first.
+    pub(in super::super) fn reset(&self) {
+        *self.0.lock() = Values::DEFAULT;
+    }
+}
+
+/// The library's table, whose settings are `shared`.
+pub(super) fn table(lua: &Lua, shared: &Settings) -> mlua::Result<Table> {
     let table = lua.create_table()?;
-    let shared = Arc::new(Mutex::new(Settings::DEFAULT));
-    let settings = Arc::clone(&shared);
+    let settings = shared.clone();
     add(lua, &table, "encode", move |args| {
         expect_one(args)?;
-        let settings = *settings.lock();
+        let settings = *settings.0.lock();
         encode::encode(args.get(1).unwrap_or(&Value::Nil), &settings)
     })?;
-    let settings = Arc::clone(&shared);
+    let settings = shared.clone();
     add(lua, &table, "decode", move |args| {
         expect_one(args)?;
-        let settings = *settings.lock();
+        let settings = *settings.0.lock();
         let text = args.string(1)?;
         decode::decode(args.lua, &text.as_bytes(), &settings)
     })?;
-    add_settings(lua, &table, &shared)?;
-    add(lua, &table, "new", |args| Ok(self::table(args.lua)?))?;
+    add_settings(lua, &table, shared)?;
+    add(lua, &table, "new", |args| Ok(self::table(args.lua, &Settings::default())?))?;
     table.raw_set("null", NULL)?;
     table.raw_set("_NAME", "cjson")?;
     table.raw_set("_VERSION", "2.1.0")?;
@@ -91,23 +105,23 @@ fn add_setting<F>(
     lua: &Lua,
     table: &Table,
     name: &str,
-    shared: &Shared,
+    shared: &Settings,
     body: F,
 ) -> mlua::Result<()>
 where
-    F: Fn(&Args, &mut Settings) -> Result<Vec<Value>, Raised> + Send + 'static,
+    F: Fn(&Args, &mut Values) -> Result<Vec<Value>, Raised> + Send + 'static,
 {
-    let shared = Arc::clone(shared);
+    let shared = shared.clone();
     add(lua, table, name, move |args| {
         // Not locked meanwhile: making a value may run a finalizer, and that may call us.
-        let mut settings = *shared.lock();
+        let mut settings = *shared.0.lock();
         let results = body(args, &mut settings);
-        *shared.lock() = settings;
+        *shared.0.lock() = settings;
         Ok(MultiValue::from_vec(results?))
     })
 }
 
-fn add_settings(lua: &Lua, table: &Table, shared: &Shared) -> mlua::Result<()> {
+fn add_settings(lua: &Lua, table: &Table, shared: &Settings) -> mlua::Result<()> {
     add_setting(lua, table, "encode_sparse_array", shared, |args, settings| {
         at_most(args, 3)?;
         let convert = switch(args, 1, &mut settings.sparse_convert)?;
