@@ -21,6 +21,7 @@ use super::error::CmdError;
 use super::keys::{KeyUse, begin_of_rest};
 use super::options::decimal;
 use super::spec::{Command, Flags, KeySpec};
+use super::transaction::begin_to_watch;
 use crate::base::{bytes, number};
 use crate::keyspace::{Event, Key, Lookup};
 use crate::persist::rdb::payload;
@@ -196,9 +197,7 @@ impl Item {
 
     /// Begins to mind changes of the key; its shard is held.
     fn begin(&self, ctx: &mut Ctx<'_>) {
-        let shard = ctx.server.keyspace.shard_of(self.key.hash);
-        ctx.server.watched.add(shard, &self.key, &self.watch);
-        ctx.db.mind(self.key());
+        begin_to_watch(&mut ctx.db, ctx.server, &self.key, &self.watch);
     }
 
     /// Ends what [`Self::begin`] began; its shard is held.

@@ -9,8 +9,8 @@ use super::args::Args;
 use super::context::{Ctx, Flow};
 use super::error::CmdError;
 use super::spec::{Command, Flags, Group, KeySpec, Locks};
-use crate::keyspace::{Key, Presence};
-use crate::server::{ClientFlags, WatchedKey};
+use crate::keyspace::{DbView, Key, Presence};
+use crate::server::{ClientFlags, Server, Watch, WatchedKey};
 
 /// What every command about transactions has in common.
 const ALWAYS: Flags = Flags::NOSCRIPT.with(Flags::LOADING).with(Flags::STALE);
@@ -80,18 +80,28 @@ fn watch(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
             }
             let expired = ctx.db.presence(key) == Presence::Expired;
             let watched = WatchedKey { db, key: key.bytes.into(), hash: key.hash, expired };
-            let shard = server.keyspace.shard_of(key.hash);
-            let left = server.watched.add(shard, &watched, watch);
-            ctx.db.visit(shard, |part| {
-                part.mind(key.hash);
-                left.into_iter().for_each(|hash| part.unmind(hash));
-            });
+            begin_to_watch(&mut ctx.db, server, &watched, watch);
             watch.keys.push(watched);
         }
         ctx.client.handle.watched.store(watch.keys.len() as u32, Relaxed);
     }
     ctx.out.ok();
     Ok(Flow::Done)
+}
+
+/// Tells `watch` of changes of a key, whose shard is held.
+pub(super) fn begin_to_watch(
+    db: &mut DbView<'_>,
+    server: &Server,
+    watched: &WatchedKey,
+    watch: &Watch,
+) {
+    let shard = server.keyspace.shard_of(watched.hash);
+    let left = server.watched.add(shard, watched, watch);
+    db.visit(shard, |part| {
+        part.mind(watched.hash);
+        left.into_iter().for_each(|hash| part.unmind(hash));
+    });
 }
 
 fn unwatch(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {

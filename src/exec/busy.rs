@@ -88,17 +88,26 @@ impl Standin<'_> {
         if row.group == Group::Transactions
             && let Some(result) = transaction(server, handle, row)
         {
-            return self.conclude(registered, out, result);
+            return match result {
+                Ok(()) => self.conclude(registered, out, Ok(())),
+                Err(error) => self.reject(registered, handle, out, &error),
+            };
         }
         if !row.flags.has(Flags::ALLOW_BUSY) {
-            self.counters.commands[registered.id].rejected.add(1);
-            return self.refuse(handle, out, &busy(server));
+            return self.reject(registered, handle, out, &busy(server));
         }
         if flags.has(ClientFlags::MULTI) {
             return false;
         }
         if row.name == "shutdown" {
-            return self.conclude(registered, out, shutdown(server, argv));
+            return match shutdown(server, argv) {
+                // Nobody is told, as in Redis, but by the end of the connection.
+                Ok(true) => {
+                    self.count(registered, None);
+                    true
+                }
+                result => self.conclude(registered, out, result.map(drop)),
+            };
         }
         let identifies = matches!(row.name, "auth" | "hello");
         if row.group != Group::Scripting && !identifies {
@@ -194,6 +203,18 @@ impl Standin<'_> {
         self.server.stats.count_error(&error.to_string());
     }
 
+    /// As [`Self::refuse`], where the command is known.
+    fn reject(
+        &self,
+        registered: &Registered,
+        handle: &ClientHandle,
+        out: &mut ReplyBuf,
+        error: &CmdError,
+    ) -> bool {
+        self.counters.commands[registered.id].rejected.add(1);
+        self.refuse(handle, out, error)
+    }
+
     /// Replies an error; a transaction that the request belongs to will not run.
     fn refuse(&self, handle: &ClientHandle, out: &mut ReplyBuf, error: &CmdError) -> bool {
         if ClientFlags(handle.flags.load(Relaxed)).has(ClientFlags::MULTI) {
@@ -236,15 +257,15 @@ fn transaction(
     }
 }
 
-/// A script may be torn only where nothing is to be kept.
-fn shutdown(server: &Server, argv: Argv<'_>) -> Result<(), CmdError> {
+/// Whether the server ends. A script may be torn only where nothing is to be kept.
+fn shutdown(server: &Server, argv: Argv<'_>) -> Result<bool, CmdError> {
     match parse_shutdown(argv)? {
-        None if server.abort_shutdown() => Ok(()),
+        None if server.abort_shutdown() => Ok(false),
         None => Err(CmdError::NoShutdown),
         Some(options) if options.save == Some(false) => {
             server.shutdown.abandon_scripts();
             server.shutdown.request(ShutdownMode::Graceful);
-            Ok(())
+            Ok(true)
         }
         Some(_) => Err(busy(server)),
     }

@@ -214,6 +214,7 @@ impl Executor {
             }
             take_mail(client, out);
         }
+        self.note_usage();
         self.note_activity(client, &plans[..progress.ran - from], now_ms);
         keys.shrink_to(KEPT_KEYS_MAX);
         self.keys = keys;

@@ -43,6 +43,9 @@ const TOLD_SPAN: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_micros(100);
 const NAP: Duration = Duration::from_micros(20);
 
+/// How long nobody waits so after it was in vain.
+const VAIN_SPAN: Duration = Duration::from_millis(5);
+
 /// What an event loop knows of the memory in use.
 #[derive(Default)]
 pub(super) struct Gauge {
@@ -61,6 +64,8 @@ pub(super) struct Gauge {
     /// Bytes of messages about what was evicted, which leave soon, and since when they are known.
     told: i64,
     told_at: Option<Instant>,
+    /// When the loop last waited in vain for memory that another thread was about to free.
+    vain_at: Option<Instant>,
 }
 
 impl Gauge {
@@ -123,6 +128,17 @@ impl Gauge {
         self.told_at = Some(Instant::now());
     }
 
+    /// Waits a little for the thread that frees what is costly to free; `false` when it is not done. Many
+    /// commands may wait for the same, so none of them does soon after one waited in vain.
+    fn waits(&mut self, server: &Server) -> bool {
+        if self.vain_at.is_some_and(|at| at.elapsed() < VAIN_SPAN) {
+            return false;
+        }
+        let done = wait_for_memory(server);
+        self.vain_at = (!done).then(Instant::now);
+        done
+    }
+
     /// How far above the limit commands may go while another thread is freeing memory.
     fn leeway(&self) -> i64 {
         (i64::try_from(self.max).unwrap_or(i64::MAX) / LEEWAY_SHARE).min(LEEWAY_MAX)
@@ -147,6 +163,14 @@ pub(super) enum Room {
 }
 
 impl Executor {
+    /// Says what the loop has allocated by now, where others ask.
+    #[inline]
+    pub(super) fn note_usage(&self) {
+        if self.server.gates.load(Relaxed) & gate::MEMORY != 0 {
+            self.server.eviction.usage.note(self.gauge.thread, thread_net());
+        }
+    }
+
     /// Whether there is memory for a command that may need some, after all went that can.
     #[inline]
     pub(super) fn room_for(&mut self, client: &Client, out: &mut ReplyBuf) -> Room {
@@ -154,6 +178,7 @@ impl Executor {
         let queue = client.transaction.as_ref().filter(|_| client.flags.has(ClientFlags::MULTI));
         let db = queue.map_or(client.db, |queue| queue.db);
         let full = self.server.keyspace.db_excess(db).is_some_and(|excess| excess > 0);
+        self.server.eviction.usage.note(self.gauge.thread, thread_net());
         let fits = !full && self.gauge.fits(self.server.eviction.max.load(Relaxed));
         if fits {
             return Room::Enough;
@@ -251,7 +276,7 @@ impl Executor {
         let reserve = self.gauge.reserve();
         let mut evicted = 0;
         while self.gauge.excess() > -reserve {
-            if server.lazyfree.pending() > 0 && !wait_for_memory(server) && may_evict(server) {
+            if server.lazyfree.pending() > 0 && !self.gauge.waits(server) && may_evict(server) {
                 let flooded = self.gauge.excess() > self.gauge.leeway();
                 return if flooded { Room::Later } else { Room::Soon };
             }

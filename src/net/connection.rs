@@ -22,8 +22,8 @@ use crate::server::{Client, ClientFlags, ClientHandle, Waiter};
 /// How long a closing connection may go without receiving any of its last replies.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// How long a request that there is no room for yet waits before it looks again.
-const ROOM_RETRY: Duration = Duration::from_millis(1);
+/// How long a request that there is no room for yet waits at most before it looks again.
+const ROOM_RETRY: Duration = Duration::from_millis(5);
 
 /// Why a connection's turn ended.
 enum Turn {
@@ -31,7 +31,9 @@ enum Turn {
     Yield,
     /// Clients are paused.
     Paused,
-    /// It sleeps (DEBUG SLEEP), or waits for memory.
+    /// Its request waits for memory.
+    NoRoomYet,
+    /// It sleeps (DEBUG SLEEP).
     Sleep(Duration),
     /// Its client waits for a key.
     Blocked(Arc<Waiter>),
@@ -126,6 +128,7 @@ impl Connection {
                     server.blocked.finish();
                     end
                 }
+                Turn::NoRoomYet => Box::pin(self.wait_for_room()).await,
                 Turn::Sleep(time) => Box::pin(self.wait(tokio::time::sleep(time))).await,
                 Turn::Blocked(waiter) => Box::pin(self.wait_for(&waiter)).await,
                 Turn::Work(mut job) => {
@@ -186,6 +189,25 @@ impl Connection {
                 return Poll::Ready(Some(turn));
             }
             end.as_mut().poll(cx).map(|()| None)
+        })
+        .await
+    }
+
+    /// Waits until memory was freed. What the client has sent is carried out also if it has closed since,
+    /// as all that is read before that is seen.
+    async fn wait_for_room(&mut self) -> Option<Turn> {
+        let server = Arc::clone(self.reactor.server());
+        let mut end =
+            std::pin::pin!(tokio::time::timeout(ROOM_RETRY, server.lazyfree.freed_some()));
+        std::future::poll_fn(|cx| {
+            self.client.handle.register(cx.waker());
+            if self.client.handle.is_killed() {
+                return Poll::Ready(Some(Turn::Drop));
+            }
+            if let Some(turn) = self.unblock_output(cx).or_else(|| self.take_mail(|| true)) {
+                return Poll::Ready(Some(turn));
+            }
+            end.as_mut().poll(cx).map(|_| None)
         })
         .await
     }
@@ -494,8 +516,8 @@ impl Connection {
                 let (ran, stopped) = self.run_batch(data, &batch, from);
                 let done = ran == batch.len() && !batch.is_full() && !grown && parsed.is_ok();
                 let holds = match stopped {
-                    Some(Turn::Blocked(_) | Turn::Work(_)) => !done,
-                    Some(Turn::Paused | Turn::Sleep(_)) => true,
+                    Some(Turn::Blocked(_) | Turn::Work(_) | Turn::Await(_)) => !done,
+                    Some(Turn::Paused | Turn::NoRoomYet | Turn::Sleep(_)) => true,
                     _ => false,
                 };
                 if holds {
@@ -516,7 +538,7 @@ impl Connection {
             }
             (from, parsed) = (0, self.fill(&mut batch, data));
         }
-        if !matches!(turn, None | Some(Turn::Blocked(_) | Turn::Work(_))) {
+        if !matches!(turn, None | Some(Turn::Blocked(_) | Turn::Work(_) | Turn::Await(_))) {
             self.parser.restart(keep_from);
         }
         if !self.parser.is_inside() {
@@ -547,7 +569,7 @@ impl Connection {
         let turn = progress.stop.map(|stop| match stop {
             Stop::Close => Turn::Close,
             Stop::Paused => Turn::Paused,
-            Stop::NoRoomYet => Turn::Sleep(ROOM_RETRY),
+            Stop::NoRoomYet => Turn::NoRoomYet,
             Stop::Sleep(ms) => Turn::Sleep(Duration::from_millis(ms)),
             Stop::Blocked(waiter) => Turn::Blocked(waiter),
             Stop::Work(job) => Turn::Work(job),

@@ -35,8 +35,14 @@ impl Usage {
         Self { nets: (0..threads).map(|_| Line::default()).collect(), ..Self::default() }
     }
 
+    /// Event loop number `thread` says what it has allocated and not freed.
+    #[inline]
+    pub fn note(&self, thread: usize, net: i64) {
+        self.nets[thread].0.store(net, Relaxed);
+    }
+
     /// Bytes in use: `net` is what event loop number `thread` has allocated and not freed. Measured by
-    /// `measure` if `exact`, or if it has not been for long; what others changed since they asked last
+    /// `measure` if `exact`, or if it has not been for long; what others have not [noted](Self::note)
     /// is not in an estimate.
     pub fn bytes(
         &self,
@@ -44,7 +50,7 @@ impl Usage {
         exact: bool,
         measure: impl FnOnce() -> i64,
     ) -> i64 {
-        self.nets[thread].0.store(net, Relaxed);
+        self.note(thread, net);
         let sum = || self.nets.iter().map(|net| net.0.load(Relaxed)).sum::<i64>();
         if !exact && self.estimates.fetch_add(1, Relaxed) < ESTIMATES_MAX {
             return self.base.load(Relaxed) + sum();

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 
+use tokio::sync::Notify;
+
 use crate::keyspace::Trash;
 
 /// The thread and the way to it.
@@ -10,6 +12,7 @@ pub struct LazyFree {
     sender: mpsc::Sender<Vec<Trash>>,
     pending: Arc<AtomicU64>,
     freed: Arc<AtomicU64>,
+    progress: Arc<Notify>,
 }
 
 impl LazyFree {
@@ -18,6 +21,8 @@ impl LazyFree {
         let (sender, receiver) = mpsc::channel::<Vec<Trash>>();
         let (pending, freed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let counters = (Arc::clone(&pending), Arc::clone(&freed));
+        let progress = Arc::new(Notify::new());
+        let bell = Arc::clone(&progress);
         std::thread::Builder::new()
             .name("lazyfree".to_owned())
             .spawn(move || {
@@ -27,10 +32,11 @@ impl LazyFree {
                     // What is not pending any more has been counted.
                     counters.1.fetch_add(count, Ordering::Relaxed);
                     counters.0.fetch_sub(count, Ordering::Release);
+                    bell.notify_waiters();
                 }
             })
             .expect("the system has room for a thread");
-        Self { sender, pending, freed }
+        Self { sender, pending, freed, progress }
     }
 
     /// Hands memory over.
@@ -42,6 +48,11 @@ impl LazyFree {
     /// Values and tables that wait to be freed.
     pub fn pending(&self) -> u64 {
         self.pending.load(Ordering::Acquire)
+    }
+
+    /// Completes when something was freed.
+    pub async fn freed_some(&self) {
+        self.progress.notified().await;
     }
 
     /// Counts what was freed from zero again (CONFIG RESETSTAT).

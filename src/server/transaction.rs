@@ -189,6 +189,7 @@ impl Watched {
     }
 
     /// Tells `watch` of changes of a key whose shard is locked; returns what [`Self::leave`] left.
+    #[must_use]
     pub fn add(&self, shard: usize, key: &WatchedKey, watch: &Watch) -> Vec<u64> {
         let interest = Interest { broken: Arc::clone(&watch.broken), expired: key.expired };
         let mut shard = self.shards[shard].lock();
@@ -252,7 +253,7 @@ mod tests {
     fn watched(expired: bool) -> (Watched, Watch) {
         let (table, watch) = (Watched::new(1), Watch::default());
         let key = WatchedKey { db: 0, key: b"k"[..].into(), hash: 0, expired };
-        table.add(0, &key, &watch);
+        assert!(table.add(0, &key, &watch).is_empty());
         (table, watch)
     }
 
@@ -268,6 +269,16 @@ mod tests {
         assert!(!is_broken(&watch));
         table.touch(0, (0, b"k"), Presence::Live, Presence::Missing);
         assert!(is_broken(&watch));
+    }
+
+    #[test]
+    fn what_was_left_is_told_to_the_next_who_watches() {
+        let (table, watch) = watched(false);
+        table.leave(0, 7);
+        table.leave(0, 7);
+        let key = WatchedKey { db: 0, key: b"other"[..].into(), hash: 1, expired: false };
+        assert_eq!(table.add(0, &key, &watch), [7, 7]);
+        assert!(table.add(0, &key, &watch).is_empty());
     }
 
     #[test]

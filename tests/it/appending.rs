@@ -140,6 +140,7 @@ fn a_script_that_is_torn_leaves_no_trace() {
         let mut other = server.connect();
         assert!(busy(other.call(&["SHUTDOWN", "SAVE"])) && busy(other.call(&["SHUTDOWN"])));
         other.send(&["SHUTDOWN", "NOSAVE"]).expect("sent");
+        assert!(other.read().is_err(), "nobody is told but by the end");
         assert!(server.has_ended(DEADLINE), "{}", server.log());
         assert!(!server.dir().join("dump.rdb").exists());
         let server = server.start_again(APPENDING);

@@ -10,13 +10,10 @@ use super::options::strict_id;
 use super::{UPDATE, stream};
 use crate::base::bytes;
 use crate::keyspace::Event;
-use crate::value::stream::Stream;
+use crate::value::stream::{IdempotenceLimits, Stream};
 
-/// Longest time to remember an id, in seconds.
-const DURATION_MAX: i64 = 86_400;
-
-/// Most ids of one producer to remember.
-const ENTRIES_MAX: i64 = 10_000;
+const DURATION_MAX: i64 = IdempotenceLimits::DURATION_MAX as i64;
+const ENTRIES_MAX: i64 = IdempotenceLimits::ENTRIES_MAX as i64;
 
 pub(in super::super) static COMMANDS: &[Command] = &[
     stream("xcfgset", -2, xcfgset).write().fast().keys(UPDATE),

@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicU64;
 use super::decode::{Decoder, Restored, kind_name, module_name};
 use super::error::RdbError;
 use super::feed::Feed;
+use super::idempotence;
 use super::mark::{self, Header, Mark};
 use super::read::{Scratch, Source};
 use crate::base::hash::KeyHasher;
@@ -138,6 +139,10 @@ impl Check<'_> {
                 }
                 Mark::Deadline(at_ms) => deadline = at_ms,
                 Mark::SelectDb(db) => self.say(feed, &format!("Selecting DB ID {db}")),
+                Mark::Aux(name, value) if name == idempotence::NAME => {
+                    idempotence::recall(&mut None, &value, self.now_ms)?;
+                    self.say(feed, &format!("{} of the next key", name.escape_ascii()));
+                }
                 Mark::Aux(name, value) => {
                     let (name, value) = (name.escape_ascii(), value.escape_ascii());
                     self.say(feed, &format!("AUX FIELD {name} = '{value}'"));

@@ -83,11 +83,17 @@ fn read(
     const WHAT: &str = "stream messages";
     let limits = IdempotenceLimits { duration_s: source.len(WHAT)?, entries: source.len(WHAT)? };
     let counts = [source.len(WHAT)?, source.len(WHAT)?];
+    if !limits.are_valid() {
+        return Err(source.corrupt(WHAT, "Limits out of range"));
+    }
     let known = known.get_or_insert_with(|| Box::new(Idempotence::new(limits)));
     while source.taken() < len {
         let producer = source.owned(scratch, WHAT)?;
         let name = source.owned(scratch, WHAT)?;
         let id = StreamId::from_bytes(source.array::<ID_LEN>(WHAT)?);
+        if producer.is_empty() || name.is_empty() {
+            return Err(source.corrupt(WHAT, "Empty producer or message id"));
+        }
         known.insert(&producer, &name, id, u64::try_from(now_ms).unwrap_or(0));
     }
     [known.added, known.duplicates] = counts;
@@ -145,6 +151,25 @@ mod tests {
     fn limits_are_kept_where_nothing_is_remembered() {
         let (count, found) = recalled(&Idempotence::new(LIMITS), false);
         assert_eq!((count, found.limits(), found.len()), (1, LIMITS, 0));
+    }
+
+    #[test]
+    fn what_no_command_makes_is_refused() {
+        for (duration_s, entries, producer, name, allowed) in [
+            (86_400, 10_000, &b"p"[..], &b"n"[..], true),
+            (0, 1, b"p", b"n", false),
+            (86_401, 1, b"p", b"n", false),
+            (1, 10_001, b"p", b"n", false),
+            (1, 1, b"", b"n", false),
+            (1, 1, b"p", b"", false),
+        ] {
+            let mut known = Idempotence::new(IdempotenceLimits { duration_s, entries });
+            known.insert(producer, name, id(1), 2000);
+            let mut out = Vec::new();
+            facts(&mut out, &known, false);
+            let result = recall(&mut None, &texts(&out)[0], 2000);
+            assert_eq!(result.is_ok(), allowed, "{duration_s} {entries} {result:?}");
+        }
     }
 
     #[test]

@@ -22,6 +22,20 @@ pub struct IdempotenceLimits {
     pub entries: u64,
 }
 
+impl IdempotenceLimits {
+    /// Longest time to remember an id, in seconds.
+    pub const DURATION_MAX: u64 = 86_400;
+
+    /// Most ids of one producer to remember.
+    pub const ENTRIES_MAX: u64 = 10_000;
+
+    /// Whether a stream may have these.
+    pub fn are_valid(&self) -> bool {
+        (1..=Self::DURATION_MAX).contains(&self.duration_s)
+            && (1..=Self::ENTRIES_MAX).contains(&self.entries)
+    }
+}
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Idempotence {
