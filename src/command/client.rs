@@ -1,21 +1,19 @@
 //! CLIENT: what connections say of themselves, and what can be done to them.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use ::bytes::Bytes;
 
 use super::args::Args;
 use super::client_filter::ClientFilter;
+use super::client_line::{Running, describe};
 use super::context::{Ctx, Flow};
 use super::error::CmdError;
 use super::introspect::help;
 use super::spec::{Command, Flags, Group, Locks};
-use super::table::CommandTable;
-use super::tracking::{caching, getredir, redirect_of, tracking, trackinginfo};
+use super::tracking::{caching, getredir, tracking, trackinginfo};
 use crate::base::limits::ERROR_PREVIEW_MAX;
 use crate::base::{bytes, number};
-use crate::pubsub::Kind;
 use crate::resp::ReplyBuf;
 use crate::server::{ClientFlags, ClientHandle, PauseKind, gate};
 
@@ -144,86 +142,18 @@ fn setinfo(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     Ok(Flow::Done)
 }
 
-/// The letters of `flags=`.
-pub(super) fn flag_letters(handle: &ClientHandle) -> String {
-    let mut flags = ClientFlags(handle.flags.load(Relaxed));
-    flags.set(ClientFlags::BROKEN, handle.redirect_broken.load(Relaxed));
-    let letters = [
-        (ClientFlags::MONITOR, 'O'),
-        (ClientFlags::PUBSUB, 'P'),
-        (ClientFlags::MULTI, 'x'),
-        (ClientFlags::BLOCKED, 'b'),
-        (ClientFlags::TRACKING, 't'),
-        (ClientFlags::BROKEN, 'R'),
-        (ClientFlags::BCAST, 'B'),
-        (ClientFlags::CLOSING, 'c'),
-        (ClientFlags::UNIX, 'U'),
-        (ClientFlags::NO_EVICT, 'e'),
-        (ClientFlags::NO_TOUCH, 'T'),
-    ];
-    let set: String =
-        letters.iter().filter(|(flag, _)| flags.has(*flag)).map(|(_, letter)| letter).collect();
-    if set.is_empty() { "N".to_owned() } else { set }
-}
-
-/// A client's line in CLIENT LIST, without its end.
-fn line(ctx: &Ctx<'_>, handle: &ClientHandle) -> String {
+/// A client's line, without its end.
+fn line(ctx: &Ctx<'_>, args: &Args<'_>, handle: &ClientHandle) -> String {
     // The caller's last command is the one that runs right now.
-    let own = (handle.id == ctx.client.handle.id).then(|| ctx.commands.full_name(ctx.command));
-    describe(ctx.commands, handle, own.flatten().as_deref(), ctx.now_ms)
+    let own = handle.id == ctx.client.handle.id;
+    let running = own.then(|| ctx.commands.full_name(ctx.command).map(|name| (name, args.argv())));
+    let running = running.flatten();
+    let running = running.as_ref().map(|(name, argv)| Running { name, argv: *argv });
+    describe(ctx.commands, handle, running, ctx.now_ms)
 }
 
-/// The same; `running` is the command that the client runs right now.
-pub(super) fn describe(
-    commands: &CommandTable,
-    handle: &ClientHandle,
-    running: Option<&str>,
-    now_ms: i64,
-) -> String {
-    let (identity, flags) = (handle.identity(), ClientFlags(handle.flags.load(Relaxed)));
-    let text = |text: &Bytes| String::from_utf8_lossy(text).into_owned();
-    let seconds_since = |at_ms: i64| (now_ms - at_ms).max(0) / 1000;
-    let output = handle.output_len();
-    let query = handle.query_len.load(Relaxed);
-    let in_multi = flags.has(ClientFlags::MULTI);
-    let queued = if in_multi { i64::from(handle.queued.load(Relaxed)) } else { -1 };
-    let watched = handle.watched.load(Relaxed);
-    let last = handle.last_command.load(Relaxed).checked_sub(1);
-    let last = last.and_then(|id| commands.by_id(id as usize)).map(|last| last.name.as_str());
-    format!(
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={} db={} sub={} psub={} \
-         ssub={} multi={queued} watch={watched} qbuf={query} qbuf-free=0 argv-mem=0 multi-mem={} rbs=0 rbp=0 \
-         obl={output} oll=0 omem={output} tot-mem={} events=r cmd={} user={} redir={} \
-         resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
-        handle.id,
-        handle.peer.addr(),
-        handle.peer.laddr(),
-        handle.fd,
-        text(&identity.name),
-        seconds_since(handle.created_at_ms),
-        seconds_since(handle.active_at_ms.load(Relaxed)),
-        flag_letters(handle),
-        if flags.has(ClientFlags::CAPA_REDIRECT) { "r" } else { "" },
-        handle.db.load(Relaxed),
-        handle.mailbox.count(Kind::Channel),
-        handle.mailbox.count(Kind::Pattern),
-        handle.mailbox.count(Kind::Shard),
-        handle.queued_len(),
-        handle.memory(),
-        running.or(last).unwrap_or("NULL"),
-        handle.user_name(),
-        redirect_of(handle),
-        if flags.has(ClientFlags::RESP3) { 3 } else { 2 },
-        text(&identity.lib_name),
-        text(&identity.lib_ver),
-        handle.net_input.load(Relaxed),
-        handle.net_output.load(Relaxed),
-        handle.commands.load(Relaxed),
-    )
-}
-
-fn info(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
-    let line = line(ctx, &ctx.client.handle) + "\n";
+fn info(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
+    let line = line(ctx, args, &ctx.client.handle) + "\n";
     ctx.out.verbatim("txt", line.as_bytes());
     Ok(Flow::Done)
 }
@@ -231,9 +161,8 @@ fn info(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
 fn list(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let filter = ClientFilter::parse_list(ctx, args)?;
     let mut text = String::new();
-    let is_there = |handle: &&Arc<ClientHandle>| !handle.is_killed() && filter.selects(ctx, handle);
-    for handle in ctx.server.clients.all().iter().filter(is_there) {
-        text.push_str(&line(ctx, handle));
+    for handle in ctx.server.clients.all().iter().filter(|handle| filter.selects(ctx, handle)) {
+        text.push_str(&line(ctx, args, handle));
         text.push('\n');
     }
     ctx.out.verbatim("txt", text.as_bytes());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::args::Args;
-use super::client::flag_letters;
+use super::client_line::flag_letters;
 use super::context::Ctx;
 use super::error::CmdError;
 use crate::acl::User;
@@ -12,8 +12,8 @@ use crate::base::limits::ERROR_PREVIEW_MAX;
 use crate::base::{bytes, number};
 use crate::server::{ClientFlags, ClientHandle};
 
-/// The letters that `flags=` may show.
-const FLAG_LETTERS: &str = "AbcdeiMNOPrSuUxtTRBI";
+/// The letters that `flags=` may show, here or in Valkey.
+const FLAG_LETTERS: &[u8] = b"OSMPxbtRBdcuAUreTIiEN";
 
 /// One property a client must, or must not, have.
 enum Property {
@@ -21,15 +21,16 @@ enum Property {
     /// Whether it listens to channels, which normal clients do not; replicas do not exist yet.
     Subscriber(Option<bool>),
     User(Arc<User>),
-    Addr(String),
-    LAddr(String),
-    Ip(String),
+    Addr(Vec<u8>),
+    LAddr(Vec<u8>),
+    Ip(Vec<u8>),
     Name(Vec<u8>),
     LibName(Vec<u8>),
     LibVer(Vec<u8>),
-    Flags(String),
+    Flags(Vec<u8>),
     Db(usize),
-    CapaRedirect,
+    /// Each of these letters, of which there is one only: `r`, for CLIENT CAPA redirect.
+    Capa(Vec<u8>),
     MaxAge(i64),
     Idle(i64),
 }
@@ -43,7 +44,7 @@ pub(super) struct ClientFilter {
 impl ClientFilter {
     /// The one client at that address, the caller not excluded.
     pub(super) fn address(address: &[u8]) -> Self {
-        let property = Property::Addr(bytes::preview(address, usize::MAX));
+        let property = Property::Addr(address.to_vec());
         Self { properties: vec![("addr".to_owned(), false, property)], skip_me: false }
     }
 
@@ -113,7 +114,8 @@ impl ClientFilter {
 
     /// Whether all filters hold for a client.
     pub(super) fn selects(&self, ctx: &Ctx<'_>, handle: &ClientHandle) -> bool {
-        if self.skip_me && handle.id == ctx.client.handle.id {
+        let is_skipped = self.skip_me && handle.id == ctx.client.handle.id;
+        if is_skipped || handle.is_killed() {
             return false;
         }
         self.properties
@@ -146,7 +148,7 @@ fn read_ids(args: &Args<'_>, start: usize, kill: bool) -> Result<Vec<u64>, CmdEr
 }
 
 fn property(ctx: &Ctx<'_>, word: &str, value: &[u8]) -> Result<Property, CmdError> {
-    let text = || bytes::preview(value, ERROR_PREVIEW_MAX);
+    let (text, given) = (|| bytes::preview(value, ERROR_PREVIEW_MAX), || value.to_vec());
     let name = word.strip_prefix("not-").unwrap_or(word);
     let negated = name.len() < word.len();
     Ok(match name {
@@ -160,28 +162,27 @@ fn property(ctx: &Ctx<'_>, word: &str, value: &[u8]) -> Result<Property, CmdErro
             let user = ctx.server.acl.user(value);
             Property::User(user.ok_or_else(|| CmdError::NoSuchUser(text()))?)
         }
-        "addr" => Property::Addr(text()),
-        "laddr" => Property::LAddr(text()),
-        "ip" => Property::Ip(text()),
-        "name" => Property::Name(value.to_vec()),
-        "lib-name" => Property::LibName(value.to_vec()),
-        "lib-ver" => Property::LibVer(value.to_vec()),
-        "flags" => {
-            let letters = text();
-            let unknown: String = letters.chars().filter(|c| !FLAG_LETTERS.contains(*c)).collect();
-            if !unknown.is_empty() {
+        "addr" => Property::Addr(given()),
+        "laddr" => Property::LAddr(given()),
+        "ip" => Property::Ip(given()),
+        "name" => Property::Name(given()),
+        "lib-name" => Property::LibName(given()),
+        "lib-ver" => Property::LibVer(given()),
+        "flags" => match value.iter().all(|letter| FLAG_LETTERS.contains(letter)) {
+            true => Property::Flags(given()),
+            false => {
                 let place = if negated { "NOT-FLAGS filter" } else { "provided filter" };
-                return Err(CmdError::ClientFlags { place, letters: unknown });
+                return Err(CmdError::ClientFlags { place, letters: text() });
             }
-            Property::Flags(letters)
-        }
+        },
         "db" => {
+            let shown = if negated { "NOT-DB" } else { "DB" };
             let last = ctx.server.keyspace.databases() - 1;
-            let db = number::parse_i64(value).ok_or(CmdError::NotANumber("DB"))?;
-            let db = usize::try_from(db).ok().filter(|db| *db <= last);
-            Property::Db(db.ok_or(CmdError::ClientDb(last))?)
+            let db = number::parse_i64(value).and_then(|db| i32::try_from(db).ok());
+            let db = usize::try_from(db.ok_or(CmdError::NotANumber(shown))?).ok();
+            Property::Db(db.filter(|db| *db <= last).ok_or(CmdError::ClientDb(shown, last))?)
         }
-        "capa" if value == b"r" => Property::CapaRedirect,
+        "capa" if value.iter().all(|letter| *letter == b'r') => Property::Capa(given()),
         "capa" => {
             let place = if negated { "NOT-CAPA filter" } else { "provided filter" };
             return Err(CmdError::ClientCapa { place, letters: text() });
@@ -200,22 +201,24 @@ fn seconds(value: &[u8], name: &'static str) -> Result<i64, CmdError> {
 fn holds(ctx: &Ctx<'_>, handle: &ClientHandle, property: &Property) -> bool {
     let flags = || ClientFlags(handle.flags.load(Relaxed));
     let for_seconds = |since_ms: i64, seconds: i64| (ctx.now_ms - since_ms) / 1000 >= seconds;
+    // What was never said is not the same as an empty name.
+    let said = |own: &[u8], wanted: &[u8]| !own.is_empty() && own == wanted;
     match property {
         Property::Ids(ids) => ids.contains(&handle.id),
         Property::Subscriber(wanted) => *wanted == Some(handle.is_subscriber()),
         Property::User(user) => handle.user().is_some_and(|own| own.is(user)),
-        Property::Addr(addr) => handle.peer.addr() == *addr,
-        Property::LAddr(addr) => handle.peer.laddr() == *addr,
-        Property::Ip(ip) => handle.peer.addr().rsplit_once(':').is_some_and(|(own, _)| own == ip),
-        Property::Name(name) => handle.identity().name == *name,
-        Property::LibName(name) => handle.identity().lib_name == *name,
-        Property::LibVer(version) => handle.identity().lib_ver == *version,
+        Property::Addr(addr) => handle.peer.addr().as_bytes() == *addr,
+        Property::LAddr(addr) => handle.peer.laddr().as_bytes() == *addr,
+        Property::Ip(ip) => handle.peer.ip().is_some_and(|own| own.to_string().as_bytes() == *ip),
+        Property::Name(name) => said(&handle.identity().name, name),
+        Property::LibName(name) => said(&handle.identity().lib_name, name),
+        Property::LibVer(version) => said(&handle.identity().lib_ver, version),
         Property::Flags(letters) => {
             let own = flag_letters(handle);
-            letters.chars().all(|letter| own.contains(letter))
+            letters.iter().all(|letter| own.as_bytes().contains(letter))
         }
         Property::Db(db) => handle.db.load(Relaxed) == *db,
-        Property::CapaRedirect => flags().has(ClientFlags::CAPA_REDIRECT),
+        Property::Capa(letters) => letters.is_empty() || flags().has(ClientFlags::CAPA_REDIRECT),
         Property::MaxAge(seconds) => for_seconds(handle.created_at_ms, *seconds),
         Property::Idle(seconds) => for_seconds(handle.active_at_ms.load(Relaxed), *seconds),
     }

@@ -3,7 +3,8 @@
 use smallvec::smallvec;
 
 use super::args::Args;
-use super::client::{check_name, describe, set_name};
+use super::client::{check_name, set_name};
+use super::client_line::{Running, describe};
 use super::context::{Ctx, Flow};
 use super::error::CmdError;
 use super::key::database;
@@ -16,7 +17,7 @@ use crate::base::limits::ERROR_PREVIEW_MAX;
 use crate::base::{bytes, number};
 use crate::config::REDIS_VERSION;
 use crate::resp::{Argv, Protocol};
-use crate::server::{ClientFlags, Peer};
+use crate::server::ClientFlags;
 
 /// Commands that every state of the server and client allows.
 const ALWAYS: Flags = Flags::LOADING
@@ -122,10 +123,7 @@ fn authenticate(
     user: &[u8],
     password: &[u8],
 ) -> Result<(), CmdError> {
-    let from = match &ctx.client.handle.peer {
-        Peer::Tcp(far, _) => Some(far.ip()),
-        Peer::Unix(_) => None,
-    };
+    let from = ctx.client.handle.peer.ip();
     let may_try = from.is_none_or(|from| ctx.server.acl.may_try(from, ctx.now_ms));
     if may_try && ctx.server.authenticate(ctx.client, user, password) {
         return Ok(());
@@ -134,7 +132,8 @@ fn authenticate(
         ctx.server.acl.note_failure(from, ctx.now_ms);
     }
     let name = ctx.commands.full_name(ctx.command);
-    let line = describe(ctx.commands, &ctx.client.handle, name.as_deref(), ctx.now_ms);
+    let running = name.as_deref().map(|name| Running { name, argv: args.argv() });
+    let line = describe(ctx.commands, &ctx.client.handle, running, ctx.now_ms);
     let denial = Denial {
         reason: Reason::Auth,
         context: context_of(ctx.client),

@@ -564,8 +564,8 @@ pub enum CmdError {
     ClientCapa { place: &'static str, letters: String },
     #[error("ERR {0} is not an integer or out of range")]
     NotANumber(&'static str),
-    #[error("ERR DB number should be between 0 and {0}")]
-    ClientDb(usize),
+    #[error("ERR {0} number should be between 0 and {1}")]
+    ClientDb(&'static str, usize),
     #[error("ERR timeout is not an integer or out of range")]
     TimeoutNotInteger,
     #[error("ERR timeout is negative")]

@@ -16,6 +16,7 @@ mod bitmap;
 mod blocking;
 mod client;
 mod client_filter;
+mod client_line;
 mod config;
 mod connection;
 mod context;

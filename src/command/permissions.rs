@@ -5,7 +5,7 @@
 //! gets its error from its handler, before that touches any.
 
 use super::args::Args;
-use super::client::describe;
+use super::client_line::{Running, describe};
 use super::context::Ctx;
 use super::error::CmdError;
 use super::keys::{KeyUse, key_uses};
@@ -247,7 +247,8 @@ pub fn note_lack(
     let object = lack.object(server, wish).to_vec();
     let denial = Denial { reason: lack.reason, context, object, username };
     let now_ms = server.now_ms();
-    let line = describe(commands, handle, Some(&registered.name), now_ms);
+    let running = Running { name: &registered.name, argv };
+    let line = describe(commands, handle, Some(running), now_ms);
     server.acl.deny(denial, now_ms, line);
 }
 

@@ -67,9 +67,12 @@ fn watch(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         return Err(CmdError::WatchInsideMulti);
     }
     let (server, db) = (ctx.server, ctx.db.db());
+    let handle = &ctx.client.handle;
     let watch = ctx.client.watch.get_or_insert_with(|| {
         server.watched.begin();
-        Box::default()
+        let watch = Box::default();
+        handle.set_watch(Some(&watch));
+        watch
     });
     // Once it is broken, nothing more can happen to it.
     if !watch.broken.load(Relaxed) {
@@ -83,7 +86,7 @@ fn watch(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
             begin_to_watch(&mut ctx.db, server, &watched, watch);
             watch.keys.push(watched);
         }
-        ctx.client.handle.watched.store(watch.keys.len() as u32, Relaxed);
+        handle.watched.store(watch.keys.len() as u32, Relaxed);
     }
     ctx.out.ok();
     Ok(Flow::Done)
@@ -122,6 +125,7 @@ pub fn forget_watched(ctx: &mut Ctx<'_>) {
     }
     ctx.server.watched.finish();
     ctx.client.handle.watched.store(0, Relaxed);
+    ctx.client.handle.set_watch(None);
 }
 
 /// Lets those know who watch keys of database `emptied`, which is to become empty or to hold what

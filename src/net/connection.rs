@@ -339,7 +339,7 @@ impl Connection {
                     self.unread = true;
                 }
             }
-            self.client.handle.query_len.store(self.query_len(), Ordering::Relaxed);
+            self.note_query();
             if self.check_query_limit().or_else(|| self.check_memory()).is_some() {
                 return true;
             }
@@ -418,7 +418,7 @@ impl Connection {
             && room > 0
         {
             return self.reader.poll_read_into(cx, big, room).map_ok(|count| {
-                self.client.handle.query_len.store(self.query_len(), Ordering::Relaxed);
+                self.note_query();
                 let turn = self.check_query_limit().or_else(|| self.check_memory());
                 (count, turn)
             });
@@ -487,7 +487,7 @@ impl Connection {
             Some(held) => self.held = Some(Box::new(Held { data: rest, ..*held })),
             None => self.pending = rest,
         }
-        self.client.handle.query_len.store(self.query_len(), Ordering::Relaxed);
+        self.note_query();
         self.queue_output();
         done.turn
             .or_else(|| self.check_query_limit())
@@ -598,10 +598,21 @@ impl Connection {
         let pending = self.sink.pending();
         if pending > 0 {
             self.sink.note_len(pending);
-            if self.sink.trouble.get().is_none() {
-                self.reactor.queue(&self.sink);
+            match self.sink.trouble.get() {
+                None => self.reactor.queue(&self.sink),
+                Some(trouble) => {
+                    self.sink.note_backlog(&self.sink.out.borrow(), trouble == Flushed::Blocked);
+                }
             }
         }
+    }
+
+    /// Lets others see what input waits.
+    fn note_query(&self) {
+        let held = self.held.as_ref().map_or(0, |held| held.data.capacity() - held.data.len());
+        let room = self.pending.capacity() - self.pending.len() + held + self.parser.held_room();
+        self.client.handle.query_len.store(self.query_len(), Ordering::Relaxed);
+        self.client.handle.query_room.store(room, Ordering::Relaxed);
     }
 
     fn query_len(&self) -> usize {

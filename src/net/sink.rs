@@ -70,6 +70,7 @@ impl Sink {
         *self.out.borrow_mut() = ReplyBuf::default();
         self.written.set(0);
         self.note_len(0);
+        self.note_backlog(&ReplyBuf::default(), false);
     }
 
     /// Whether nothing waits to be written and nobody is about to write.
@@ -111,11 +112,24 @@ impl Sink {
         self.handle.mailbox.output_len.store(len, Ordering::Relaxed);
     }
 
+    /// Lets others see what the socket does not take.
+    #[cold]
+    pub(super) fn note_backlog(&self, out: &ReplyBuf, blocked: bool) {
+        let backlog = &self.handle.backlog;
+        backlog.blocked.store(blocked, Ordering::Relaxed);
+        backlog.room.store(out.room(), Ordering::Relaxed);
+        backlog.held.store(out.held_len(), Ordering::Relaxed);
+        backlog.shared.store(out.shared_count(), Ordering::Relaxed);
+    }
+
     /// Writes as much as the socket takes, once what it tells is safe.
     pub(super) fn flush(&self, reactor: &Reactor) -> Flushed {
         reactor.server().commit();
         let mut out = self.out.borrow_mut();
         let before = self.written.get();
+        if out.len() > self.handle.output_peak.load(Ordering::Relaxed) {
+            self.handle.output_peak.store(out.len(), Ordering::Relaxed);
+        }
         let result = self.write(&out);
         let written = self.written.get();
         reactor.counters().net_output.add((written - before) as u64);
@@ -136,7 +150,11 @@ impl Sink {
         }
         self.note_len(out.len() - self.written.get());
         reactor.server().account_client(&self.handle, 0);
-        self.trouble.set((result != Flushed::All).then_some(result));
+        let trouble = (result != Flushed::All).then_some(result);
+        if trouble.is_some() || self.trouble.get().is_some() {
+            self.note_backlog(&out, result == Flushed::Blocked);
+        }
+        self.trouble.set(trouble);
         result
     }
 

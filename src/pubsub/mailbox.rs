@@ -94,6 +94,11 @@ impl Mailbox {
         self.waiting.load(Ordering::Relaxed)
     }
 
+    /// How many messages wait.
+    pub fn messages(&self) -> usize {
+        self.queue.lock().len()
+    }
+
     /// Appends all mail to `out`.
     pub fn take_into(&self, out: &mut ReplyBuf) {
         self.take_into_if(out, || true);

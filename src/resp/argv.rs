@@ -88,6 +88,11 @@ impl<'a> Argv<'a> {
         }
     }
 
+    /// The lengths of all arguments together.
+    pub fn bytes_len(&self) -> usize {
+        self.iter().map(<[u8]>::len).sum()
+    }
+
     /// How many bytes the request has as a client sends it.
     pub fn wire_len(&self) -> usize {
         let headed = |len: usize| 3 + len.checked_ilog10().unwrap_or(0) as usize + 1;

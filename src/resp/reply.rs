@@ -75,6 +75,21 @@ impl ReplyBuf {
         self.bytes.len() + self.shared_len
     }
 
+    /// Bytes for which there is room without the values that are referenced.
+    pub fn room(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Length of the replies without the values that are referenced.
+    pub fn held_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// How many values are referenced.
+    pub fn shared_count(&self) -> usize {
+        self.shared.len()
+    }
+
     /// Whether nothing was replied.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()

@@ -193,6 +193,11 @@ impl RequestParser {
         Some((if only_headers { begun_at } else { 0 }, begun_at))
     }
 
+    /// Bytes for which the argument that is arriving has room.
+    pub fn held_room(&self) -> usize {
+        self.big.as_ref().map_or(0, |b| b.bytes.capacity() - b.bytes.len())
+    }
+
     /// Bytes kept outside the caller's buffer: what the client's query buffer holds besides.
     pub fn held_len(&self) -> usize {
         let bigs: usize = self.bigs.iter().map(|b| b.len()).sum();

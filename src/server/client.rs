@@ -1,7 +1,7 @@
 //! A client: what its own event loop knows of it, and what every other may see.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{
@@ -127,9 +127,14 @@ pub enum Peer {
 impl Peer {
     /// Whether it is on this machine.
     pub fn is_local(&self) -> bool {
+        self.ip().is_none_or(|ip| ip.to_canonical().is_loopback())
+    }
+
+    /// The far address, without a port.
+    pub fn ip(&self) -> Option<IpAddr> {
         match self {
-            Self::Tcp(far, _) => far.ip().to_canonical().is_loopback(),
-            Self::Unix(_) => true,
+            Self::Tcp(far, _) => Some(far.ip()),
+            Self::Unix(_) => None,
         }
     }
 
@@ -148,6 +153,19 @@ impl Peer {
             Self::Unix(path) => format!("{}:0", path.display()),
         }
     }
+}
+
+/// Output that a socket does not take for now; all zero when it takes everything.
+#[derive(Debug, Default)]
+pub struct Backlog {
+    /// Whether there is such output.
+    pub blocked: AtomicBool,
+    /// Bytes for which its buffer has room.
+    pub room: AtomicUsize,
+    /// Bytes in that buffer.
+    pub held: AtomicUsize,
+    /// Values that it refers to instead of holding a copy.
+    pub shared: AtomicUsize,
 }
 
 /// What a client says of itself; most say nothing.
@@ -199,6 +217,12 @@ pub struct ClientHandle {
     pub commands: AtomicU64,
     /// Bytes of input that wait for more.
     pub query_len: AtomicUsize,
+    /// Bytes for which the buffers of that input have room besides.
+    pub query_room: AtomicUsize,
+    /// Bytes of output that waited to be written at most.
+    pub output_peak: AtomicUsize,
+    /// What its socket does not take.
+    pub backlog: Backlog,
     /// Bytes it sent.
     pub net_input: AtomicU64,
     /// Bytes it was sent.
@@ -222,6 +246,8 @@ pub struct ClientHandle {
     /// The event loop it is on.
     pub thread: usize,
     identity: Mutex<Option<Box<Identity>>>,
+    /// Whether what it watches has changed; nothing when it watches nothing.
+    watch_broken: Mutex<Option<Arc<AtomicBool>>>,
     waiter: Mutex<Option<Arc<Waiter>>>,
     user: Mutex<Option<Arc<User>>>,
     /// What others send it.
@@ -242,6 +268,9 @@ impl ClientHandle {
             last_command: AtomicU32::new(0),
             commands: AtomicU64::new(0),
             query_len: AtomicUsize::new(0),
+            query_room: AtomicUsize::new(0),
+            output_peak: AtomicUsize::new(0),
+            backlog: Backlog::default(),
             net_input: AtomicU64::new(0),
             net_output: AtomicU64::new(0),
             queued: AtomicU32::new(0),
@@ -254,6 +283,7 @@ impl ClientHandle {
             redirect_broken: AtomicBool::new(false),
             thread,
             identity: Mutex::new(None),
+            watch_broken: Mutex::new(None),
             waiter: Mutex::new(None),
             user: Mutex::new(None),
             mailbox: Arc::new(Mailbox::new(id)),
@@ -302,6 +332,16 @@ impl ClientHandle {
         *self.waiter.lock() = waiter;
     }
 
+    /// Says what the client watches.
+    pub fn set_watch(&self, watch: Option<&Watch>) {
+        *self.watch_broken.lock() = watch.map(|watch| Arc::clone(&watch.broken));
+    }
+
+    /// Whether something that the client watches has changed, so that its EXEC will fail.
+    pub fn is_watch_broken(&self) -> bool {
+        self.watch_broken.lock().as_ref().is_some_and(|broken| broken.load(Ordering::Relaxed))
+    }
+
     /// Asks the client's event loop to close it.
     pub fn kill(&self) {
         self.mailbox.kill();
@@ -324,6 +364,7 @@ impl ClientHandle {
     }
 
     /// Bytes that the client takes: itself, its input, its output, and what the server keeps for it.
+    /// Room in its buffers that nothing was written to takes no pages, and does not count.
     pub fn memory(&self) -> usize {
         const NAME_LEN: usize = size_of::<Arc<[u8]>>() * 2;
         let names: u32 = Kind::ALL.iter().map(|kind| self.mailbox.count(*kind)).sum();

@@ -37,7 +37,9 @@ use parking_lot::{Mutex, RwLock};
 
 pub use appending::{AppendError, Appending, AppendingFigures};
 pub use blocked::{Blocked, Retry, Wait, WaitEnd, Waiter};
-pub use client::{Client, ClientFlags, ClientHandle, Identity, Peer, Unfinished, meanwhile};
+pub use client::{
+    Backlog, Client, ClientFlags, ClientHandle, Identity, Peer, Unfinished, meanwhile,
+};
 pub use client_memory::ClientMemory;
 pub use clients::Clients;
 pub use courier::{Answer, Broken, Couriers, Delivery, Parcel, Receipt, Request};

@@ -15,6 +15,7 @@ mod big_values;
 mod blocking;
 mod busy;
 mod cli;
+mod client_list;
 mod clients;
 mod concurrency;
 mod convert;
