@@ -1,6 +1,7 @@
 //! DEBUG: what test suites need to look inside.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::args::Args;
@@ -8,14 +9,14 @@ use super::background::Background;
 use super::client::reply_help;
 use super::config::rewritten;
 use super::context::{Ctx, Flow};
+use super::debug_layout;
 use super::error::CmdError;
 use super::spec::{Command, Flags, Group, Locks};
 use crate::base::limits::{ERROR_PREVIEW_MAX, STRING_LEN_MAX};
 use crate::base::{bytes, number};
-use crate::keyspace::{Deadline, Lookup};
-use crate::persist::rdb::payload;
+use crate::keyspace::Deadline;
 use crate::resp::Protocol;
-use crate::server::Server;
+use crate::server::{ClientFlags, Server};
 use crate::value::NewStr;
 
 /// Longest DEBUG SLEEP, in seconds.
@@ -30,12 +31,26 @@ pub(super) static COMMANDS: &[Command] = &[Command::new("debug", -2, debug)
 const HELP: &[&str] = &[
     "AOF-FLUSH-SLEEP <microseconds>",
     "    Let every write to the append-only file wait first.",
+    "ASSERT",
+    "    End the process as by an assertion that does not hold.",
+    "CLIENT-EVICTION",
+    "    Show how many clients take how much memory, while maxmemory-clients limits it.",
     "CONFIG-REWRITE-FORCE-ALL",
     "    Write all directives into the configuration file, defaults too.",
     "DIGEST",
     "    Show a number for all that the databases hold.",
     "DIGEST-VALUE <key> [<key> ...]",
     "    Show a number for the value of each <key>.",
+    "ERROR <message>",
+    "    Answer with <message> as an error, whose first word is its kind.",
+    "HTSTATS <db> [FULL]",
+    "    Show how the hash tables of a database are filled.",
+    "HTSTATS-KEY <key> [FULL]",
+    "    Show how the hash table of the value of <key> is filled.",
+    "LEAK <string>",
+    "    Lose the memory of a copy of <string>.",
+    "LISTPACK <key>",
+    "    Write the entries of the listpack at <key> to the log.",
     "LOG <message>",
     "    Write <message> to the log.",
     "OBJECT <key>",
@@ -48,6 +63,8 @@ const HELP: &[&str] = &[
     "    Store <count> strings under <prefix>:0, <prefix>:1 and so on, where there is no such key.",
     "PROTOCOL <type>",
     "    Answer with a value of that type of the protocol.",
+    "QUICKLIST <key> [<0|1>]",
+    "    Write the nodes of the long list at <key> to the log, with 1 their entries too.",
     "QUICKLIST-PACKED-THRESHOLD <size>",
     "    Give elements of <size> and more nodes of their own in long lists. 0 is the default.",
     "LOADAOF",
@@ -70,11 +87,18 @@ const HELP: &[&str] = &[
 
 fn debug(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let len = args.len();
-    match bytes::lower(args.get(1)).as_str() {
+    let name = bytes::lower(args.get(1));
+    if let (Some(switch), 3) = (switch(ctx.server, &name), len) {
+        switch.store(args.get(2) != b"0", Relaxed);
+        ctx.out.ok();
+        return Ok(Flow::Done);
+    }
+    match name.as_str() {
         "help" if len == 2 => reply_help(ctx.out, "DEBUG", HELP),
         "sleep" if len == 3 => return sleep(ctx, args),
         "segfault" if len == 2 => segfault(ctx),
         "panic" if len == 2 => panic!("called by DEBUG PANIC"),
+        "assert" if len == 2 => panic!("assertion failed: called by DEBUG ASSERT"),
         "reload" => return reload(args),
         "aof-flush-sleep" if len == 3 => {
             let us = u64::try_from(args.integer(2)?).map_err(|_| CmdError::NotPositive)?;
@@ -84,22 +108,6 @@ fn debug(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
             ctx.out.ok();
         }
         "loadaof" if len == 2 => return Ok(load_append_only()),
-        "set-active-expire" if len == 3 => {
-            ctx.server.active_expire.store(args.get(2) != b"0", Relaxed);
-            ctx.out.ok();
-        }
-        "set-disable-deny-scripts" if len == 3 => {
-            ctx.server.scripts_may_all.store(args.get(2) != b"0", Relaxed);
-            ctx.out.ok();
-        }
-        "set-skip-checksum-validation" if len == 3 => {
-            ctx.server.settings.skip_checksums.store(args.get(2) != b"0", Relaxed);
-            ctx.out.ok();
-        }
-        "pause-cron" if len == 3 => {
-            ctx.server.cron_paused.store(args.get(2) != b"0", Relaxed);
-            ctx.out.ok();
-        }
         // A client has a reply buffer only while a reply waits, so there is none to resize.
         "replybuffer" if len == 4 && args.is(2, "resizing") => ctx.out.ok(),
         "log" if len == 3 => {
@@ -112,7 +120,17 @@ fn debug(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
             rewritten(ctx.server.rewrite_config(true))?;
             ctx.out.ok();
         }
-        "object" if len >= 3 => object(ctx, args)?,
+        "object" if len >= 3 => debug_layout::object(ctx, args)?,
+        "htstats" if len >= 3 => debug_layout::htstats(ctx, args)?,
+        "htstats-key" if len >= 3 => debug_layout::htstats_key(ctx, args)?,
+        "listpack" if len == 3 => debug_layout::listpack(ctx, args)?,
+        "quicklist" if len == 3 || len == 4 => debug_layout::quicklist(ctx, args)?,
+        "client-eviction" if len == 2 => client_eviction(ctx)?,
+        "error" if len == 3 => error(ctx, args),
+        "leak" if len == 3 => {
+            Box::leak(args.get(2).to_vec().into_boxed_slice());
+            ctx.out.ok();
+        }
         "quicklist-packed-threshold" if len == 3 => packed_threshold(ctx, args)?,
         "populate" if (3..=5).contains(&len) => populate(ctx, args)?,
         "protocol" if len == 3 => protocol(ctx, args)?,
@@ -131,12 +149,61 @@ fn debug(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     Ok(Flow::Done)
 }
 
+/// What a subcommand that takes 0 or 1 switches.
+fn switch<'s>(server: &'s Server, name: &str) -> Option<&'s AtomicBool> {
+    Some(match name {
+        "set-active-expire" => &server.active_expire,
+        "set-disable-deny-scripts" => &server.scripts_may_all,
+        "set-skip-checksum-validation" => &server.settings.skip_checksums,
+        "pause-cron" => &server.cron_paused,
+        _ => return None,
+    })
+}
+
 /// Ends the process as by an invalid access to memory.
 fn segfault(ctx: &Ctx<'_>) {
     match ctx.server.crash.get() {
         Some(crash) => crash(),
         None => std::process::abort(),
     }
+}
+
+/// A simple error with the given text; line ends become spaces.
+fn error(ctx: &mut Ctx<'_>, args: &Args<'_>) {
+    let flat = |byte: &u8| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte };
+    let line: Vec<u8> = args.get(2).iter().map(flat).collect();
+    ctx.out.raw(&[b"-", &line[..], b"\r\n"].concat());
+}
+
+/// Least and most size of the classes that are shown, as powers of two.
+const CLIENT_CLASSES: std::ops::RangeInclusive<u32> = 15..=33;
+
+/// How many clients that may be closed take how much memory, by powers of two.
+fn client_eviction(ctx: &mut Ctx<'_>) -> Result<(), CmdError> {
+    if !ctx.server.limits_client_memory() {
+        return Err(CmdError::NoClientLimit);
+    }
+    let (least, most) = (*CLIENT_CLASSES.start(), *CLIENT_CLASSES.end());
+    let mut classes = vec![(0, 0); (most - least + 1) as usize];
+    for handle in ctx.server.clients.all() {
+        if !ClientFlags(handle.flags.load(Relaxed)).has(ClientFlags::NO_EVICT) {
+            let bytes = handle.memory();
+            let power = (bytes.max(1).ilog2() + 1).clamp(least, most);
+            let (sum, count) = &mut classes[(power - least) as usize];
+            (*sum, *count) = (*sum + bytes, *count + 1);
+        }
+    }
+    let mut text = String::new();
+    for (power, (bytes, clients)) in (least..).zip(classes) {
+        let from = if power == least { 0 } else { 1_u64 << (power - 1) };
+        let range = match power == most {
+            true => format!("{from:10}+            "),
+            false => format!("{from:10} - {:10}", (1_u64 << power) - 1),
+        };
+        text.push_str(&format!("bucket {range}: tot-mem: {bytes:10}, clients: {clients}\n"));
+    }
+    ctx.out.verbatim("txt", text.as_bytes());
+    Ok(())
 }
 
 fn reload(args: &Args<'_>) -> Result<Flow, CmdError> {
@@ -176,25 +243,6 @@ fn sleep(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let seconds = number::parse_f64(args.get(2)).unwrap_or(0.0).clamp(0.0, SLEEP_MAX);
     ctx.out.ok();
     Ok(Flow::Sleep((seconds * 1000.0).ceil() as u64))
-}
-
-fn object(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), CmdError> {
-    let (key, policy, now_ms) = (args.key(2), ctx.db.policy(), ctx.now_ms);
-    let formats = ctx.server.settings.formats();
-    let entry = ctx.db.lookup(key, Lookup::Silent).ok_or(CmdError::NoSuchKey)?;
-    let value = entry.value();
-    let serialized_len = payload::body_len(value, &formats);
-    let access = entry.access();
-    let idle = if policy.lfu { 0 } else { policy.idle_ms(access, now_ms) / 1000 };
-    let text = format!(
-        "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{access} \
-         lru_seconds_idle:{idle}",
-        entry.address(),
-        value.encoding(),
-        serialized_len,
-    );
-    ctx.out.simple(&text);
-    Ok(())
 }
 
 /// The size from which elements of lists have nodes of their own.

@@ -576,6 +576,16 @@ pub enum CmdError {
     PauseMode,
     #[error("ERR timeout is not a float or out of range")]
     TimeoutNotFloat,
+    #[error("ERR Out of range database")]
+    DebugDb,
+    #[error("ERR The value stored at the specified key is not represented using an hash table")]
+    NoHashTable,
+    #[error("ERR Not a listpack encoded object.")]
+    NoListpack,
+    #[error("ERR Not a quicklist encoded object.")]
+    NoQuicklist,
+    #[error("ERR maxmemory-clients is disabled.")]
+    NoClientLimit,
     #[error("ERR argument must be a memory value bigger than 1 and smaller than 4gb")]
     PackedThreshold,
     #[error("ERR Unknown Redis command called from script")]

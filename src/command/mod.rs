@@ -21,6 +21,7 @@ mod config;
 mod connection;
 mod context;
 mod debug;
+mod debug_layout;
 mod digest;
 pub mod docs;
 mod dump;

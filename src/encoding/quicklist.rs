@@ -115,6 +115,16 @@ impl Quicklist {
         self.nodes.len()
     }
 
+    /// The lengths of all nodes together when none is compressed.
+    pub fn open_len(&self) -> usize {
+        self.nodes.iter().map(|link| link.node.len()).sum()
+    }
+
+    /// How many nodes at either end are never compressed; 0 compresses none.
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+
     /// What its nodes may hold.
     pub fn fill(&self) -> Fill {
         self.fill

@@ -9,7 +9,7 @@
 use std::fmt;
 
 use super::member::Member;
-use super::table::{Bag, Encode, SharedReading, Thin};
+use super::table::{Bag, Encode, Shape, SharedReading, Thin};
 use crate::base::hash::KeyHasher;
 use crate::base::random::Random;
 
@@ -27,6 +27,11 @@ impl SetTable {
     #[inline]
     pub fn len(&self) -> usize {
         self.members.len()
+    }
+
+    /// How the hash table is built, if the members are so many that there is one.
+    pub fn shape(&self, full: bool) -> Option<Shape> {
+        self.members.shape(full)
     }
 
     /// Whether there is no member.

@@ -52,6 +52,11 @@ impl ClientMemory {
 }
 
 impl Server {
+    /// Whether `maxmemory-clients` limits anything.
+    pub fn limits_client_memory(&self) -> bool {
+        self.client_memory.max.load(Relaxed) != 0
+    }
+
     /// Notes what a client takes now, and closes the largest ones while all together take too much;
     /// whether it was one of them.
     ///

@@ -28,6 +28,15 @@ impl Fill {
         }
     }
 
+    /// The number that [`Self::from_directive`] takes; 0 is everything.
+    pub fn as_directive(self) -> i64 {
+        match self {
+            Fill::Bytes(max) => -1 - i64::from((max / 4096).max(1).ilog2()),
+            Fill::Items(max) => max as i64,
+            Fill::Whole => 0,
+        }
+    }
+
     /// Whether a listpack with a body of so many bytes is too large.
     #[inline]
     pub fn is_exceeded(self, body_len: usize, items: usize) -> bool {

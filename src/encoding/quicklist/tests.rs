@@ -308,3 +308,10 @@ fn nodes_are_appended_as_they_are() {
         check(&list, &model);
     }
 }
+
+#[test]
+fn a_fill_tells_its_directive() {
+    for value in [-5, -4, -3, -2, -1, 1, 7, 128] {
+        assert_eq!(Fill::from_directive(value).as_directive(), value);
+    }
+}

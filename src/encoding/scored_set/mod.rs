@@ -25,7 +25,7 @@ use member::{Handle, Member};
 
 use super::rank_tree::{self, Bound, RankTree};
 use super::size_class::size_class;
-use super::table::{CURSOR_BITS, Position, SharedReading, Table, Thin};
+use super::table::{CURSOR_BITS, Position, Shape, SharedReading, Table, Thin};
 use crate::base::hash::KeyHasher;
 use crate::base::random::Random;
 
@@ -62,6 +62,11 @@ impl ScoredSet {
     /// How many members there are.
     pub fn len(&self) -> usize {
         self.tree.len()
+    }
+
+    /// How the hash table of members is built.
+    pub fn shape(&self, full: bool) -> Shape {
+        self.table.shape(full)
     }
 
     /// Whether there is no member.

@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::slot::Slot;
-use super::{CURSOR_BITS, Encode, NEVER, SharedReading, Table, Thin};
+use super::{CURSOR_BITS, Encode, NEVER, Shape, SharedReading, Table, Thin};
 use crate::base::bytes;
 use crate::base::hash::KeyHasher;
 use crate::base::limits::BATCH_COMMANDS_MAX;
@@ -52,6 +52,14 @@ impl<T: Thin> Bag<T> {
         match &self.form {
             Form::Few(few) => few.slots.len(),
             Form::Many(many) => many.table.len(),
+        }
+    }
+
+    /// How the table is built; `None` while the items are few and have none.
+    pub fn shape(&self, full: bool) -> Option<Shape> {
+        match &self.form {
+            Form::Few(_) => None,
+            Form::Many(many) => Some(many.table.shape(full)),
         }
     }
 

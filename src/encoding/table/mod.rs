@@ -25,7 +25,7 @@ mod tally;
 pub use bag::Bag;
 use reading::Readers;
 pub use reading::{Encode, Reading, SharedReading};
-use segment::{HOME_BUCKETS, Place, SEGMENT_SLOTS, Segment};
+use segment::{HOME_BUCKETS, Place, SEGMENT_SLOTS, SLOTS as BUCKET_SLOTS, Segment};
 pub use slot::{Lent, Thin};
 use tally::Tally;
 
@@ -47,6 +47,35 @@ const CLUMP_LEN_MAX: usize = 32;
 
 /// `min_expire` of a segment in which nothing expires.
 const NEVER: i64 = i64::MAX;
+
+/// How a table is built, or several together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// Places for items.
+    pub slots: usize,
+    /// Items.
+    pub items: usize,
+    /// Those of them that have a deadline.
+    pub volatile: usize,
+    /// Segments.
+    pub segments: usize,
+    /// Entries of the directory.
+    pub directory: usize,
+    /// Buckets by the number of items in them.
+    pub fills: [usize; BUCKET_SLOTS + 1],
+}
+
+impl Shape {
+    /// Adds another table.
+    pub fn add(&mut self, other: &Self) {
+        self.slots += other.slots;
+        self.items += other.items;
+        self.volatile += other.volatile;
+        self.segments += other.segments;
+        self.directory += other.directory;
+        self.fills.iter_mut().zip(other.fills).for_each(|(sum, more)| *sum += more);
+    }
+}
 
 /// Where an item is; valid until the table changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,6 +205,22 @@ impl<T: Thin> Table<T> {
         self.segments.len() * (size_of::<Segment<T>>() + size_of::<Box<Segment<T>>>())
             + self.metas.len() * size_of::<Meta>()
             + self.directory.len() * size_of::<Pointer>()
+    }
+
+    /// How the table is built; how full its buckets are only if `full`, which looks at all of them.
+    pub fn shape(&self, full: bool) -> Shape {
+        let mut fills = [0; BUCKET_SLOTS + 1];
+        if full {
+            self.segments.iter().for_each(|segment| segment.count_fills(&mut fills));
+        }
+        Shape {
+            slots: self.slots(),
+            items: self.len,
+            volatile: self.volatile.len,
+            segments: self.segments.len(),
+            directory: self.directory.len(),
+            fills,
+        }
     }
 
     /// Visits every item.

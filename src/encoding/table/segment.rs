@@ -15,7 +15,8 @@ use crate::base::bytes;
 /// Buckets that items hash to.
 pub(super) const HOME_BUCKETS: usize = 60;
 pub(super) const BUCKETS: usize = 64;
-const SLOTS: usize = 7;
+/// Most items of one bucket.
+pub(super) const SLOTS: usize = 7;
 /// Most items of one segment.
 pub(super) const SEGMENT_SLOTS: usize = BUCKETS * SLOTS;
 
@@ -267,6 +268,13 @@ impl<T: Thin> Segment<T> {
         self.bucket_places(at)
             .filter_map(|place| bucket.slots[usize::from(place.slot)].view())
             .for_each(visit);
+    }
+
+    /// Counts the buckets by the number of items in them.
+    pub(super) fn count_fills(&self, fills: &mut [usize; SLOTS + 1]) {
+        for bucket in &self.buckets {
+            fills[bucket.presence().count_ones() as usize] += 1;
+        }
     }
 
     /// Calls `visit` for every item.

@@ -326,3 +326,25 @@ proptest! {
         prop_assert_eq!(lines(&reading.lock().take_bytes()), lines(&before));
     }
 }
+
+#[test]
+fn the_shape_accounts_for_every_item_and_bucket() {
+    let mut model = Model::new(0);
+    assert_eq!(model.table.shape(true), Shape::default());
+    for number in 0..2000 {
+        model.set(number, 0, (number % 4 == 0).then_some(9));
+    }
+    let shape = model.table.shape(true);
+    assert_eq!((shape.items, shape.volatile), (2000, 500));
+    assert_eq!(shape.slots, model.table.slots());
+    assert_eq!(shape.fills.iter().sum::<usize>() * BUCKET_SLOTS, shape.slots);
+    let held: usize = shape.fills.iter().enumerate().map(|(len, count)| len * count).sum();
+    assert_eq!(held, 2000);
+    let mut both = shape.clone();
+    both.add(&shape);
+    assert_eq!(
+        (both.items, both.segments, both.fills[7]),
+        (4000, 2 * shape.segments, 2 * shape.fills[7])
+    );
+    assert_eq!(model.table.shape(false).fills, [0; 8]);
+}

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::base::hash::KeyHasher;
 use crate::base::random::Random;
 use crate::encoding::field::{Field, FieldView, NewFieldValue};
-use crate::encoding::table::{Bag, Encode, SharedReading};
+use crate::encoding::table::{Bag, Encode, Shape, SharedReading};
 
 /// Fields that are looked at for an estimate of all fields' memory.
 const MEMORY_SAMPLES: usize = 256;
@@ -28,6 +28,11 @@ impl HashTable {
     /// How many fields there are, expired ones that nobody has removed included.
     pub fn len(&self) -> usize {
         self.fields.len()
+    }
+
+    /// How the hash table is built, if the fields are so many that there is one.
+    pub fn shape(&self, full: bool) -> Option<Shape> {
+        self.fields.shape(full)
     }
 
     /// Whether there is no field.
