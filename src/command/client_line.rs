@@ -55,7 +55,7 @@ pub(super) fn describe(
     let mut line = String::with_capacity(512);
     connection(&mut line, handle, now_ms);
     state(&mut line, handle);
-    buffers(&mut line, handle, running.as_ref().map_or(0, |running| running.argv.bytes_len()));
+    buffers(&mut line, handle, running.as_ref().map(|running| running.argv.bytes_len()));
     let last = handle.last_command.load(Relaxed).checked_sub(1);
     let last = last.and_then(|id| commands.by_id(id as usize)).map(|last| last.name.as_str());
     let command = running.map(|running| running.name).or(last).unwrap_or("NULL");
@@ -89,7 +89,9 @@ fn state(line: &mut String, handle: &ClientHandle) {
     put(line, format_args!(" multi={queued} watch={}", handle.watched.load(Relaxed)));
 }
 
-fn buffers(line: &mut String, handle: &ClientHandle, args: usize) {
+fn buffers(line: &mut String, handle: &ClientHandle, running: Option<usize>) {
+    let waits = || handle.waiter().map(|waiter| waiter.argv.as_argv().bytes_len());
+    let args = running.or_else(waits).unwrap_or(0);
     let (len, room) = (handle.query_len.load(Relaxed), handle.query_room.load(Relaxed));
     let queued = handle.queued_len();
     put(line, format_args!(" qbuf={len} qbuf-free={room} argv-mem={args} multi-mem={queued}"));

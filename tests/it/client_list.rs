@@ -93,3 +93,18 @@ fn messages_that_wait_for_a_slow_subscriber_count_as_output() {
     assert_eq!((&*waiting["flags"], &*waiting["sub"]), ("P", "1"));
     assert!(number(&waiting, "omem") >= 100_000, "{waiting:?}");
 }
+
+#[test]
+fn a_client_that_waits_keeps_its_arguments() {
+    let server = Server::start(&[]);
+    let (mut conn, id) = connect(&server);
+    let mut watcher = server.connect();
+    conn.send(&["BLPOP", "queue", "0"]).expect("the socket takes it");
+    assert!(wait_for(DEADLINE, || fields(&mut watcher, &id)["flags"] == "b"));
+    let waiting = fields(&mut watcher, &id);
+    assert_eq!((number(&waiting, "argv-mem"), &*waiting["cmd"]), (11, "blpop"));
+    watcher.call(&["RPUSH", "queue", "x"]);
+    assert!(matches!(conn.read(), Ok(Reply::Array(_))));
+    let served = |fields: &HashMap<String, String>| number(fields, "argv-mem") == 0;
+    assert!(wait_for(DEADLINE, || served(&fields(&mut watcher, &id))));
+}
