@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use rustix::process::Signal;
@@ -316,14 +316,18 @@ async fn expire(reactor: Rc<Reactor>) {
     loop {
         tokio::time::sleep(EXPIRE_PERIOD).await;
         busy_us = reactor.note_busy(busy_us);
+        let mut begun = Instant::now();
         reactor.check_outputs();
         let paused = || reactor.server().cron_paused.load(Ordering::Relaxed);
         if !paused() {
             reactor.walk_slice();
         }
         while !paused() && (reactor.evict_slice() | reactor.expire_slice()) {
+            reactor.note_cron(begun);
             tokio::time::sleep(EXPIRE_REST).await;
+            begun = Instant::now();
         }
+        reactor.note_cron(begun);
     }
 }
 

@@ -92,6 +92,7 @@ fn set(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
 
 fn resetstat(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
     ctx.server.stats.reset();
+    ctx.server.propagation.reset_stats();
     ctx.server.acl.reset_counts();
     ctx.server.eviction.reset();
     ctx.server.client_memory.reset();

@@ -110,6 +110,25 @@ pub struct Executor {
     /// [`CLOCK_STALE_US`] in ticks.
     stale_ticks: u64,
     sampler: Sampler,
+    cycle: Cycle,
+}
+
+/// What ran since the event loop last wrote replies.
+#[derive(Clone, Copy, Default)]
+pub struct Cycle {
+    /// When the first of it began, in ticks.
+    pub begun: u64,
+    /// How many requests it was; 0 when nothing ran.
+    pub requests: u64,
+}
+
+impl Cycle {
+    #[inline]
+    fn begin(&mut self, ticks: u64) {
+        if self.requests == 0 {
+            self.begun = ticks;
+        }
+    }
 }
 
 impl Executor {
@@ -137,6 +156,7 @@ impl Executor {
             room: Room::Enough,
             keys: Vec::new(),
             indexes: Vec::new(),
+            cycle: Cycle::default(),
             stale_ticks: clock::ticks_in_us(CLOCK_STALE_US),
             sampler: Sampler::default(),
         }
@@ -185,6 +205,7 @@ impl Executor {
         let mut now_ms = self.server.now_ms();
         let mut ticks = clock::ticks();
         let mut fresh_ticks = ticks;
+        self.cycle.begin(ticks);
         let mut progress = Progress { ran: from, stop: None };
         for (index, plan) in plans.iter().enumerate() {
             // Requests that wait in a batch begin after a change of users that came meanwhile.
@@ -215,11 +236,17 @@ impl Executor {
             take_mail(client, out);
         }
         self.note_usage();
+        self.cycle.requests += (progress.ran - from) as u64;
         self.note_activity(client, &plans[..progress.ran - from], now_ms);
         keys.shrink_to(KEPT_KEYS_MAX);
         self.keys = keys;
         self.indexes.shrink_to(KEPT_KEYS_MAX);
         progress
+    }
+
+    /// Takes what ran since this was last asked.
+    pub fn take_cycle(&mut self) -> Cycle {
+        std::mem::take(&mut self.cycle)
     }
 
     /// Counts a command whose handler ran, unless it goes on.

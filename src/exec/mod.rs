@@ -26,6 +26,6 @@ mod work;
 
 pub use batch::Batch;
 pub use busy::Standin;
-pub use call::{Executor, Progress, Stop};
+pub use call::{Cycle, Executor, Progress, Stop};
 pub use expire::ExpireCursor;
 pub use replay::RUNNER;

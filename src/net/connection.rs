@@ -599,12 +599,13 @@ impl Connection {
         if pending > 0 {
             self.sink.note_len(pending);
             match self.sink.trouble.get() {
-                None => self.reactor.queue(&self.sink),
+                None => return self.reactor.queue(&self.sink),
                 Some(trouble) => {
                     self.sink.note_backlog(&self.sink.out.borrow(), trouble == Flushed::Blocked);
                 }
             }
         }
+        self.reactor.end_silent_cycle();
     }
 
     /// Lets others see what input waits.

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+use std::time::Instant;
 
 use super::listener::Arrival;
 use super::sink::{Flushed, Sink};
@@ -148,6 +149,21 @@ impl Reactor {
         }
     }
 
+    /// Ends a round of the event loop if no reply is left to write, which would end it.
+    pub(super) fn end_silent_cycle(&self) {
+        if self.dirty.borrow().is_empty() {
+            self.end_cycle();
+        }
+    }
+
+    fn end_cycle(&self) {
+        let cycle = self.executor.borrow_mut().take_cycle();
+        if cycle.requests > 0 {
+            self.counters.cycle_ticks_max.raise(clock::ticks().wrapping_sub(cycle.begun));
+            self.counters.cycle_commands_max.raise(cycle.requests);
+        }
+    }
+
     /// Writes dirty sinks whenever it is woken; never completes.
     pub async fn run_flusher(self: Rc<Self>) {
         let mut flushing = Vec::new();
@@ -163,6 +179,7 @@ impl Reactor {
                     }
                 }
             }
+            self.end_cycle();
             self.flusher.set(Some(cx.waker().clone()));
             Poll::<()>::Pending
         })
@@ -190,6 +207,12 @@ impl Reactor {
         let now_us = clock::thread_cpu_us();
         self.counters.busy_us.add(now_us.saturating_sub(before_us));
         now_us
+    }
+
+    /// Counts time that was spent on what is done regularly, since `begun`.
+    pub fn note_cron(&self, begun: Instant) {
+        let us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.counters.cron_us.add(us);
     }
 
     /// Evicts for a little while; `true` when more is left to do now.

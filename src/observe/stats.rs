@@ -26,6 +26,14 @@ impl Counter {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(value), Ordering::Relaxed);
     }
 
+    /// Raises to `value` what is less; only the counter's owner may.
+    #[inline]
+    pub fn raise(&self, value: u64) {
+        if value > self.get() {
+            self.0.store(value, Ordering::Relaxed);
+        }
+    }
+
     /// The count.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -84,6 +92,12 @@ pub struct LoopCounters {
     pub writes: Counter,
     /// Rounds at whose end replies were written.
     pub cycles: Counter,
+    /// Ticks of the longest round, from its first command to the last write.
+    pub cycle_ticks_max: Counter,
+    /// Most commands of one round.
+    pub cycle_commands_max: Counter,
+    /// Time spent on what is done regularly, in microseconds.
+    pub cron_us: Counter,
     /// Processor time of the event loop, in microseconds.
     pub busy_us: Counter,
     /// Time spent on removing what has expired, in microseconds.
@@ -105,6 +119,9 @@ impl LoopCounters {
             reads: Counter::default(),
             writes: Counter::default(),
             cycles: Counter::default(),
+            cycle_ticks_max: Counter::default(),
+            cycle_commands_max: Counter::default(),
+            cron_us: Counter::default(),
             busy_us: Counter::default(),
             expire_us: Counter::default(),
             expire_cut: Counter::default(),
@@ -179,6 +196,11 @@ impl Stats {
     /// A sum over all event loops.
     pub fn sum(&self, counter: impl Fn(&LoopCounters) -> &Counter) -> u64 {
         self.loops.iter().map(|counters| counter(counters).get()).sum()
+    }
+
+    /// The greatest of a counter of all event loops.
+    pub fn max(&self, counter: impl Fn(&LoopCounters) -> &Counter) -> u64 {
+        self.loops.iter().map(|counters| counter(counters).get()).max().unwrap_or(0)
     }
 
     /// The totals of one command.
@@ -273,6 +295,9 @@ impl Stats {
             counters.reads.reset();
             counters.writes.reset();
             counters.cycles.reset();
+            counters.cycle_ticks_max.reset();
+            counters.cycle_commands_max.reset();
+            counters.cron_us.reset();
             counters.busy_us.reset();
             counters.expire_us.reset();
             counters.expire_cut.reset();

@@ -63,6 +63,7 @@ const SECTIONS: &[Section] = &[
     ("Keysizes", Shown::Default, |server, _, out| info_keys::keysizes(server, out)),
     ("Hotkeys", Shown::Named, |server, _, out| info_keys::hotkeys(server, out)),
     ("Bigkeys", Shown::Named, |server, _, out| info_keys::bigkeys(server, out)),
+    ("Debug", Shown::Named, |server, _, out| debug(server, out)),
 ];
 
 impl Server {
@@ -440,6 +441,17 @@ fn cpu_seconds_of(whose: &str) -> Option<(f64, f64)> {
     let ticks_per_second = rustix::param::clock_ticks_per_second() as f64;
     let mut next = || Some(fields.next()?.parse::<f64>().ok()? / ticks_per_second);
     Some((next()?, next()?))
+}
+
+/// Of all event loops: sums, or the greatest. What Redis says of Lua's own share of the allocator but the
+/// first is left out, as Lua has none here.
+fn debug(server: &Server, out: &mut String) {
+    field(out, "eventloop_duration_aof_sum", server.propagation.waited_us());
+    field(out, "eventloop_duration_cron_sum", server.stats.sum(|l| &l.cron_us));
+    let longest = clock::ticks_to_us(server.stats.max(|l| &l.cycle_ticks_max));
+    field(out, "eventloop_duration_max", longest);
+    field(out, "eventloop_cmd_per_cycle_max", server.stats.max(|l| &l.cycle_commands_max));
+    field(out, "allocator_allocated_lua", server.scripts.figures().vm_bytes.load(Relaxed));
 }
 
 fn commandstats(server: &Server, context: &InfoContext<'_>, out: &mut String) {

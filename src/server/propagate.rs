@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use parking_lot::RwLock;
 
@@ -21,6 +22,8 @@ pub struct Propagation {
     writer: RwLock<Option<Arc<Writer>>>,
     /// Up to where nobody has to wait for the writer.
     committed: AtomicU64,
+    /// How long event loops have waited for the writer, in microseconds.
+    waited_us: AtomicU64,
 }
 
 impl Propagation {
@@ -71,10 +74,22 @@ impl Propagation {
 
     #[cold]
     fn commit_to(&self, end: u64) -> Option<Arc<Writer>> {
-        let writer = self.writer()?;
+        let (writer, begun) = (self.writer()?, Instant::now());
         writer.commit(end);
+        let us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.waited_us.fetch_add(us, Ordering::Relaxed);
         self.committed.fetch_max(end, Ordering::Relaxed);
         Some(writer)
+    }
+
+    /// How long the event loops have waited for the append-only file, in microseconds.
+    pub fn waited_us(&self) -> u64 {
+        self.waited_us.load(Ordering::Relaxed)
+    }
+
+    /// Back to zero (CONFIG RESETSTAT).
+    pub fn reset_stats(&self) {
+        self.waited_us.store(0, Ordering::Relaxed);
     }
 
     /// Starts collecting the stream in memory, for tests.

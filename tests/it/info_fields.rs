@@ -240,3 +240,36 @@ fn the_hottest_key_is_found_without_being_asked_for() {
     let share: f64 = share.and_then(|share| share.parse().ok()).expect("a share");
     assert!(hot[0].ends_with(",key=\"hot\"") && (30.0..70.0).contains(&share), "{hot:?}");
 }
+
+#[test]
+fn the_debug_section_says_how_long_rounds_take() {
+    let server = Server::start(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let mut conn = server.connect();
+    let batch = ["SET", "k", "v"];
+    for _ in 0..5 {
+        for _ in 0..20 {
+            conn.send(&batch).expect("the socket takes it");
+        }
+        (0..20).for_each(|_| assert!(conn.read().is_ok()));
+    }
+    conn.call(&["EVAL", "local n = 0 while n < 3000000 do n = n + 1 end return n", "0"]);
+    let text = text_of(&mut conn, &["INFO", "debug"]);
+    let debug = fields(&text);
+    let number = |name: &str| debug[name].parse::<u64>().expect("it is a number");
+    assert!(text.starts_with("# Debug\r\n") && debug.len() == 5, "{text}");
+    assert!(number("eventloop_duration_aof_sum") > 0, "{text}");
+    assert!(number("eventloop_duration_max") > 1000, "{text}");
+    assert!((1..=100).contains(&number("eventloop_cmd_per_cycle_max")), "{text}");
+    assert!(number("allocator_allocated_lua") > 0, "{text}");
+    assert!(wait_for(std::time::Duration::from_secs(5), || {
+        let text = text_of(&mut conn, &["INFO", "debug"]);
+        fields(&text)["eventloop_duration_cron_sum"] != "0"
+    }));
+    conn.call(&["CONFIG", "RESETSTAT"]);
+    let text = text_of(&mut conn, &["INFO", "debug"]);
+    let longest: u64 = fields(&text)["eventloop_duration_max"].parse().expect("it is a number");
+    assert!(longest < number("eventloop_duration_max"), "{text}");
+    for section in ["all", "everything", "default"] {
+        assert!(!text_of(&mut conn, &["INFO", section]).contains("# Debug"));
+    }
+}
