@@ -211,55 +211,74 @@ fn report(server: &Server, now_s: i64) -> String {
     text
 }
 
+/// What may help, by the events against which it may.
+const ADVICE: &[(&[&str], &str)] = &[
+    (
+        &[event::COMMAND],
+        "SLOWLOG GET shows which commands are slow. Look for those that name many keys, or read whole \
+         large collections, and for scripts.",
+    ),
+    (
+        &[event::FAST_COMMAND],
+        "Commands that only compute for a moment were held up, so something else had the processor, or \
+         the key's shard: look at the load of the machine, at neighbours on the same host, and at slow \
+         commands on the same keys.",
+    ),
+    (
+        &[event::COMMAND_UNBLOCKING],
+        "Serving clients that waited takes long. Commands that take many elements at once do that.",
+    ),
+    (
+        &[event::EXPIRE_CYCLE],
+        "Removing expired keys was held up. Many keys that expire at the same instant, or a busy \
+         processor, do that; spread deadlines a little.",
+    ),
+    (
+        &[event::EVICTION_CYCLE],
+        "Making room takes long: maxmemory was lowered much, or single writes are very large.",
+    ),
+    (
+        &[event::EVICTION_DEL, event::EVICTION_LAZYFREE],
+        "Letting go of evicted values takes long, as very large ones do. INFO bigkeys names them; \
+         split them.",
+    ),
+    (
+        &[event::AOF_WRITE, event::AOF_WRITE_ALONE, event::AOF_WRITE_PENDING_FSYNC],
+        "The disk takes the append-only file slowly. Prefer a local SSD, and look for others that use \
+         the same disk. no-appendfsync-on-rewrite spares it while a rewrite is running.",
+    ),
+    (
+        &[event::AOF_WRITE_ACTIVE_CHILD],
+        "Writes to the append-only file were slow while a snapshot or a new base was written. They can \
+         be made rarer with save and auto-aof-rewrite-percentage, or go to another disk.",
+    ),
+    (
+        &[event::AOF_RENAME, event::RDB_UNLINK_TEMP_FILE],
+        "Naming or removing a file takes long, which is up to the file system: look for others that \
+         write to it, and prefer a local one.",
+    ),
+];
+
 /// What may help against the events that `seen` holds for.
-fn advice(server: &Server, seen: &dyn Fn(&str) -> bool) -> Vec<String> {
+fn advice(server: &Server, seen: &dyn Fn(&str) -> bool) -> Vec<&'static str> {
     let config = server.config.read();
     let mut advice = Vec::new();
-    let mut say = |text: &str| advice.push(text.to_owned());
     let slower_than_us = config.int("slowlog-log-slower-than");
-    let threshold_us = server.latency.threshold_ms() as i64 * 1000;
-    if seen(event::COMMAND) {
-        if slower_than_us < 0 || config.int("slowlog-max-len") == 0 {
-            say(
-                "The slow log is off. Set slowlog-log-slower-than and slowlog-max-len to see which \
-                 commands are slow.",
-            );
-        } else if slower_than_us > threshold_us {
-            say(
-                "The slow log takes only what is slower than the latency monitor's threshold. Lower \
-                 slowlog-log-slower-than.",
-            );
-        }
-        say(
-            "SLOWLOG GET shows which commands are slow. Look for those that name many keys, or read \
-             whole large collections, and for scripts.",
+    if seen(event::COMMAND) && (slower_than_us < 0 || config.int("slowlog-max-len") == 0) {
+        advice.push(
+            "The slow log is off. Set slowlog-log-slower-than and slowlog-max-len to see which commands \
+             are slow.",
+        );
+    } else if seen(event::COMMAND) && slower_than_us > server.latency.threshold_ms() as i64 * 1000 {
+        advice.push(
+            "The slow log takes only what is slower than the latency monitor's threshold. Lower \
+             slowlog-log-slower-than.",
         );
     }
-    if seen(event::FAST_COMMAND) {
-        say("Commands that only compute for a moment were held up, so something else had the \
-             processor, or the key's shard: look at the load of the machine, at neighbours on the \
-             same host, and at slow commands on the same keys.");
-    }
-    if seen(event::EXPIRE_CYCLE) {
-        say(
-            "Removing expired keys was held up. Many keys that expire at the same instant, or a busy \
-             processor, do that; spread deadlines a little.",
-        );
-    }
-    if seen(event::EVICTION_CYCLE) {
-        say("Making room takes long: maxmemory was lowered much, or single writes are very large.");
-    }
-    if [event::AOF_WRITE, event::AOF_WRITE_ALONE, event::AOF_WRITE_PENDING_FSYNC]
-        .into_iter()
-        .any(seen)
-    {
-        say(
-            "The disk takes the append-only file slowly. Prefer a local SSD, and look for others that \
-             use the same disk. no-appendfsync-on-rewrite spares it while a rewrite is running.",
-        );
-    }
+    let helps = |(events, _): &&(&[&str], &str)| events.iter().any(|event| seen(event));
+    advice.extend(ADVICE.iter().filter(helps).map(|(_, text)| *text));
     if seen(event::AOF_FSYNC_ALWAYS) && config.text("appendfsync") == "always" {
-        say(
+        advice.push(
             "appendfsync always lets every write wait for the disk; everysec loses at most about a \
              second of writes and does not.",
         );
@@ -282,5 +301,15 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "command - high 40 ms, low 10 ms (all time high 99 ms)");
         assert_eq!(lines[2..], [" # ", " | ", " |o", "_||", "", "151", "h90", " mm"]);
+    }
+
+    #[test]
+    fn every_event_but_one_has_advice_that_knows_no_configuration() {
+        let named = ADVICE.iter().flat_map(|(events, _)| events.iter().copied());
+        let mut named: Vec<&str> = named.chain([event::AOF_FSYNC_ALWAYS]).collect();
+        named.sort_unstable();
+        let mut all = event::ALL.to_vec();
+        all.sort_unstable();
+        assert_eq!(named, all);
     }
 }

@@ -16,6 +16,7 @@ use crate::acl::Context;
 use crate::base::clock;
 use crate::command::{Args, CmdError, Ctx, check_handle, note_lack};
 use crate::keyspace::{Access, DbView, Key, LockSet, Lookup, Presence, Touched};
+use crate::observe::latency_monitor::event;
 use crate::resp::{Argv, OwnedArgv, ReplyBuf};
 use crate::server::{Client, Server, Wait, WaitEnd, Waiter};
 
@@ -109,7 +110,8 @@ fn serve_key(ctx: &mut Ctx<'_>, ready: &Touched, dirty: &mut u64) -> Option<u64>
         if !waiter.claim() {
             continue;
         }
-        if !serve(ctx, &waiter, key.bytes) {
+        let work = || serve(ctx, &waiter, key.bytes);
+        if !server.latency.time(event::COMMAND_UNBLOCKING, work) {
             waiter.unclaim();
         }
         *dirty += std::mem::take(&mut ctx.db.changes().dirty);

@@ -134,7 +134,7 @@ impl Gauge {
         if self.vain_at.is_some_and(|at| at.elapsed() < VAIN_SPAN) {
             return false;
         }
-        let done = wait_for_memory(server);
+        let done = server.latency.time(event::EVICTION_LAZYFREE, || wait_for_memory(server));
         self.vain_at = (!done).then(Instant::now);
         done
     }
@@ -303,7 +303,7 @@ impl Executor {
         let samples = server.eviction.samples.load(Relaxed);
         let lazily = server.settings.lazy_eviction.load(Relaxed);
         let (unit, mut removed) = (&mut self.effects.unit, Removed::default());
-        let mut told = 0;
+        let (mut told, mut begun) = (0, None);
         let outcome = self.evictor.evict(
             &server.keyspace,
             hunt,
@@ -311,6 +311,7 @@ impl Executor {
             now_ms,
             &mut removed,
             |number, shard, removed| {
+                begun = server.latency.begin();
                 let before = thread_net();
                 tell(server, unit, number, shard, removed, Reason::Evicted { lazily });
                 told = thread_net().wrapping_sub(before);
@@ -324,6 +325,7 @@ impl Executor {
             self.changes.trash.extend(entry.take_boxed().map(Trash::Value));
         }
         self.settle();
+        server.latency.end(event::EVICTION_DEL, begun);
         outcome
     }
 }

@@ -6,7 +6,8 @@
 //! Invariant: nothing is locked for an event that stays below `latency-monitor-threshold`.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
@@ -25,14 +26,45 @@ pub mod event {
     pub const EXPIRE_CYCLE: &str = "expire-cycle";
     /// Making room for a request that finds the memory full.
     pub const EVICTION_CYCLE: &str = "eviction-cycle";
+    /// Letting go of what was evicted, with all who have to know.
+    pub const EVICTION_DEL: &str = "eviction-del";
+    /// Waiting for memory that another thread is freeing, before more is evicted.
+    pub const EVICTION_LAZYFREE: &str = "eviction-lazyfree";
+    /// Running the command of a client that waited, for whoever ended its wait.
+    pub const COMMAND_UNBLOCKING: &str = "command-unblocking";
     /// Writing to the append-only file.
     pub const AOF_WRITE: &str = "aof-write";
     /// Such a write while a file was being synced.
     pub const AOF_WRITE_PENDING_FSYNC: &str = "aof-write-pending-fsync";
-    /// Such a write while neither happened.
+    /// Such a write while a snapshot or a new base was being written; the name is that of Redis, where a
+    /// child process does so.
+    pub const AOF_WRITE_ACTIVE_CHILD: &str = "aof-write-active-child";
+    /// Such a write while nothing of that happened.
     pub const AOF_WRITE_ALONE: &str = "aof-write-alone";
     /// The sync that replies wait for under `appendfsync always`.
     pub const AOF_FSYNC_ALWAYS: &str = "aof-fsync-always";
+    /// Giving a file of a rewrite its name.
+    pub const AOF_RENAME: &str = "aof-rename";
+    /// Removing the file of a save that was given up.
+    pub const RDB_UNLINK_TEMP_FILE: &str = "rdb-unlink-temp-file";
+
+    /// All of them.
+    pub const ALL: &[&str] = &[
+        COMMAND,
+        FAST_COMMAND,
+        COMMAND_UNBLOCKING,
+        EXPIRE_CYCLE,
+        EVICTION_CYCLE,
+        EVICTION_DEL,
+        EVICTION_LAZYFREE,
+        AOF_WRITE,
+        AOF_WRITE_PENDING_FSYNC,
+        AOF_WRITE_ACTIVE_CHILD,
+        AOF_WRITE_ALONE,
+        AOF_FSYNC_ALWAYS,
+        AOF_RENAME,
+        RDB_UNLINK_TEMP_FILE,
+    ];
 }
 
 /// The longest event of one second.
@@ -105,6 +137,8 @@ impl Series {
 pub struct LatencyMonitor {
     /// `latency-monitor-threshold`; 0 is never.
     threshold_ms: AtomicU64,
+    /// Whether a snapshot is being written, which others may feel.
+    saving: AtomicBool,
     events: Mutex<BTreeMap<&'static str, Series>>,
 }
 
@@ -122,6 +156,36 @@ impl LatencyMonitor {
     /// Whether anything is recorded, for those who would have to look at the clock.
     pub fn is_on(&self) -> bool {
         self.threshold_ms() > 0
+    }
+
+    /// Says whether a snapshot is being written.
+    pub fn set_saving(&self, saving: bool) {
+        self.saving.store(saving, Relaxed);
+    }
+
+    /// Whether a snapshot is being written.
+    pub fn is_saving(&self) -> bool {
+        self.saving.load(Relaxed)
+    }
+
+    /// Does `work`, and records how long it takes if that is too long.
+    pub fn time<R>(&self, event: &'static str, work: impl FnOnce() -> R) -> R {
+        let begun = self.begin();
+        let result = work();
+        self.end(event, begun);
+        result
+    }
+
+    /// When what begins now began, if anybody wants to know how long it takes.
+    pub fn begin(&self) -> Option<Instant> {
+        self.is_on().then(Instant::now)
+    }
+
+    /// Records an event that began at `begun`, if it took too long.
+    pub fn end(&self, event: &'static str, begun: Option<Instant>) {
+        if let Some(begun) = begun {
+            self.note(event, u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX));
+        }
     }
 
     /// Records that an event took so long, if that is too long.
@@ -188,6 +252,12 @@ mod tests {
         monitor.note(event::COMMAND, 9_999);
         monitor.note(event::FAST_COMMAND, 10_000);
         assert_eq!(monitor.events().keys().collect::<Vec<_>>(), [&"fast-command"]);
+        monitor.set_threshold(1);
+        let napped = monitor.time(event::AOF_RENAME, || {
+            std::thread::park_timeout(std::time::Duration::from_millis(2));
+            7
+        });
+        assert_eq!((napped, monitor.reset(|name| name == event::AOF_RENAME)), (7, 1));
         assert!(monitor.event(b"fast-command").is_some() && monitor.event(b"x").is_none());
         assert_eq!((monitor.reset(|name| name == "x"), monitor.reset(|_| true)), (0, 1));
     }

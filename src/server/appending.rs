@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use super::{Purpose, SaveFailure, Server};
 use crate::config::Config;
 use crate::keyspace::{Access, LockSet};
+use crate::observe::latency_monitor::event;
 use crate::persist::aof::directory::{Directory, DirectoryError};
 use crate::persist::aof::manifest::Manifest;
 use crate::persist::aof::policy::{Figures, Options, Policy};
@@ -508,14 +509,14 @@ impl Server {
         }
         let (mut next, phase) = (state.manifest.clone(), state.phase);
         let path = directory.path(&next.begin_base(directory.filename(), base.is_rdb));
-        fs::rename(&base.temporary, &path)?;
+        self.latency.time(event::AOF_RENAME, || fs::rename(&base.temporary, &path))?;
         let mut syncer = None;
         match first_increment {
             Some((temporary, first)) => {
                 syncer = Some(first);
                 next.retire_increments(0);
                 let path = directory.path(&next.begin_increment(directory.filename()));
-                fs::rename(temporary, path)?;
+                self.latency.time(event::AOF_RENAME, || fs::rename(temporary, path))?;
             }
             None => next.retire_increments(usize::from(phase == Phase::On)),
         }

@@ -238,6 +238,7 @@ impl Server {
     ) -> Arc<Self> {
         let databases = usize::try_from(config.int("databases")).expect("the table's least is 1");
         let keyspace = Keyspace::new(databases, threads, KeyHasher::random());
+        let latency = Arc::<LatencyMonitor>::default();
         let server = Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             blocked: Blocked::new(keyspace.shard_count()),
@@ -255,7 +256,7 @@ impl Server {
             hot_session: Mutex::default(),
             censuses: Censuses::new(threads),
             thresholds: Thresholds::default(),
-            latency: Arc::default(),
+            latency: Arc::clone(&latency),
             pause: Pause::default(),
             shutdown: Shutdown::default(),
             monitors: Monitors::default(),
@@ -264,7 +265,7 @@ impl Server {
             propagation: Propagation::default(),
             appending: Appending::default(),
             loading: Loading::default(),
-            saving: Saving::new(clock::now_ms()),
+            saving: Saving::new(clock::now_ms(), latency),
             couriers: Couriers::default(),
             lazyfree: LazyFree::start(),
             log,

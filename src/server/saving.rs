@@ -13,6 +13,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use super::{Server, gate};
 use crate::base::clock;
 use crate::observe::allocator;
+use crate::observe::latency_monitor::{LatencyMonitor, event};
 use crate::persist::file::NewFile;
 use crate::persist::rdb::Formats;
 use crate::persist::snapshot::{self, Accesses, Form, Options, Progress, SaveError};
@@ -48,6 +49,7 @@ pub enum SaveFailure {
 pub struct Saving {
     state: Mutex<State>,
     idle: Condvar,
+    latency: Arc<LatencyMonitor>,
 }
 
 #[derive(Default)]
@@ -99,9 +101,9 @@ pub struct SavingFigures {
 }
 
 impl Saving {
-    pub(super) fn new(now_ms: i64) -> Self {
+    pub(super) fn new(now_ms: i64, latency: Arc<LatencyMonitor>) -> Self {
         let state = State { last_save_ms: now_ms, ..State::default() };
-        Self { state: Mutex::new(state), idle: Condvar::new() }
+        Self { state: Mutex::new(state), idle: Condvar::new(), latency }
     }
 
     /// How saving went and goes.
@@ -182,7 +184,7 @@ impl Saving {
 
     /// Takes the place of the one who writes, when it is free.
     pub(super) fn take(&self, purpose: Purpose) -> Arc<Progress> {
-        Self::occupy(&mut self.idle_state(), purpose)
+        self.occupy(&mut self.idle_state(), purpose)
     }
 
     /// Takes the place of the one who writes.
@@ -191,10 +193,11 @@ impl Saving {
         if let Some(running) = &state.running {
             return Err(SaveFailure::Busy(running.purpose));
         }
-        Ok(Self::occupy(&mut state, purpose))
+        Ok(self.occupy(&mut state, purpose))
     }
 
-    fn occupy(state: &mut State, purpose: Purpose) -> Arc<Progress> {
+    fn occupy(&self, state: &mut State, purpose: Purpose) -> Arc<Progress> {
+        self.latency.set_saving(true);
         let progress = Arc::new(Progress::default());
         let started = Instant::now();
         state.running = Some(Running { purpose, progress: Arc::clone(&progress), started });
@@ -207,6 +210,7 @@ impl Saving {
     /// Gives the place back.
     pub(super) fn end(&self) {
         let mut state = self.state.lock();
+        self.latency.set_saving(false);
         if let Some(running) = state.running.take() {
             state.held_peak = running.progress.held_peak.load(Relaxed);
             if running.purpose == Purpose::Save {
@@ -312,15 +316,18 @@ impl Server {
             .map_err(|error| named(error, &temporary, "Failed opening the temp RDB file"))?;
         let (begun, libraries, changes) = self.begin_snapshot(progress, Form::Rdb, || ())?;
         let facts = snapshot::facts(false);
-        begun.write(&self.keyspace, &facts, &libraries, &mut file).inspect_err(|error| {
+        let written = begun.write(&self.keyspace, &facts, &libraries, &mut file);
+        let written = written.and_then(|_| Ok(file.sync()?)).and_then(|()| {
+            // What a script did by half is not kept.
+            let is_over = progress.is_cancelled() || self.shutdown.abandons_scripts();
+            if is_over { Err(SaveError::Cancelled) } else { Ok(()) }
+        });
+        if let Err(error) = written {
             if matches!(error, SaveError::Io(_)) {
                 tracing::warn!("Write error while saving DB to the disk: {error}");
             }
-        })?;
-        file.sync()?;
-        // What a script did by half is not kept.
-        if progress.is_cancelled() || self.shutdown.abandons_scripts() {
-            return Err(SaveError::Cancelled);
+            self.latency.time(event::RDB_UNLINK_TEMP_FILE, || drop(file));
+            return Err(error);
         }
         let path = dir.join(&name);
         file.publish(&path).map_err(|error| {

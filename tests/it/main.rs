@@ -28,6 +28,7 @@ mod floods;
 mod harness;
 mod http;
 mod info_fields;
+mod latency_events;
 mod limits;
 mod listening;
 mod migrate;

@@ -148,7 +148,7 @@ impl Writer {
 
     /// When what begins now began, if anybody wants to know how long it takes.
     fn begin_span(&self) -> Option<Instant> {
-        self.latency.get().filter(|monitor| monitor.is_on()).map(|_| Instant::now())
+        self.latency.get().and_then(|monitor| monitor.begin())
     }
 
     fn end_span(&self, begun: Option<Instant>, events: &[&'static str]) {
@@ -402,9 +402,13 @@ impl Writer {
                 }
             }
         }
-        let beside_sync = inner.sync_is_running;
-        let kind =
-            if beside_sync { event::AOF_WRITE_PENDING_FSYNC } else { event::AOF_WRITE_ALONE };
+        let kind = match () {
+            () if inner.sync_is_running => event::AOF_WRITE_PENDING_FSYNC,
+            () if self.latency.get().is_some_and(|monitor| monitor.is_saving()) => {
+                event::AOF_WRITE_ACTIVE_CHILD
+            }
+            () => event::AOF_WRITE_ALONE,
+        };
         self.end_span(begun, &[event::AOF_WRITE, kind]);
         inner.pending.clear();
         if inner.pending.capacity() > KEPT_MAX {
