@@ -40,19 +40,21 @@ pub enum CmdError {
     HotKeysActive,
     #[error("ERR METRICS parameter is required")]
     HotKeysMetrics,
-    #[error("ERR METRICS count must be positive")]
+    #[error("ERR METRICS count must be > 0 and <= 2")]
     HotKeysMetricsCount,
     #[error("ERR METRICS {0} defined more than once!")]
     HotKeysTwice(&'static str),
     #[error("ERR METRICS count does not match number of metric types provided")]
     HotKeysMetricsMissing,
+    #[error("ERR METRICS no valid metrics passed. Supported: CPU|NET")]
+    HotKeysNoMetric,
     #[error("ERR COUNT must be between 1 and 64")]
     HotKeysCount,
-    #[error("ERR DURATION be between 1 and 1000000")]
+    #[error("ERR DURATION must be between 1 and 1000000")]
     HotKeysDuration,
     #[error("ERR SAMPLE ratio must be positive")]
     HotKeysSample,
-    #[error("ERR SLOTS needs cluster mode")]
+    #[error("ERR SLOTS parameter cannot be used in non-cluster mode")]
     HotKeysSlots,
     #[error("ERR Error purging dirty pages")]
     PurgeFailed,

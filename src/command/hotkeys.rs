@@ -5,8 +5,9 @@ use super::context::{Ctx, Flow};
 use super::error::CmdError;
 use super::introspect::help;
 use super::spec::{Command, Flags, Group, Handler};
-use crate::base::{bytes, number};
-use crate::observe::hot_keys::{HotKey, Session, SessionOptions};
+use crate::base::{bytes, clock, number};
+use crate::observe::hot_keys::HotKey;
+use crate::observe::hot_session::{Session, SessionOptions, Tally};
 use crate::resp::ReplyBuf;
 use crate::server::cpu_seconds;
 
@@ -32,7 +33,8 @@ pub(super) static COMMANDS: &[Command] = &[Command::new("hotkeys", -2, help)
             "RESET",
             "    Forget what was counted.",
             "START METRICS <count> [CPU] [NET] [COUNT <k>] [DURATION <seconds>] [SAMPLE <ratio>]",
-            "    Begin to count processor time or bytes by key.",
+            "    Begin to count processor time or bytes by key, of all commands or one in <ratio>; GET",
+            "    shows <k> keys, 10 if nothing is said.",
             "STOP",
             "    End the counting; GET still shows it.",
         ]),
@@ -42,14 +44,14 @@ pub(super) static COMMANDS: &[Command] = &[Command::new("hotkeys", -2, help)
 const SLOT_LAST: i64 = 16_383;
 
 fn start(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
-    let mut session = ctx.server.hot_session.lock();
-    if session.as_ref().is_some_and(|session| session.is_active(ctx.now_ms)) {
+    let sessions = &ctx.server.hot_sessions;
+    if sessions.is_active(ctx.now_ms) {
         return Err(CmdError::HotKeysRunning);
     }
-    let options = parse(args)?;
-    let cpu_before = cpu_seconds().unwrap_or_default();
-    *session = Some(Session::new(options, ctx.now_ms, cpu_before));
-    drop(session);
+    let (options, cpu_before) = (parse(args)?, cpu_seconds().unwrap_or_default());
+    if !sessions.begin(options, ctx.now_ms, cpu_before) {
+        return Err(CmdError::HotKeysRunning);
+    }
     ctx.server.refresh_thresholds();
     ctx.out.ok();
     Ok(Flow::Done)
@@ -63,18 +65,24 @@ fn parse(args: &Args<'_>) -> Result<SessionOptions, CmdError> {
     let mut options = SessionOptions { count: 10, sample: 1, ..SessionOptions::default() };
     let mut at = 4;
     while (at - 4) < metrics as usize && at < args.len() {
-        let (metric, name) = match () {
-            () if args.is(at, "cpu") => (&mut options.cpu, "CPU"),
-            () if args.is(at, "net") => (&mut options.net, "NET"),
-            () => break,
+        let known = match () {
+            () if args.is(at, "cpu") => Some((&mut options.cpu, "CPU")),
+            () if args.is(at, "net") => Some((&mut options.net, "NET")),
+            // Later versions may know it.
+            () => None,
         };
-        if std::mem::replace(metric, true) {
+        if let Some((metric, name)) = known
+            && std::mem::replace(metric, true)
+        {
             return Err(CmdError::HotKeysTwice(name));
         }
         at += 1;
     }
     if (at - 4) != metrics as usize {
         return Err(CmdError::HotKeysMetricsMissing);
+    }
+    if !options.cpu && !options.net {
+        return Err(CmdError::HotKeysNoMetric);
     }
     let mut rest = args.options(at);
     while let Some(word) = rest.word() {
@@ -104,80 +112,77 @@ fn within(word: &[u8], least: i64, most: i64) -> Option<i64> {
 }
 
 fn stop(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
-    let mut session = ctx.server.hot_session.lock();
-    match session.as_mut().filter(|session| session.is_active(ctx.now_ms)) {
-        Some(session) => {
-            session.stop(ctx.now_ms);
-            ctx.out.ok();
-        }
-        None => ctx.out.null(),
+    if ctx.server.hot_sessions.stop(ctx.now_ms) {
+        ctx.out.ok();
+    } else {
+        ctx.out.null();
     }
-    drop(session);
     ctx.server.refresh_thresholds();
     Ok(Flow::Done)
 }
 
 fn reset(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
-    let mut session = ctx.server.hot_session.lock();
-    if session.as_ref().is_some_and(|session| session.is_active(ctx.now_ms)) {
+    if !ctx.server.hot_sessions.forget(ctx.now_ms) {
         return Err(CmdError::HotKeysActive);
     }
-    *session = None;
     ctx.out.ok();
     Ok(Flow::Done)
 }
 
 fn get(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
-    let session = ctx.server.hot_session.lock().clone();
-    match session {
-        Some(session) => reply(ctx.out, &session, ctx.now_ms),
+    match ctx.server.hot_sessions.result() {
+        Some((session, tally)) => reply(ctx.out, &session, &tally, ctx.now_ms),
         None => ctx.out.null(),
     }
     Ok(Flow::Done)
 }
 
 /// One map in an array, which would have a map for each node.
-fn reply(out: &mut ReplyBuf, session: &Session, now_ms: i64) {
-    let SessionOptions { cpu, net, sample, .. } = session.options;
-    out.array(1);
-    out.map(7 + 3 * usize::from(cpu) + 2 * usize::from(net));
-    let mut number = |name: &str, value: i64| {
+fn reply(out: &mut ReplyBuf, session: &Session, tally: &Tally, now_ms: i64) {
+    let SessionOptions { cpu, net, sample, count, .. } = session.options;
+    let number = |out: &mut ReplyBuf, name: &str, value: i64| {
         out.text(name);
         out.integer(value);
     };
-    number("tracking-active", i64::from(session.is_active(now_ms)));
-    number("sample-ratio", sample as i64);
-    number("all-commands-all-slots-us", session.all_us as i64);
-    number("net-bytes-all-commands-all-slots", session.all_bytes as i64);
-    number("collection-start-time-unix-ms", session.began_at_ms);
-    number("collection-duration-ms", session.elapsed_ms(now_ms));
-    if cpu {
-        let (user, system) = cpu_seconds().unwrap_or_default();
-        let since = |now: f64, before: f64| ((now - before) * 1000.0) as i64;
-        number("total-cpu-time-user-ms", since(user, session.cpu_before.0));
-        number("total-cpu-time-sys-ms", since(system, session.cpu_before.1));
-    }
-    if net {
-        number("total-net-bytes", session.all_bytes as i64);
-    }
+    out.array(1);
+    out.map(7 + 3 * usize::from(cpu) + 2 * usize::from(net));
+    number(out, "tracking-active", i64::from(session.is_active(now_ms)));
+    number(out, "sample-ratio", sample as i64);
     out.text("selected-slots");
     out.array(1);
     out.array(2);
     out.integer(0);
     out.integer(SLOT_LAST);
+    number(out, "all-commands-all-slots-us", clock::ticks_to_us(tally.ticks) as i64);
+    number(out, "net-bytes-all-commands-all-slots", tally.bytes as i64);
+    number(out, "collection-start-time-unix-ms", session.began_at_ms);
+    number(out, "collection-duration-ms", session.elapsed_ms(now_ms));
     if cpu {
-        reply_keys(out, "by-cpu-time-us", &session.by_us());
+        let (user, system) = cpu_seconds().unwrap_or_default();
+        let since = |now: f64, before: f64| ((now - before) * 1000.0) as i64;
+        number(out, "total-cpu-time-user-ms", since(user, session.cpu_before.0));
+        number(out, "total-cpu-time-sys-ms", since(system, session.cpu_before.1));
     }
     if net {
-        reply_keys(out, "by-net-bytes", &session.by_bytes());
+        number(out, "total-net-bytes", tally.by_bytes.total() as i64);
+    }
+    if cpu {
+        let us = |key: HotKey| (key.key, clock::ticks_to_us(key.weight));
+        reply_keys(out, "by-cpu-time-us", tally.by_ticks.heaviest(count).into_iter().map(us));
+    }
+    if net {
+        let bytes = |key: HotKey| (key.key, key.weight);
+        reply_keys(out, "by-net-bytes", tally.by_bytes.heaviest(count).into_iter().map(bytes));
     }
 }
 
-fn reply_keys(out: &mut ReplyBuf, name: &str, keys: &[HotKey]) {
+/// Keys that weigh nothing are left out.
+fn reply_keys(out: &mut ReplyBuf, name: &str, keys: impl Iterator<Item = (Box<[u8]>, u64)>) {
+    let keys: Vec<_> = keys.filter(|(_, weight)| *weight > 0).collect();
     out.text(name);
     out.array(2 * keys.len());
-    for key in keys {
-        out.bulk(&key.key);
-        out.integer(key.weight as i64);
+    for (key, weight) in keys {
+        out.bulk(&key);
+        out.integer(weight as i64);
     }
 }

@@ -14,7 +14,7 @@ use super::commit::{conclude, finish};
 use super::eval::eval;
 use super::evict::{Gauge, Room};
 use super::multi::effective_flags;
-use super::remember::{Cost, goes_on, is_notable, remember};
+use super::remember::{Cost, goes_on, is_notable, note_keys, remember};
 use super::sample::Sampler;
 use super::track::end_caching;
 use super::work::NOTHING;
@@ -261,6 +261,10 @@ impl Executor {
     ) {
         self.counters.processed.add(1);
         if goes_on(stop) {
+            if self.server.hot_sessions.is_running() {
+                let sizes = (cost, argv.wire_len());
+                note_keys(&self.server, registered, argv, &client.handle, sizes);
+            }
             return Self::postpone(client, registered, argv, cost);
         }
         self.counters.commands[registered.id].count(cost.ticks, tracks_latency);

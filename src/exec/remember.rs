@@ -12,6 +12,7 @@ use super::call::{Executor, Stop};
 use crate::base::clock;
 use crate::command::{Flags, Locks, Registered, keys_of};
 use crate::observe::command_log::{LogEntry, LogKind, LoggedArgs, logged_args};
+use crate::observe::hot_session::Taken;
 use crate::observe::latency_monitor::event;
 use crate::observe::stats::LoopCounters;
 use crate::resp::Argv;
@@ -51,32 +52,28 @@ pub(super) fn remember(
 
 /// Counts the keys of a command in the session of HOTKEYS, if there is one. What a script calls counts
 /// as part of the script.
-fn note_keys(
+pub(super) fn note_keys(
     server: &Server,
     registered: &Registered,
     argv: Argv<'_>,
     handle: &ClientHandle,
     (cost, request_len): (Cost, usize),
 ) {
-    let mut session = server.hot_session.lock();
-    let Some(running) = session.as_mut() else { return };
-    if !running.is_active(clock::now_ms()) {
-        drop(session);
-        server.refresh_thresholds();
-        return;
-    }
     let in_script = ClientFlags(handle.flags.load(Relaxed)).has(ClientFlags::SCRIPT);
-    if in_script || registered.command.locks == Locks::Transaction {
+    let is_apart = in_script || registered.command.locks == Locks::Transaction;
+    if is_apart || !server.hot_sessions.is_running() {
         return;
     }
     let mut indexes = Vec::new();
     if keys_of(registered.command, argv, &mut indexes).is_err() {
-        indexes.clear();
+        return;
     }
-    let hashed = |at: &usize| (server.keyspace.hash(argv.arg(*at)), argv.arg(*at));
-    let keys: Vec<(u64, &[u8])> = indexes.iter().map(hashed).collect();
     let bytes = (request_len + cost.reply_len) as u64;
-    running.note(handle.db.load(Relaxed), &keys, clock::ticks_to_us(cost.ticks), bytes);
+    let taken = Taken { db: handle.db.load(Relaxed), ticks: cost.ticks, bytes };
+    let keys = indexes.iter().map(|at| (server.keyspace.hash(argv.arg(*at)), argv.arg(*at)));
+    if !server.hot_sessions.note(handle.thread, taken, indexes.len(), keys) {
+        server.refresh_thresholds();
+    }
 }
 
 fn enter(

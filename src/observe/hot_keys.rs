@@ -101,7 +101,7 @@ impl Summary {
     }
 
     /// Adds another summary.
-    fn add(&mut self, other: &Self) {
+    pub fn add(&mut self, other: &Self) {
         self.total += other.total;
         for slot in &other.slots {
             match self.by_key.get(&(slot.db, slot.hash)) {
@@ -185,114 +185,6 @@ impl HotKeys {
             sum.add(&seen.summary);
         }
         sum.heaviest(count)
-    }
-}
-
-/// What HOTKEYS START asks for.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SessionOptions {
-    /// Processor time by key.
-    pub cpu: bool,
-    /// Bytes of requests and replies by key.
-    pub net: bool,
-    /// Keys to show.
-    pub count: usize,
-    /// How long, in milliseconds; 0 until it is stopped.
-    pub duration_ms: i64,
-    /// One in so many commands is looked at.
-    pub sample: u64,
-}
-
-/// A span in which the keys of all commands are looked at, HOTKEYS START.
-#[derive(Clone, Debug)]
-pub struct Session {
-    /// What was asked for.
-    pub options: SessionOptions,
-    /// When it began, in Unix milliseconds.
-    pub began_at_ms: i64,
-    /// When it was stopped, in Unix milliseconds.
-    ended_at_ms: Option<i64>,
-    /// The process's user and system time when it began, in seconds.
-    pub cpu_before: (f64, f64),
-    /// Microseconds of all commands.
-    pub all_us: u64,
-    /// Bytes of all commands.
-    pub all_bytes: u64,
-    by_us: Summary,
-    by_bytes: Summary,
-    commands: u64,
-}
-
-/// Keys that a session counts for each that it shows.
-const SESSION_ROOM: usize = 16;
-
-impl Session {
-    /// A session that begins now; `cpu_before` is what the process has used so far.
-    pub fn new(options: SessionOptions, now_ms: i64, cpu_before: (f64, f64)) -> Self {
-        Self {
-            options,
-            began_at_ms: now_ms,
-            ended_at_ms: None,
-            cpu_before,
-            all_us: 0,
-            all_bytes: 0,
-            by_us: Summary::default(),
-            by_bytes: Summary::default(),
-            commands: 0,
-        }
-    }
-
-    /// When it ends or has ended, in Unix milliseconds.
-    fn end_at_ms(&self) -> Option<i64> {
-        let lasts = self.options.duration_ms;
-        self.ended_at_ms.or((lasts > 0).then(|| self.began_at_ms + lasts))
-    }
-
-    /// Whether it counts at `now_ms`.
-    pub fn is_active(&self, now_ms: i64) -> bool {
-        self.end_at_ms().is_none_or(|at_ms| now_ms < at_ms)
-    }
-
-    /// How long it has counted, in milliseconds.
-    pub fn elapsed_ms(&self, now_ms: i64) -> i64 {
-        self.end_at_ms().map_or(now_ms, |at_ms| at_ms.min(now_ms)) - self.began_at_ms
-    }
-
-    /// Ends it.
-    pub fn stop(&mut self, now_ms: i64) {
-        self.ended_at_ms = Some(now_ms);
-    }
-
-    /// Counts a command; `keys` are its keys with their hashes.
-    pub fn note(&mut self, db: usize, keys: &[(u64, &[u8])], us: u64, bytes: u64) {
-        self.all_us += us;
-        self.all_bytes += bytes;
-        if keys.is_empty() {
-            return;
-        }
-        self.commands += 1;
-        if !self.commands.is_multiple_of(self.options.sample.max(1)) {
-            return;
-        }
-        let (room, share) = (self.options.count * SESSION_ROOM, keys.len() as u64);
-        for (hash, key) in keys {
-            if self.options.cpu {
-                self.by_us.note((db, *hash), key, us / share, room);
-            }
-            if self.options.net {
-                self.by_bytes.note((db, *hash), key, bytes / share, room);
-            }
-        }
-    }
-
-    /// The keys that took most processor time, in microseconds.
-    pub fn by_us(&self) -> Vec<HotKey> {
-        self.by_us.heaviest(self.options.count)
-    }
-
-    /// The keys that took most bytes.
-    pub fn by_bytes(&self) -> Vec<HotKey> {
-        self.by_bytes.heaviest(self.options.count)
     }
 }
 

@@ -7,6 +7,7 @@ pub mod allocator;
 pub mod census;
 pub mod command_log;
 pub mod hot_keys;
+pub mod hot_session;
 mod latency;
 pub mod latency_monitor;
 pub mod log;

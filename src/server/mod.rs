@@ -67,7 +67,8 @@ use crate::config::{Config, REDIS_VERSION};
 use crate::keyspace::Keyspace;
 use crate::observe::census::Censuses;
 use crate::observe::command_log::{CommandLog, Thresholds};
-use crate::observe::hot_keys::{HotKeys, Session};
+use crate::observe::hot_keys::HotKeys;
+use crate::observe::hot_session::HotSessions;
 use crate::observe::latency_monitor::LatencyMonitor;
 use crate::observe::log::LogHandle;
 use crate::observe::stats::Stats;
@@ -155,7 +156,7 @@ pub struct Server {
     /// The keys that most requests are for.
     pub hot_keys: HotKeys,
     /// HOTKEYS START.
-    pub hot_session: Mutex<Option<Session>>,
+    pub hot_sessions: HotSessions,
     /// What the keyspace is made of.
     pub censuses: Censuses,
     /// When to look closer at a command that has run.
@@ -253,7 +254,7 @@ impl Server {
             acl: Acl::new(catalog),
             command_log: CommandLog::default(),
             hot_keys: HotKeys::new(threads),
-            hot_session: Mutex::default(),
+            hot_sessions: HotSessions::new(threads),
             censuses: Censuses::new(threads),
             thresholds: Thresholds::default(),
             latency: Arc::clone(&latency),

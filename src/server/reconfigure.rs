@@ -116,8 +116,7 @@ impl Server {
 
     /// Prepares what the hot path compares commands with.
     pub fn refresh_thresholds(&self) {
-        let now_ms = clock::now_ms();
-        let all = self.hot_session.lock().as_ref().is_some_and(|session| session.is_active(now_ms));
+        let all = self.hot_sessions.is_active(clock::now_ms());
         self.thresholds.set(&self.command_log, self.latency.threshold_ms(), all);
     }
 

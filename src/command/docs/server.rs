@@ -206,6 +206,9 @@ pub static DOCS: &[Docs] = &[
             Arg::integer("k").token("COUNT").optional(),
             Arg::integer("seconds").token("DURATION").optional(),
             Arg::integer("ratio").token("SAMPLE").optional(),
+            Arg::block("slots", &[Arg::integer("count"), Arg::integer("slot").multiple()])
+                .token("SLOTS")
+                .optional(),
         ]),
     server("hotkeys|stop", "8.6.0", "O(1)", "Ends the counting by key."),
     server("latency", "2.8.13", "Depends on subcommand.", "Groups the commands on latency."),
