@@ -129,7 +129,11 @@ impl Connection {
                     end
                 }
                 Turn::NoRoomYet => Box::pin(self.wait_for_room()).await,
-                Turn::Sleep(time) => Box::pin(self.wait(tokio::time::sleep(time))).await,
+                Turn::Sleep(time) => {
+                    let end = Box::pin(self.wait(tokio::time::sleep(time))).await;
+                    self.queue_output();
+                    end
+                }
                 Turn::Blocked(waiter) => Box::pin(self.wait_for(&waiter)).await,
                 Turn::Work(mut job) => {
                     self.sink.unfinished.set(true);
@@ -488,7 +492,11 @@ impl Connection {
             None => self.pending = rest,
         }
         self.note_query();
-        self.queue_output();
+        match done.turn {
+            // Its reply comes when it is over.
+            Some(Turn::Sleep(_)) => self.reactor.end_silent_cycle(),
+            _ => self.queue_output(),
+        }
         done.turn
             .or_else(|| self.check_query_limit())
             .or_else(|| self.check_output_limit(self.active_at_ms()))

@@ -1,6 +1,6 @@
 //! What happens to a connection while it is held back: its input, its output and its end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::harness::{Conn, Reply, Server, wait_for};
 
@@ -164,4 +164,18 @@ fn ages_beyond_all_time_match_nobody() {
     let huge = i64::MAX.to_string();
     assert_eq!(admin.call(&["CLIENT", "KILL", "MAXAGE", &huge]), Reply::Integer(0));
     assert_eq!(other.call(&["PING"]), Reply::Simple(b"PONG".to_vec()));
+}
+
+#[test]
+fn the_reply_to_debug_sleep_comes_when_it_is_over() {
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let (mut conn, mut other) = (server.connect(), server.connect());
+    let begun = Instant::now();
+    conn.send(&["DEBUG", "SLEEP", "0.2"]).expect("the socket takes it");
+    conn.send(&["PING"]).expect("the socket takes it");
+    // Only the client sleeps.
+    assert_eq!(other.call(&["PING"]), Reply::Simple(b"PONG".to_vec()));
+    assert_eq!(conn.read().expect("it is answered"), ok());
+    assert!(begun.elapsed() >= Duration::from_millis(200));
+    assert_eq!(conn.read().expect("it is answered"), Reply::Simple(b"PONG".to_vec()));
 }
