@@ -49,8 +49,8 @@ const VAIN_SPAN: Duration = Duration::from_millis(5);
 /// What an event loop knows of the memory in use.
 #[derive(Default)]
 pub(super) struct Gauge {
-    /// The number of the event loop.
-    thread: usize,
+    /// The number of the event loop, if it is one.
+    thread: Option<usize>,
     /// The limit when the memory was measured.
     max: u64,
     /// Bytes in use above the limit when they were measured; negative below it.
@@ -71,13 +71,21 @@ pub(super) struct Gauge {
 impl Gauge {
     /// The gauge of event loop number `thread`.
     pub(super) fn new(thread: usize) -> Self {
-        Self { thread, ..Self::default() }
+        Self { thread: Some(thread), ..Self::default() }
     }
 
     /// Whether there is certainly room.
     #[inline]
     fn fits(&self, max: u64) -> bool {
         max == self.max && thread_net().wrapping_sub(self.net) < self.share
+    }
+
+    /// Says what the loop has allocated by now.
+    #[inline]
+    fn tell(&self, server: &Server) {
+        if let Some(thread) = self.thread {
+            server.eviction.usage.note(thread, thread_net());
+        }
     }
 
     /// Finds out how much is in use now; returns the bytes above the limit.
@@ -95,9 +103,11 @@ impl Gauge {
         let (net, freed) = (thread_net(), server.lazyfree.freed());
         // An estimate is as good as what the loops changed since they asked last is small.
         let far = net.wrapping_sub(self.net).abs() > RESERVE_MAX;
-        let exact = !same || far || freed != self.freed || self.share == i64::MIN;
+        self.tell(server);
+        let exact =
+            !same || self.thread.is_none() || far || freed != self.freed || self.share == i64::MIN;
         let allocated = || allocator::figures().allocated as i64;
-        let used = server.eviction.usage.bytes((self.thread, net), exact, allocated);
+        let used = server.eviction.usage.bytes(exact, allocated);
         self.excess = used - server.uncounted_memory() as i64 - self.told - max;
         (self.net, self.freed) = (net, freed);
         self.take_share(server)
@@ -167,7 +177,7 @@ impl Executor {
     #[inline]
     pub(super) fn note_usage(&self) {
         if self.server.gates.load(Relaxed) & gate::MEMORY != 0 {
-            self.server.eviction.usage.note(self.gauge.thread, thread_net());
+            self.gauge.tell(&self.server);
         }
     }
 
@@ -178,7 +188,7 @@ impl Executor {
         let queue = client.transaction.as_ref().filter(|_| client.flags.has(ClientFlags::MULTI));
         let db = queue.map_or(client.db, |queue| queue.db);
         let full = self.server.keyspace.db_excess(db).is_some_and(|excess| excess > 0);
-        self.server.eviction.usage.note(self.gauge.thread, thread_net());
+        self.gauge.tell(&self.server);
         let fits = !full && self.gauge.fits(self.server.eviction.max.load(Relaxed));
         if fits {
             return Room::Enough;

@@ -41,16 +41,9 @@ impl Usage {
         self.nets[thread].0.store(net, Relaxed);
     }
 
-    /// Bytes in use: `net` is what event loop number `thread` has allocated and not freed. Measured by
-    /// `measure` if `exact`, or if it has not been for long; what others have not [noted](Self::note)
-    /// is not in an estimate.
-    pub fn bytes(
-        &self,
-        (thread, net): (usize, i64),
-        exact: bool,
-        measure: impl FnOnce() -> i64,
-    ) -> i64 {
-        self.note(thread, net);
+    /// Bytes in use. Measured by `measure` if `exact`, or if it has not been for long; an estimate has
+    /// not what others have yet to [note](Self::note).
+    pub fn bytes(&self, exact: bool, measure: impl FnOnce() -> i64) -> i64 {
         let sum = || self.nets.iter().map(|net| net.0.load(Relaxed)).sum::<i64>();
         if !exact && self.estimates.fetch_add(1, Relaxed) < ESTIMATES_MAX {
             return self.base.load(Relaxed) + sum();
@@ -182,20 +175,31 @@ impl Server {
 mod tests {
     use super::*;
 
+    fn said(
+        usage: &Usage,
+        thread: usize,
+        net: i64,
+        exact: bool,
+        measure: impl FnOnce() -> i64,
+    ) -> i64 {
+        usage.note(thread, net);
+        usage.bytes(exact, measure)
+    }
+
     #[test]
     fn what_loops_changed_since_the_memory_was_measured_is_added_up() {
         let usage = Usage::new(2);
         let measured = |bytes| move || bytes;
         let estimated = || panic!("it is measured only when that is due");
-        assert_eq!(usage.bytes((0, 500), true, measured(1000)), 1000);
-        assert_eq!(usage.bytes((0, 600), false, estimated), 1100);
-        assert_eq!(usage.bytes((1, -50), false, estimated), 1050);
-        assert_eq!(usage.bytes((0, 500), false, estimated), 950);
+        assert_eq!(said(&usage, 0, 500, true, measured(1000)), 1000);
+        assert_eq!(said(&usage, 0, 600, false, estimated), 1100);
+        assert_eq!(said(&usage, 1, -50, false, estimated), 1050);
+        assert_eq!(said(&usage, 0, 500, false, estimated), 950);
         for _ in 3..ESTIMATES_MAX {
-            assert_eq!(usage.bytes((1, 0), false, estimated), 1000);
+            assert_eq!(said(&usage, 1, 0, false, estimated), 1000);
         }
-        assert_eq!(usage.bytes((1, 0), false, measured(2000)), 2000);
-        assert_eq!(usage.bytes((1, 10), false, estimated), 2010);
+        assert_eq!(said(&usage, 1, 0, false, measured(2000)), 2000);
+        assert_eq!(said(&usage, 1, 10, false, estimated), 2010);
     }
 
     #[test]
