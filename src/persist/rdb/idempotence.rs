@@ -7,7 +7,7 @@
 //!
 //! Numbers are lengths, ids sixteen bytes, the highest first. Other servers pass over facts that they do
 //! not know, and load the stream without. Redis 8.6 has a place for this in the stream itself, whose
-//! layout is not known here. Keeps: no fact is much longer than [`FACT_LEN`] and one message.
+//! layout is not known here. Keeps: no fact is much longer than 16 KiB and one message.
 
 use super::error::RdbError;
 use super::read::{Scratch, Slice, Source};
