@@ -125,6 +125,7 @@ fn reset(ctx: &mut Ctx<'_>, _: &Args<'_>) -> Result<Flow, CmdError> {
     if !ctx.server.hot_sessions.forget(ctx.now_ms) {
         return Err(CmdError::HotKeysActive);
     }
+    ctx.server.refresh_thresholds();
     ctx.out.ok();
     Ok(Flow::Done)
 }

@@ -77,7 +77,7 @@ impl Standin<'_> {
     pub fn answer(&self, handle: &Arc<ClientHandle>, argv: Argv<'_>, out: &mut ReplyBuf) -> bool {
         let server = self.server;
         let flags = ClientFlags(handle.flags.load(Relaxed));
-        if !is_busy(server) || flags.has(IN_THE_MIDDLE) {
+        if !is_busy(server) || flags.has(IN_THE_MIDDLE) || handle.is_killed() {
             return false;
         }
         let registered = match self.acceptable(handle, argv) {
@@ -104,6 +104,7 @@ impl Standin<'_> {
                 // Nobody is told, as in Redis, but by the end of the connection.
                 Ok(true) => {
                     self.count(registered, None);
+                    handle.kill();
                     true
                 }
                 result => self.conclude(registered, out, result.map(drop)),

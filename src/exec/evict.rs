@@ -144,7 +144,7 @@ impl Gauge {
         if self.vain_at.is_some_and(|at| at.elapsed() < VAIN_SPAN) {
             return false;
         }
-        let done = server.latency.time(event::EVICTION_LAZYFREE, || wait_for_memory(server));
+        let done = wait_for_memory(server);
         self.vain_at = (!done).then(Instant::now);
         done
     }

@@ -69,7 +69,7 @@ pub(super) fn note_keys(
         return;
     }
     let bytes = (request_len + cost.reply_len) as u64;
-    let taken = Taken { db: handle.db.load(Relaxed), ticks: cost.ticks, bytes };
+    let taken = Taken { ticks: cost.ticks, bytes };
     let keys = indexes.iter().map(|at| (server.keyspace.hash(argv.arg(*at)), argv.arg(*at)));
     if !server.hot_sessions.note(handle.thread, taken, indexes.len(), keys) {
         server.refresh_thresholds();

@@ -16,6 +16,7 @@ use super::stream::{Reader, Stream};
 use crate::base::limits::{BIG_READ_LEN, READ_LEN, UNAUTHENTICATED_QUERY_MAX};
 use crate::command::{Job, Pending};
 use crate::exec::{Batch, Stop};
+use crate::observe::latency_monitor::event;
 use crate::resp::{ParseLimits, ProtocolError, RequestParser};
 use crate::server::{Client, ClientFlags, ClientHandle, Waiter};
 
@@ -129,11 +130,7 @@ impl Connection {
                     end
                 }
                 Turn::NoRoomYet => Box::pin(self.wait_for_room()).await,
-                Turn::Sleep(time) => {
-                    let end = Box::pin(self.wait(tokio::time::sleep(time))).await;
-                    self.queue_output();
-                    end
-                }
+                Turn::Sleep(time) => Box::pin(self.sleep(time)).await,
                 Turn::Blocked(waiter) => Box::pin(self.wait_for(&waiter)).await,
                 Turn::Work(mut job) => {
                     self.sink.unfinished.set(true);
@@ -197,12 +194,10 @@ impl Connection {
         .await
     }
 
-    /// Waits until memory was freed. What the client has sent is carried out also if it has closed since,
-    /// as all that is read before that is seen.
-    async fn wait_for_room(&mut self) -> Option<Turn> {
-        let server = Arc::clone(self.reactor.server());
-        let mut end =
-            std::pin::pin!(tokio::time::timeout(ROOM_RETRY, server.lazyfree.freed_some()));
+    /// As [`Self::wait`], but for what others wait for too who are not looked at: what the client has sent
+    /// is carried out also if it has closed since, as all is that is read before that is seen.
+    async fn wait_it_out(&mut self, end: impl Future<Output = ()>) -> Option<Turn> {
+        let mut end = std::pin::pin!(end);
         std::future::poll_fn(|cx| {
             self.client.handle.register(cx.waker());
             if self.client.handle.is_killed() {
@@ -211,16 +206,35 @@ impl Connection {
             if let Some(turn) = self.unblock_output(cx).or_else(|| self.take_mail(|| true)) {
                 return Poll::Ready(Some(turn));
             }
-            end.as_mut().poll(cx).map(|_| None)
+            end.as_mut().poll(cx).map(|()| None)
         })
         .await
+    }
+
+    /// Waits until memory was freed.
+    async fn wait_for_room(&mut self) -> Option<Turn> {
+        let server = Arc::clone(self.reactor.server());
+        let begun = server.latency.begin();
+        let freed = tokio::time::timeout(ROOM_RETRY, server.lazyfree.freed_some());
+        let end = self.wait_it_out(async { drop(freed.await) }).await;
+        server.latency.end(event::EVICTION_LAZYFREE, begun);
+        end
+    }
+
+    /// Sleeps, and with the client its replies.
+    async fn sleep(&mut self, time: Duration) -> Option<Turn> {
+        self.sink.asleep.set(true);
+        let end = self.wait_it_out(tokio::time::sleep(time)).await;
+        self.sink.asleep.set(false);
+        self.queue_output();
+        end
     }
 
     /// Waits for the reply that another thread makes.
     async fn wait_for_reply(&mut self, pending: &Pending) -> Option<Turn> {
         // What is asked meanwhile is answered behind it.
         self.sink.unfinished.set(true);
-        let end = self.wait(pending.ready()).await;
+        let end = self.wait_it_out(pending.ready()).await;
         self.sink.unfinished.set(false);
         if end.is_none() {
             let mut executor = self.reactor.executor.borrow_mut();
@@ -493,8 +507,11 @@ impl Connection {
         }
         self.note_query();
         match done.turn {
-            // Its reply comes when it is over.
-            Some(Turn::Sleep(_)) => self.reactor.end_silent_cycle(),
+            // Its reply comes when it is over, with those before it that wait to be written.
+            Some(Turn::Sleep(_)) => {
+                self.sink.asleep.set(true);
+                self.reactor.end_silent_cycle();
+            }
             _ => self.queue_output(),
         }
         done.turn

@@ -172,7 +172,7 @@ impl Reactor {
             self.counters.cycles.add(u64::from(!flushing.is_empty()));
             for sink in flushing.drain(..) {
                 sink.queued.set(false);
-                if sink.flush(&self) != Flushed::All {
+                if !sink.asleep.get() && sink.flush(&self) != Flushed::All {
                     sink.wake_task();
                     if !sink.watched.replace(true) {
                         self.blocked.borrow_mut().push(sink);

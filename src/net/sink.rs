@@ -41,6 +41,8 @@ pub(super) struct Sink {
     pub(super) trouble: Cell<Option<Flushed>>,
     /// Whether a reply is being made, in steps or by another thread.
     pub(super) unfinished: Cell<bool>,
+    /// Whether nothing is to be written for now: the client sleeps.
+    pub(super) asleep: Cell<bool>,
     /// Since when the soft limit is exceeded, in Unix milliseconds.
     soft_since_ms: Cell<Option<i64>>,
 }
@@ -56,6 +58,7 @@ impl Sink {
             watched: Cell::new(false),
             trouble: Cell::new(None),
             unfinished: Cell::new(false),
+            asleep: Cell::new(false),
             soft_since_ms: Cell::new(None),
         }
     }

@@ -102,8 +102,6 @@ struct Part {
 /// What a command took.
 #[derive(Clone, Copy, Debug)]
 pub struct Taken {
-    /// Its database.
-    pub db: usize,
     /// Its time.
     pub ticks: u64,
     /// Bytes of its request and reply.
@@ -215,7 +213,7 @@ impl HotSessions {
         keys: impl Iterator<Item = (u64, &'k [u8])>,
     ) -> bool {
         let number = self.running.load(Relaxed);
-        let Some(part) = self.parts.get(thread).filter(|_| number != 0 && count != 0) else {
+        let Some(part) = self.parts.get(thread).filter(|_| number != 0) else {
             return true;
         };
         let mut part = part.lock();
@@ -227,7 +225,9 @@ impl HotSessions {
             let _ = self.running.compare_exchange(number, 0, Relaxed, Relaxed);
             return false;
         }
-        part.count(taken, count, keys);
+        if count > 0 {
+            part.count(taken, count, keys);
+        }
         true
     }
 
@@ -257,11 +257,12 @@ impl Part {
         }
         let (room, share) = (options.count * SESSION_ROOM, count as u64);
         for (hash, key) in keys {
+            // By name, whatever the database, as in Redis: the answer has no place for it.
             if options.cpu {
-                tally.by_ticks.note((taken.db, hash), key, taken.ticks / share, room);
+                tally.by_ticks.note((0, hash), key, taken.ticks / share, room);
             }
             if options.net {
-                tally.by_bytes.note((taken.db, hash), key, taken.bytes / share, room);
+                tally.by_bytes.note((0, hash), key, taken.bytes / share, room);
             }
         }
     }
@@ -271,7 +272,7 @@ impl Part {
 mod tests {
     use super::*;
 
-    const TAKEN: Taken = Taken { db: 0, ticks: 10, bytes: 100 };
+    const TAKEN: Taken = Taken { ticks: 10, bytes: 100 };
 
     fn options(sample: u64) -> SessionOptions {
         SessionOptions { cpu: true, net: true, count: 2, duration_ms: 0, sample }

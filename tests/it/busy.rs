@@ -1,5 +1,6 @@
 //! What others are told while a script runs for too long.
 
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use crate::dataset::text;
@@ -242,4 +243,59 @@ fn a_client_that_skipped_a_reply_is_told_too() {
     assert!(text(client.call(&["GET", "k"])).starts_with("BUSY"));
     kill_script(&server, attacker);
     assert_eq!(text(client.call(&["GET", "k"])), "v");
+}
+
+/// The replies to `requests`, sent in one piece, with their times; `closes` says whether the client closes
+/// its side behind them.
+fn in_one_piece(server: &Server, requests: &[&[&str]], closes: bool) -> Vec<(Reply, Duration)> {
+    let mut client = server.connect();
+    client.set_read_deadline(DEADLINE);
+    let begun = Instant::now();
+    let piece: Vec<u8> = requests.iter().flat_map(|request| encode(request)).collect();
+    client.send_raw(&piece).expect("sent");
+    if closes {
+        client.shutdown(Shutdown::Write);
+    }
+    let reply = |_: &&[&str]| Some((client.read().ok()?, begun.elapsed()));
+    requests.iter().map_while(reply).collect()
+}
+
+#[test]
+fn what_was_sent_before_the_end_is_carried_out() {
+    let args = ["--enable-debug-command", "yes", "--rdb-key-save-delay", "1000"];
+    let server = Server::start(&args);
+    let mut conn = server.connect();
+    for key in 0..20 {
+        conn.call(&["SET", &format!("k{key}"), "v"]);
+    }
+    let ok = Reply::Simple(b"OK".to_vec());
+    for slow in [&["SAVE"][..], &["DEBUG", "SLEEP", "0.1"], &["DEBUG", "RELOAD"]] {
+        let replies = in_one_piece(&server, &[&["SET", "a", "1"], slow, &["SET", "b", "1"]], true);
+        let replies: Vec<_> = replies.into_iter().map(|(reply, _)| reply).collect();
+        assert_eq!(replies, [ok.clone(), ok.clone(), ok.clone()], "{slow:?}");
+        assert_eq!(conn.call(&["DEL", "a", "b"]), Reply::Integer(2), "{slow:?}");
+        // One that does not wait for the replies either.
+        let mut client = server.connect();
+        client.send_raw(&[encode(slow), encode(&["SET", "c", "1"])].concat()).expect("sent");
+        drop(client);
+        assert!(wait_for(DEADLINE, || conn.call(&["DEL", "c"]) == Reply::Integer(1)), "{slow:?}");
+    }
+}
+
+#[test]
+fn a_sleeping_client_hears_nothing_before_it_wakes() {
+    let server = Server::start(&["--enable-debug-command", "yes", "--rdb-key-save-delay", "100"]);
+    let mut conn = server.connect();
+    for key in 0..20 {
+        conn.call(&["SET", &format!("k{key}"), "v"]);
+    }
+    let (nap, sleep) = (Duration::from_millis(300), &["DEBUG", "SLEEP", "0.3"]);
+    for first in [&["KEYS", "none"][..], &["SAVE"], &["BLPOP", "none", "0.01"], sleep] {
+        let replies = in_one_piece(&server, &[first, sleep, &["PING"]], false);
+        let [_, (slept, after), (pong, _)] = &replies[..] else { panic!("{replies:?}") };
+        assert_eq!(*slept, Reply::Simple(b"OK".to_vec()), "{first:?}");
+        assert_eq!(*pong, Reply::Simple(b"PONG".to_vec()), "{first:?}");
+        let least = if first == sleep { 2 * nap } else { nap };
+        assert!(*after >= least, "{first:?}: {after:?}");
+    }
 }
