@@ -34,6 +34,15 @@ pub struct ShutdownOptions {
 /// Is told whether the server stops.
 type Decided = Box<dyn FnOnce(bool) + Send>;
 
+/// Who asks the process to end.
+#[derive(Default)]
+struct Asking {
+    /// Whom to tell whether it ends.
+    now: Vec<Decided>,
+    /// Who has asked since that was called off, and is to be heard when it is over.
+    again: Vec<(ShutdownOptions, Decided)>,
+}
+
 /// Whether the process is ending.
 #[derive(Default)]
 pub struct Shutdown {
@@ -47,8 +56,7 @@ pub struct Shutdown {
     save_rest: AtomicBool,
     /// Whether a script that is running is to end at once, whatever it has written.
     abandons: AtomicBool,
-    /// Whom to tell whether it ends.
-    asking: Mutex<Vec<Decided>>,
+    asking: Mutex<Asking>,
     changed: Notify,
 }
 
@@ -75,7 +83,8 @@ impl Shutdown {
 
     /// Whether somebody asked the process to end, and it may.
     pub fn is_under_way(&self) -> bool {
-        self.requested().is_some() || self.preparing.load(Ordering::SeqCst)
+        let prepares = self.preparing.load(Ordering::SeqCst) && !self.is_aborted();
+        self.requested().is_some() || prepares
     }
 
     /// Has scripts end at once, by half if need be (SHUTDOWN NOSAVE); nothing that they leave behind is
@@ -131,8 +140,15 @@ impl Server {
         options: ShutdownOptions,
         decided: impl FnOnce(bool) + Send + 'static,
     ) {
+        self.begin_shutdown_for(options, Box::new(decided));
+    }
+
+    fn begin_shutdown_for(self: &Arc<Self>, options: ShutdownOptions, decided: Decided) {
         let mut asking = self.shutdown.asking.lock();
-        asking.push(Box::new(decided));
+        if self.shutdown.is_aborted() {
+            return asking.again.push((options, decided));
+        }
+        asking.now.push(decided);
         if self.shutdown.preparing.swap(true, Ordering::SeqCst) {
             return;
         }
@@ -158,9 +174,12 @@ impl Server {
                     server.set_gate(gate::BUSY, false);
                 }
             }
-            let decided = std::mem::take(&mut *asking);
+            let Asking { now, again } = std::mem::take(&mut *asking);
             drop(asking);
-            decided.into_iter().for_each(|decided| decided(stops));
+            now.into_iter().for_each(|decided| decided(stops));
+            for (options, decided) in again {
+                server.begin_shutdown_for(options, decided);
+            }
             if stops {
                 server.shutdown.changed.notify_waiters();
             }

@@ -281,6 +281,31 @@ fn version_and_help_are_printed() {
 }
 
 #[test]
+fn who_asks_after_a_shutdown_was_called_off_is_heard() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let port = free_port();
+        let port_text = port.to_string();
+        let listen = ["--port", &port_text, "--bind", "127.0.0.1"];
+        let args = [&listen[..], &["--enable-debug-command", "yes"]].concat();
+        let mut run = Run::start(&args);
+        run.wait_for_line("Ready to accept connections");
+        let mut conn = Conn::open((Ipv4Addr::LOCALHOST, port).into()).expect("it listens there");
+        let ok = Reply::Simple(b"OK".to_vec());
+        assert_eq!(conn.call(&["DEBUG", "PAUSE-CRON", "1"]), ok);
+        for round in 1..=5 {
+            run.signal(Signal::TERM);
+            let begun = || run.output().matches("User requested shutdown...").count() == round;
+            assert!(wait_for(DEADLINE, begun), "{}", run.output());
+            assert_eq!(conn.call(&["SHUTDOWN", "ABORT"]), ok);
+        }
+        assert_eq!(conn.call(&["DEBUG", "PAUSE-CRON", "0"]), ok);
+        run.signal(signal);
+        assert_eq!(run.exit_code(), Some(0), "{}", run.output());
+        assert!(run.output().contains("Saving the final RDB snapshot"), "{}", run.output());
+    }
+}
+
+#[test]
 fn a_shutdown_that_saves_can_be_called_off() {
     let server = Server::start(&["--save", "3600 1000", "--rdb-key-save-delay", "200000"]);
     let (mut conn, mut asking) = (server.connect(), server.connect());
