@@ -11,6 +11,7 @@ pub mod glob;
 pub mod hash;
 pub mod idle;
 pub mod limits;
+pub mod line;
 pub mod number;
 pub mod os_error;
 pub mod quote;

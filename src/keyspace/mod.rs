@@ -44,6 +44,7 @@ pub use view::{DbView, Deadline, Lookup, Presence, StrMut};
 
 use crate::base::hash::KeyHasher;
 use crate::base::limits::DB_LIMITS_MAX;
+use crate::base::line::Line;
 use crate::encoding::table::Table;
 use crate::value::limits::Limits;
 use lock::{Guard as LockGuard, Lock, pass_time};
@@ -57,10 +58,6 @@ const PATIENCE: u32 = 190;
 
 /// One table of one database in one shard.
 pub type Db = Table<Entry>;
-
-/// Keeps each lock on a cache line of its own.
-#[repr(align(128))]
-struct Line<T>(T);
 
 /// A locked shard.
 pub struct ShardGuard<'a>(LockGuard<'a, Shard>);

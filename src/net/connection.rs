@@ -178,29 +178,26 @@ impl Connection {
         server.forget_client_memory(&self.client.handle);
     }
 
-    /// Waits for `end` while output goes on; something if the connection ends first.
+    /// Waits for `end` while output goes on; something if the connection ends first, or its client closes it.
     async fn wait(&mut self, end: impl Future<Output = ()>) -> Option<Turn> {
-        let mut end = std::pin::pin!(end);
-        std::future::poll_fn(|cx| {
-            self.client.handle.register(cx.waker());
-            if self.client.handle.is_killed() || self.reader.poll_closed(cx) {
-                return Poll::Ready(Some(Turn::Drop));
-            }
-            if let Some(turn) = self.unblock_output(cx).or_else(|| self.take_mail(|| true)) {
-                return Poll::Ready(Some(turn));
-            }
-            end.as_mut().poll(cx).map(|()| None)
-        })
-        .await
+        self.wait_unless(Reader::poll_closed, end).await
     }
 
     /// As [`Self::wait`], but for what others wait for too who are not looked at: what the client has sent
     /// is carried out also if it has closed since, as all is that is read before that is seen.
     async fn wait_it_out(&mut self, end: impl Future<Output = ()>) -> Option<Turn> {
+        self.wait_unless(|_, _| false, end).await
+    }
+
+    async fn wait_unless(
+        &mut self,
+        gone: impl Fn(&mut Reader, &mut Context<'_>) -> bool,
+        end: impl Future<Output = ()>,
+    ) -> Option<Turn> {
         let mut end = std::pin::pin!(end);
         std::future::poll_fn(|cx| {
             self.client.handle.register(cx.waker());
-            if self.client.handle.is_killed() {
+            if self.client.handle.is_killed() || gone(&mut self.reader, cx) {
                 return Poll::Ready(Some(Turn::Drop));
             }
             if let Some(turn) = self.unblock_output(cx).or_else(|| self.take_mail(|| true)) {

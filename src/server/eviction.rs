@@ -7,17 +7,13 @@ use parking_lot::RwLock;
 
 use super::Server;
 use crate::base::clock;
+use crate::base::line::Line;
 use crate::config::{Config, DbLimit};
 use crate::keyspace::{EvictionPolicy, Rank};
 use crate::observe::allocator;
 
 /// After so many estimates the memory in use is measured again.
 const ESTIMATES_MAX: u32 = 32;
-
-/// Keeps each figure on a cache line of its own.
-#[derive(Default)]
-#[repr(align(128))]
-struct Line<T>(T);
 
 /// Bytes in use, as measured last and as the event loops changed it since.
 #[derive(Default)]
