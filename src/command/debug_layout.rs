@@ -28,11 +28,12 @@ pub(super) fn object(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), CmdError>
     let access = entry.access();
     let idle = if policy.lfu { 0 } else { policy.idle_ms(access, now_ms) / 1000 };
     let text = format!(
-        "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{access} \
+        "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{} \
          lru_seconds_idle:{idle}{}",
         entry.address(),
         value.encoding(),
         serialized_len,
+        access >> 8,
         quicklist_of(value).map_or_else(|_| String::new(), nodes),
     );
     ctx.out.simple(&text);

@@ -11,7 +11,8 @@
 //! Entries are thin (8 bytes to own one) because the table packs them into slots. An entry is
 //! allocated in the size classes of [`size_class`]; a value whose entry stays in its class is
 //! overwritten in place, which is what most writes do. A small collection lies in its entry as a
-//! string does, and is changed there by [`Entry::splice`]; `count` is its number of items.
+//! string does, and is changed there by [`Entry::splice`]; `count` is its number of items. Where nothing
+//! is to be counted, that byte holds what makes the access bits finer (`recency`).
 //!
 //! Invariant: the layout that `form`, `flags` and the lengths describe is the one that was allocated.
 //! Only this module writes those fields.
@@ -24,6 +25,7 @@ use std::ops::Range;
 use std::ptr::{self, NonNull};
 
 use super::Db;
+use super::recency::FINER_UNKNOWN;
 use crate::encoding::size_class::size_class;
 use crate::encoding::table::{Position, Thin};
 use crate::value::packed::{PACKED_COUNT_MAX, PACKED_LEN_MAX, Packed, PackedForm};
@@ -121,6 +123,27 @@ impl Head {
     fn has(self, flag: u8) -> bool {
         self.tag & flag != 0
     }
+
+    #[inline]
+    fn is_packed(self) -> bool {
+        self.tag & FORM_MASK >= Form::FIRST_PACKED
+    }
+
+    #[inline]
+    fn access(self) -> u32 {
+        let [low, middle, high] = self.access;
+        let finer = if self.is_packed() { FINER_UNKNOWN as u8 } else { self.count };
+        u32::from_le_bytes([finer, low, middle, high])
+    }
+
+    #[inline]
+    fn set_access(&mut self, access: u32) {
+        let [finer, low, middle, high] = access.to_le_bytes();
+        self.access = [low, middle, high];
+        if !self.is_packed() {
+            self.count = finer;
+        }
+    }
 }
 
 /// What is to be stored in an entry.
@@ -200,8 +223,10 @@ impl Payload<'_> {
 
     /// The head's fields that describe the payload, given its other flags.
     fn describe(&self, head: &mut Head) {
+        if head.is_packed() {
+            head.count = FINER_UNKNOWN as u8;
+        }
         head.tag = head.tag & !(FORM_MASK | RAW) | self.form().bits();
-        head.count = 0;
         head.payload_len = 0;
         match self {
             Self::Int(_) | Self::Heap(_) => {}
@@ -255,8 +280,9 @@ impl Entry {
             count: 0,
             payload_len: 0,
             key_len: if long_key { 0 } else { key.len() as u8 },
-            access: access_bytes(access),
+            access: [0; 3],
         };
+        head.set_access(access);
         head.tag |= if deadline.is_some() { VOLATILE } else { 0 };
         head.tag |= if long_key { LONG_KEY } else { 0 };
         payload.describe(&mut head);
@@ -363,10 +389,11 @@ impl Entry {
         }
     }
 
-    /// Sets the 24 access bits.
+    /// Sets the access bits; a packed collection does not keep the lowest 8.
     #[inline]
     pub fn set_access(&mut self, access: u32) {
-        let head = Head { access: access_bytes(access), ..self.view().head() };
+        let mut head = self.view().head();
+        head.set_access(access);
         // SAFETY: only the access bits change.
         unsafe { self.raw.cast::<Head>().write(head) };
     }
@@ -493,11 +520,10 @@ impl<'a> EntryView<'a> {
         Some(unsafe { self.raw.add(HEAD_LEN).cast::<i64>().read() })
     }
 
-    /// The 24 access bits.
+    /// The access bits.
     #[inline]
     pub fn access(self) -> u32 {
-        let [low, middle, high] = self.head().access;
-        u32::from_le_bytes([low, middle, high, 0])
+        self.head().access()
     }
 
     /// The value.
@@ -653,11 +679,6 @@ fn layout(len: usize) -> Layout {
     Layout::from_size_align(size_class(len), 8).expect("an entry is shorter than isize::MAX")
 }
 
-fn access_bytes(access: u32) -> [u8; 3] {
-    let [low, middle, high, _] = access.to_le_bytes();
-    [low, middle, high]
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -748,7 +769,9 @@ mod tests {
                 prop_assert_eq!(entry.view().deadline(), deadline);
             }
             entry.set_deadline(Some(5));
+            entry.set_access(0x1234_5678);
             prop_assert_eq!(packed(&entry).1, model);
+            prop_assert_eq!(entry.view().access(), 0x1234_5680);
             prop_assert_eq!(entry.view().type_of(), Type::ZSet);
         }
 
@@ -760,7 +783,7 @@ mod tests {
                 1..12,
             ),
         ) {
-            let mut entry = Entry::new(&key, NewValue::Str(NewStr::Int(-1)), None, 0xabcdef);
+            let mut entry = Entry::new(&key, NewValue::Str(NewStr::Int(-1)), None, 0xabc_def12);
             for (value, deadline, value_first) in steps {
                 if value_first {
                     entry.set_value(new_str(&value));
@@ -772,7 +795,7 @@ mod tests {
                 prop_assert_eq!(text(&entry), value);
                 prop_assert_eq!(entry.view().key(), &key[..]);
                 prop_assert_eq!(entry.view().deadline(), deadline);
-                prop_assert_eq!(entry.view().access(), 0xabcdef);
+                prop_assert_eq!(entry.view().access(), 0xabc_def12);
             }
         }
     }

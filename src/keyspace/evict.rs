@@ -246,7 +246,7 @@ fn take(
 /// How good a candidate an entry is; the higher, the better.
 fn score(rank: Rank, access: AccessPolicy, entry: EntryView<'_>, now_ms: i64) -> u64 {
     match rank {
-        Rank::Idle => access.idle_ms(entry.access(), now_ms) as u64,
+        Rank::Idle => u64::from(access.idleness(entry.access(), now_ms)),
         Rank::Frequency => u64::from(u8::MAX - access.frequency(entry.access(), now_ms) as u8),
         Rank::Deadline => u64::MAX - entry.deadline().map_or(u64::MAX, |at_ms| at_ms.max(0) as u64),
         Rank::Random => 0,

@@ -186,7 +186,7 @@ impl<K: Collection> Drop for Guard<'_, K> {
             }
             let EntryPlace { table, position, access, .. } = &mut self.place;
             if let Some(access) = access.filter(|_| self.changed) {
-                table.update(*position, |entry| entry.set_access(access));
+                table.touch(*position, |entry| entry.set_access(access));
             }
             return;
         }

@@ -1,13 +1,26 @@
-//! The 24 access bits of an entry: when (LRU) or how often (LFU) it was used, or when it was last
-//! changed (LRM).
+//! The access bits of an entry: when (LRU) or how often (LFU) it was used, or when it was last changed
+//! (LRM).
 //!
-//! LRU and LRM: seconds of the clock modulo 2^24. LFU: minutes modulo 2^16 in the upper 16 bits, and a
-//! logarithmic counter in the lower 8 that new entries start at 5 and that decays with time. Both
-//! forms and their constants are Redis's (evict.c), because OBJECT IDLETIME and FREQ show them.
+//! ```text
+//! 31                        8 7         0
+//! | seconds mod 2^24         | 256ths   |   LRU, LRM
+//! | minutes mod 2^16 | count | 0        |   LFU
+//! ```
+//!
+//! The upper 24 bits and their constants are Redis's (evict.c), because OBJECT IDLETIME and FREQ show
+//! them: the count is logarithmic, new entries start at 5, and it decays with time. The 256ths of a
+//! second only make eviction tell apart what was used within one second, in which a small cache may be
+//! replaced whole; without a limit of memory nothing keeps them, since every read would write.
 
 use crate::base::random::Random;
 
 const LRU_MASK: i64 = (1 << 24) - 1;
+const FINER_BITS: u32 = 8;
+const FINER_MASK: u32 = (1 << FINER_BITS) - 1;
+/// The 256ths where none are kept: what is compared with others is most likely half a second off.
+pub(super) const FINER_UNKNOWN: u32 = 1 << (FINER_BITS - 1);
+/// Clocks of threads differ by less, in 256ths of a second.
+const LRU_AHEAD_MAX: u32 = 60 << FINER_BITS;
 const LFU_TIME_MASK: i64 = (1 << 16) - 1;
 const LFU_START: u32 = 5;
 const COUNTER_MASK: u32 = 0xff;
@@ -20,6 +33,8 @@ pub struct AccessPolicy {
     pub lfu: bool,
     /// Whether only changes count as accesses (`maxmemory-policy *-lrm`).
     pub lrm: bool,
+    /// Whether times are kept finer than to the second, which is of use only where keys are evicted.
+    pub finer: bool,
     /// `lfu-log-factor`.
     pub log_factor: u16,
     /// `lfu-decay-time` in minutes.
@@ -28,7 +43,7 @@ pub struct AccessPolicy {
 
 impl Default for AccessPolicy {
     fn default() -> Self {
-        Self { lfu: false, lrm: false, log_factor: 10, decay_minutes: 1 }
+        Self { lfu: false, lrm: false, finer: false, log_factor: 10, decay_minutes: 1 }
     }
 }
 
@@ -36,30 +51,32 @@ impl AccessPolicy {
     pub(super) fn pack(self) -> u64 {
         u64::from(self.lfu)
             | u64::from(self.lrm) << 1
+            | u64::from(self.finer) << 2
             | u64::from(self.log_factor) << 16
             | u64::from(self.decay_minutes) << 32
     }
 
     pub(super) fn unpack(word: u64) -> Self {
         let (log_factor, decay_minutes) = ((word >> 16) as u16, (word >> 32) as u16);
-        Self { lfu: word & 1 != 0, lrm: word & 2 != 0, log_factor, decay_minutes }
+        let (lfu, lrm, finer) = (word & 1 != 0, word & 2 != 0, word & 4 != 0);
+        Self { lfu, lrm, finer, log_factor, decay_minutes }
     }
 
     /// The access bits of an entry made now.
     #[inline]
     pub fn fresh(self, now_ms: i64) -> u32 {
-        if self.lfu { lfu_minutes(now_ms) << 8 | LFU_START } else { lru_clock(now_ms) }
+        if self.lfu { lfu_bits(now_ms, LFU_START) } else { self.lru_bits(now_ms) }
     }
 
     /// The access bits of an entry that was last used that many seconds ago, or so often; what the
     /// policy does not keep is of no account.
     pub fn recalled(self, idle_seconds: Option<u64>, frequency: Option<u8>, now_ms: i64) -> u32 {
         match (self.lfu, idle_seconds, frequency) {
-            (true, _, Some(frequency)) => lfu_minutes(now_ms) << 8 | u32::from(frequency),
+            (true, _, Some(frequency)) => lfu_bits(now_ms, u32::from(frequency)),
             (false, Some(seconds), _) => {
                 // More than the clock can tell is the most that it can.
                 let seconds = i64::try_from(seconds).unwrap_or(LRU_MASK).min(LRU_MASK);
-                lru_clock(now_ms - seconds * 1000)
+                self.lru_bits(now_ms - seconds * 1000)
             }
             _ => self.fresh(now_ms),
         }
@@ -69,15 +86,28 @@ impl AccessPolicy {
     #[inline]
     pub fn touched(self, bits: u32, now_ms: i64, random: &mut Random) -> u32 {
         if !self.lfu {
-            return lru_clock(now_ms);
+            return self.lru_bits(now_ms);
         }
         let counter = self.incremented(self.decayed(bits, now_ms), random);
-        lfu_minutes(now_ms) << 8 | counter
+        lfu_bits(now_ms, counter)
+    }
+
+    #[inline]
+    fn lru_bits(self, now_ms: i64) -> u32 {
+        let bits = lru_clock(now_ms);
+        if self.finer { bits } else { bits & !FINER_MASK | FINER_UNKNOWN }
     }
 
     /// Milliseconds since the last access, to the second.
     pub fn idle_ms(self, bits: u32, now_ms: i64) -> i64 {
-        (i64::from(lru_clock(now_ms)) - i64::from(bits)).rem_euclid(LRU_MASK + 1) * 1000
+        let seconds = |bits: u32| i64::from(bits >> FINER_BITS);
+        (seconds(lru_clock(now_ms)) - seconds(bits)).rem_euclid(LRU_MASK + 1) * 1000
+    }
+
+    /// 256ths of a second since the last access.
+    pub(super) fn idleness(self, bits: u32, now_ms: i64) -> u32 {
+        let idle = lru_clock(now_ms).wrapping_sub(bits);
+        if idle > u32::MAX - LRU_AHEAD_MAX { 0 } else { idle }
     }
 
     /// The access counter as it is now.
@@ -86,6 +116,7 @@ impl AccessPolicy {
     }
 
     fn decayed(self, bits: u32, now_ms: i64) -> u32 {
+        let bits = bits >> FINER_BITS;
         let (since, counter) = (bits >> 8, bits & COUNTER_MASK);
         let elapsed = lfu_minutes(now_ms).wrapping_sub(since) & LFU_TIME_MASK as u32;
         match elapsed.checked_div(u32::from(self.decay_minutes)) {
@@ -104,8 +135,13 @@ impl AccessPolicy {
     }
 }
 
+/// 256ths of a second modulo 2^32.
 fn lru_clock(now_ms: i64) -> u32 {
-    ((now_ms / 1000) & LRU_MASK) as u32
+    (now_ms * 32 / 125) as u32
+}
+
+fn lfu_bits(now_ms: i64, counter: u32) -> u32 {
+    (lfu_minutes(now_ms) << 8 | counter) << FINER_BITS
 }
 
 fn lfu_minutes(now_ms: i64) -> u32 {
@@ -122,6 +158,19 @@ mod tests {
         let wrap_ms = (LRU_MASK + 1) * 1000;
         let bits = policy.fresh(wrap_ms - 3_000);
         assert_eq!(policy.idle_ms(bits, wrap_ms + 4_000), 7_000);
+    }
+
+    #[test]
+    fn idleness_is_finer_than_a_second_and_never_negative() {
+        let policy = AccessPolicy { finer: true, ..AccessPolicy::default() };
+        let now_ms = 1_700_000_000_000;
+        let bits = policy.fresh(now_ms);
+        assert_eq!(policy.idleness(bits, now_ms + 500), 128);
+        assert_eq!(policy.idleness(bits, now_ms - 500), 0);
+        assert_eq!(policy.idleness(bits, now_ms + 86_400_000), 86_400 << 8);
+        // OBJECT IDLETIME counts the seconds that began since, as Redis does.
+        let late = policy.fresh(now_ms + 999);
+        assert_eq!((late >> 8, policy.idle_ms(late, now_ms + 1000)), (bits >> 8, 1000));
     }
 
     #[test]
@@ -148,9 +197,14 @@ mod tests {
 
     #[test]
     fn policies_survive_packing() {
-        let policy = AccessPolicy { lfu: true, lrm: false, log_factor: 255, decay_minutes: 7 };
+        let policy = AccessPolicy {
+            lfu: true,
+            log_factor: 255,
+            decay_minutes: 7,
+            ..AccessPolicy::default()
+        };
         assert_eq!(AccessPolicy::unpack(policy.pack()), policy);
-        let policy = AccessPolicy { lrm: true, ..AccessPolicy::default() };
+        let policy = AccessPolicy { lrm: true, finer: true, ..AccessPolicy::default() };
         assert_eq!(AccessPolicy::unpack(policy.pack()), policy);
     }
 }

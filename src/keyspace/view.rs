@@ -214,7 +214,7 @@ impl<'a> DbView<'a> {
             let before = table.view(position).access();
             let after = policy.touched(before, clock_ms, random);
             if after != before {
-                table.update(position, |entry| entry.set_access(after));
+                table.touch(position, |entry| entry.set_access(after));
             }
         }
         Some(table.view(position))
@@ -463,7 +463,7 @@ impl<'a> DbView<'a> {
         let position = table.find(key.hash, key.bytes).expect("it was just looked up");
         let written = Written { changes: self.changes, what: (db, key, minded) };
         if let Some(access) = access {
-            table.update(position, |entry| entry.set_access(access));
+            table.touch(position, |entry| entry.set_access(access));
         }
         Ok(Some(StrMut { table, position, written }))
     }
@@ -473,7 +473,7 @@ impl<'a> DbView<'a> {
         if let Some(position) = self.find(key) {
             let db = self.db;
             let table = self.access.shard(self.keyspace.shard_of(key.hash)).db_mut(db);
-            table.update(position, |entry| entry.set_access(access));
+            table.touch(position, |entry| entry.set_access(access));
         }
     }
 

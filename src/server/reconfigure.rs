@@ -75,13 +75,15 @@ impl Server {
         self.tracking.set_keys_max(size("tracking-table-max-keys"));
         self.keyspace.limits().set_all(|name| config.int(name));
         let small = |name: &str| u16::try_from(config.int(name)).unwrap_or(u16::MAX);
+        let limits = config.db_limits();
+        let finer = config.int("maxmemory") > 0 || !limits.is_empty();
         let access = |policy: &str| AccessPolicy {
             lfu: policy.ends_with("-lfu"),
             lrm: policy.ends_with("-lrm"),
+            finer: finer && !policy.ends_with("-lfu"),
             log_factor: small("lfu-log-factor"),
             decay_minutes: small("lfu-decay-time"),
         };
-        let limits = config.db_limits();
         let own = |db| limits.iter().find(|limit| limit.db == db);
         self.keyspace.set_policy(access(config.text("maxmemory-policy")), |db| {
             own(db).and_then(|limit| limit.policy).map(access)

@@ -38,8 +38,12 @@ const HOME_BITS: u32 = 20;
 /// Bits of scan positions that callers may keep: no table is deeper than this allows.
 pub const CURSOR_BITS: u32 = 48;
 
-/// Two neighbours merge when both together hold at most this many items.
-const MERGE_LEN: usize = SEGMENT_SLOTS / 4;
+/// Two neighbours merge when both together hold at most this many items. A segment overflows at
+/// about 395, so that many come and go before it splits again.
+const MERGE_LEN: usize = SEGMENT_SLOTS / 4 * 3;
+
+/// The most that one of two neighbours may hold that merge: its items share half of the buckets.
+const MERGE_HALF_LEN: usize = MERGE_LEN / 16 * 9;
 
 /// So many items fit into a segment even if all have the same home bucket: that one, the next one
 /// and the stash have room for 42.
@@ -323,6 +327,14 @@ impl<T: Thin> Table<T> {
         result
     }
 
+    /// Changes the item at `position` in what neither its key, its deadlines nor its weight depend on,
+    /// and what readers need not see as it was.
+    #[inline]
+    pub fn touch(&mut self, position: Position, change: impl FnOnce(&mut T)) {
+        let slot = self.segments[position.segment as usize].slot_mut(position.place);
+        change(&mut slot.lend().expect("a position names an item"));
+    }
+
     fn note_due(&mut self, segment: usize, due: Option<i64>) {
         if let Some(at_ms) = due {
             self.metas[segment].min_expire = self.metas[segment].min_expire.min(at_ms);
@@ -357,7 +369,8 @@ impl<T: Thin> Table<T> {
             let index = self.directory_index(local);
             let pointer = self.directory[index];
             let (segment, home) = (pointer.segment(), Self::home(local, pointer.depth()));
-            match self.segments[segment].insert(hash, home, item) {
+            let placed = self.segments[segment].insert(hash, home, item);
+            match placed.or_else(|item| self.insert_settled(pointer, hash, item, hasher)) {
                 Ok(place) => {
                     let position = Position { segment: segment as u32, place };
                     self.len += 1;
@@ -373,6 +386,25 @@ impl<T: Thin> Table<T> {
             }
             self.split(index, hasher);
         }
+    }
+
+    /// Inserts into a segment that had no room, once what went elsewhere is where it belongs again.
+    ///
+    /// Without this the stash fills with items whose homes have had room for long, so that a table
+    /// whose items come and go would split until it is a third full.
+    #[cold]
+    fn insert_settled(
+        &mut self,
+        pointer: Pointer,
+        hash: u64,
+        item: T,
+        hasher: &KeyHasher,
+    ) -> Result<Place, T> {
+        let (base_bits, depth) = (self.base_bits, pointer.depth());
+        let home_of = |hash: u64| Self::home(hash << base_bits, depth);
+        let segment = &mut self.segments[pointer.segment()];
+        segment.settle(|key| home_of(hasher.hash(key)));
+        segment.insert(hash, home_of(hash), item)
     }
 
     fn push_segment(&mut self) -> usize {
@@ -422,7 +454,7 @@ impl<T: Thin> Table<T> {
     /// Takes the item at `position` out.
     pub fn remove(&mut self, hash: u64, position: Position, hasher: &KeyHasher) -> T {
         let item = self.take(position);
-        if usize::from(self.metas[position.segment as usize].len) <= MERGE_LEN / 2 {
+        if usize::from(self.metas[position.segment as usize].len) <= MERGE_HALF_LEN {
             self.merge_around(self.local(hash), hasher);
         }
         item
@@ -473,7 +505,8 @@ impl<T: Thin> Table<T> {
         let (less, more) = (len(lower).min(len(upper)), len(lower).max(len(upper)));
         // Where one half is nearly empty the items are in few of the merged segment's home buckets,
         // and few must they be to find room there.
-        let fits = less + more <= CLUMP_LEN_MAX || less + more <= MERGE_LEN && more <= 4 * less;
+        let even = more <= 4 * less && more <= MERGE_HALF_LEN;
+        let fits = less + more <= CLUMP_LEN_MAX || less + more <= MERGE_LEN && even;
         if !fits {
             return false;
         }
@@ -481,18 +514,32 @@ impl<T: Thin> Table<T> {
         self.directory[first..first + 2 * span].fill(merged);
         self.redistribute(lower.segment(), hasher);
         self.redistribute(upper.segment(), hasher);
-        self.drop_segment(upper.segment());
+        self.drop_segment(upper.segment(), hasher);
         self.shrink_directory();
         true
     }
 
     /// Drops an empty segment that no directory entry names; the last one takes its number.
-    fn drop_segment(&mut self, segment: usize) {
+    fn drop_segment(&mut self, segment: usize, hasher: &KeyHasher) {
         debug_assert_eq!(self.metas[segment].len, 0);
         self.segments.swap_remove(segment);
         self.metas.swap_remove(segment);
         let moved = self.segments.len();
-        for pointer in &mut self.directory {
+        if segment == moved {
+            return;
+        }
+        // Any of its items tells where the segment is in the directory.
+        let slots = self.segments[segment].places().map(|place| self.segments[segment].slot(place));
+        let key = slots.filter_map(|slot| slot.view()).next().map(T::key);
+        let range = match key.map(|key| self.directory_index(self.local(hasher.hash(key)))) {
+            Some(index) => {
+                let span = 1 << (self.depth - self.directory[index].depth());
+                let first = index & !(span - 1);
+                first..first + span
+            }
+            None => 0..self.directory.len(),
+        };
+        for pointer in &mut self.directory[range] {
             if pointer.segment() == moved {
                 *pointer = Pointer::new(segment, pointer.depth());
             }
@@ -567,7 +614,7 @@ impl<T: Thin> Table<T> {
     pub fn take_random(&mut self, random: &mut Random, hasher: &KeyHasher) -> Option<T> {
         let position = self.random_position(random)?;
         let item = self.take(position);
-        if usize::from(self.metas[position.segment as usize].len) <= MERGE_LEN / 2 {
+        if usize::from(self.metas[position.segment as usize].len) <= MERGE_HALF_LEN {
             let hash = hasher.hash(T::key(item.as_view()));
             self.merge_around(self.local(hash), hasher);
         }
@@ -656,7 +703,7 @@ impl<T: Thin> Table<T> {
         }
         self.metas[due].min_expire = min_expire;
         if let Some(hash) = hash
-            && usize::from(self.metas[due].len) <= MERGE_LEN / 2
+            && usize::from(self.metas[due].len) <= MERGE_HALF_LEN
         {
             self.merge_around(self.local(hash), hasher);
         }

@@ -47,6 +47,10 @@ impl<T: Thin> Bucket<T> {
         self.word & OVERFLOW != 0
     }
 
+    fn set_overflows(&mut self, overflows: bool) {
+        self.word = if overflows { self.word | OVERFLOW } else { self.word & !OVERFLOW };
+    }
+
     /// One bit for each present slot whose tag is that of `hash`.
     #[inline]
     fn candidates(&self, hash: u64) -> u8 {
@@ -74,20 +78,32 @@ impl<T: Thin> Bucket<T> {
         None
     }
 
-    fn put(&mut self, hash: u64, item: T, displaced: bool) -> Result<usize, T> {
+    fn free_slot(&self) -> Option<usize> {
         let slot = (!self.presence()).trailing_zeros() as usize;
-        if slot >= SLOTS {
-            return Err(item);
-        }
-        self.slots[slot] = Slot::new(item, hash, displaced);
-        self.word &= !(0xff << (8 * slot));
-        self.word |= (hash & 0xff) << (8 * slot) | 1 << (PRESENCE_SHIFT as usize + slot);
+        (slot < SLOTS).then_some(slot)
+    }
+
+    fn put(&mut self, hash: u64, item: T, displaced: bool) -> Result<usize, T> {
+        let Some(slot) = self.free_slot() else { return Err(item) };
+        self.fill(slot, hash & 0xff, Slot::new(item, hash, displaced));
         Ok(slot)
     }
 
+    fn fill(&mut self, slot: usize, tag: u64, with: Slot<T>) {
+        self.slots[slot] = with;
+        self.word &= !(0xff << (8 * slot));
+        self.word |= tag << (8 * slot) | 1 << (PRESENCE_SHIFT as usize + slot);
+    }
+
     fn take(&mut self, slot: usize) -> Option<T> {
+        self.lift(slot).1.take()
+    }
+
+    /// Takes a slot out with its tag.
+    fn lift(&mut self, slot: usize) -> (u64, Slot<T>) {
         self.word &= !(1 << (PRESENCE_SHIFT as usize + slot));
-        self.slots[slot].take()
+        let tag = self.word >> (8 * slot) & 0xff;
+        (tag, std::mem::replace(&mut self.slots[slot], Slot::EMPTY))
     }
 }
 
@@ -147,7 +163,7 @@ impl<T: Thin> Segment<T> {
             Ok(slot) => return Ok(place(home, slot)),
             Err(item) => item,
         };
-        self.buckets[home].word |= OVERFLOW;
+        self.buckets[home].set_overflows(true);
         let mut item = match self.buckets[next(home)].put(hash, item, true) {
             Ok(slot) => return Ok(place(next(home), slot)),
             Err(item) => item,
@@ -159,6 +175,38 @@ impl<T: Thin> Segment<T> {
             };
         }
         Err(item)
+    }
+
+    /// Moves items back to where room was made since they went elsewhere: from the next bucket to
+    /// their home, from the stash to either. `home_of` finds the home of a stashed key.
+    pub(super) fn settle(&mut self, home_of: impl Fn(&[u8]) -> usize) {
+        for home in 0..HOME_BUCKETS {
+            let mut overflows = false;
+            for place in self.bucket_places(next(home)) {
+                if self.slot(place).is_displaced() {
+                    overflows |= !self.shift(place, home, false);
+                }
+            }
+            self.buckets[home].set_overflows(overflows);
+        }
+        for at in HOME_BUCKETS..BUCKETS {
+            for place in self.bucket_places(at) {
+                let Some(view) = self.slot(place).view() else { continue };
+                let home = home_of(T::key(view));
+                if !self.shift(place, home, false) {
+                    self.shift(place, next(home), true);
+                    self.buckets[home].set_overflows(true);
+                }
+            }
+        }
+    }
+
+    /// Moves an item to another bucket; `false` when that is full.
+    fn shift(&mut self, from: Place, to: usize, displaced: bool) -> bool {
+        let Some(slot) = self.buckets[to].free_slot() else { return false };
+        let (tag, item) = self.buckets[usize::from(from.bucket)].lift(usize::from(from.slot));
+        self.buckets[to].fill(slot, tag, item.moved(displaced));
+        true
     }
 
     #[inline]

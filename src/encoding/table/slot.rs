@@ -81,6 +81,12 @@ impl<T: Thin> Slot<T> {
         Self { word: if displaced { word | DISPLACED } else { word }, owned: PhantomData }
     }
 
+    /// The same for another place: the bucket after the item's home if `displaced`.
+    pub(super) fn moved(mut self, displaced: bool) -> Self {
+        let word = std::mem::take(&mut self.word) & !DISPLACED;
+        Self { word: if displaced { word | DISPLACED } else { word }, owned: PhantomData }
+    }
+
     /// Whether the slot may hold an item of `hash`: 15 bits of it agree.
     #[inline]
     pub(super) fn suits(&self, hash: u64) -> bool {

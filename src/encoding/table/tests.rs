@@ -128,6 +128,40 @@ fn grows_to_many_segments_and_shrinks_to_none() {
 }
 
 #[test]
+fn a_table_whose_items_come_and_go_stays_as_full() {
+    for count in [5_000, 11_000] {
+        let mut model = Model::new(0);
+        (0..count).for_each(|n| model.set(n, n, None));
+        for n in 0..20 * count {
+            model.set(count + n, n, None);
+            model.remove(n);
+        }
+        model.check();
+        let fill = count as f64 / model.table.slots() as f64;
+        assert!(fill > 0.6, "{fill}");
+    }
+}
+
+#[test]
+fn settled_items_are_found_by_scans_and_lookups() {
+    let mut model = Model::new(0);
+    (0..380).for_each(|n| model.set(n, n, None));
+    // What stays may be anywhere, and much of it has room at home now.
+    (0..380).filter(|n| n % 3 > 0).for_each(|n| model.remove(n));
+    let depth = model.table.depth;
+    for segment in &mut model.table.segments {
+        segment.settle(|key| Table::<Item>::home(model.hasher.hash(key), depth));
+    }
+    model.check();
+    let mut seen = HashSet::new();
+    let mut cursor = Some(0);
+    while let Some(at) = cursor {
+        cursor = model.scan_step(at, &mut seen);
+    }
+    assert_eq!(seen.len(), model.expected.len());
+}
+
+#[test]
 fn scan_visits_each_item_of_a_quiet_table_once() {
     let mut model = Model::new(0);
     (0..5_000).for_each(|n| model.set(n, 0, None));
