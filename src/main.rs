@@ -68,7 +68,8 @@ fn own_flags(args: &[OsString]) -> Option<ExitCode> {
         .about("An in-memory data server that speaks the Redis protocol")
         .override_usage(
             "redstart [FILE] [--directive value ...] [-]\n       redstart check-rdb FILE\n       \
-             redstart check-aof [--fix] FILE\n       redstart convert IN OUT (see convert --help)",
+             redstart check-aof [OPTION] FILE\n       redstart convert IN OUT\n\n\
+             check-rdb, check-aof and convert have a --help of their own.",
         )
         .disable_version_flag(true)
         .arg(flag("version").short('v').help("Print the version"))
@@ -82,20 +83,23 @@ fn own_flags(args: &[OsString]) -> Option<ExitCode> {
         .after_help(help_text());
     match program.try_get_matches_from(["redstart".into(), only.clone()]) {
         Ok(matches) if matches.get_flag("version") => {
-            println!(
+            let text = format!(
                 "Redis server v={REDIS_VERSION} sha=00000000:0 malloc={} bits={} \
-                 build=redstart-{}",
+                 build=redstart-{}\n",
                 allocator::version(),
                 usize::BITS,
                 env!("CARGO_PKG_VERSION"),
             );
-            Some(ExitCode::SUCCESS)
+            Some(status(tools::say(&text)))
         }
         Ok(_) => Some(boot::check_system()),
         Err(error) => {
             // Clap shows help as an error that is to be printed on standard output.
-            print!("{error}");
-            Some(ExitCode::SUCCESS)
+            Some(status(tools::say(&error.to_string())))
         }
     }
+}
+
+fn status(is_well: bool) -> ExitCode {
+    if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -20,15 +20,41 @@ struct Tool {
     word: &'static str,
     /// What the name of the program contains that is it; also what it calls itself.
     name: &'static str,
+    /// What `--help` shows; `None` where the tool sees to that itself.
+    help: Option<&'static str>,
     /// Runs it with its arguments, its own name first.
     run: fn(&[OsString]) -> bool,
 }
 
 const TOOLS: &[Tool] = &[
-    Tool { word: "check-rdb", name: "redis-check-rdb", run: check_rdb },
-    Tool { word: "check-aof", name: "redis-check-aof", run: check_aof },
-    Tool { word: "convert", name: "redstart-convert", run: convert::run },
+    Tool { word: "check-rdb", name: "redis-check-rdb", help: Some(CHECK_RDB_HELP), run: check_rdb },
+    Tool { word: "check-aof", name: "redis-check-aof", help: Some(CHECK_AOF_HELP), run: check_aof },
+    Tool { word: "convert", name: "redstart-convert", help: None, run: convert::run },
 ];
+
+const CHECK_RDB_HELP: &str = "\
+Reads a dump file to its end and says what is in it, or where it is damaged.
+
+Usage: redstart check-rdb FILE
+       redis-check-rdb FILE
+
+The file is not changed. The exit status is 0 if it is sound, and 1 if it is not.
+";
+
+const CHECK_AOF_HELP: &str = "\
+Checks an append-only file: one file, or all those that a manifest names.
+
+Usage: redstart check-aof [OPTION] FILE
+       redis-check-aof [OPTION] FILE
+
+FILE is a manifest (appendonlydir/*.manifest) or a single file.
+
+  --fix                             ask, then cut the last file off where it stops being sound
+  --truncate-to-timestamp SECONDS   cut off what was written after that Unix time, if the file has
+                                    timestamps (aof-timestamp-enabled)
+
+The exit status is 0 if all is sound, or was made so, and 1 otherwise.
+";
 
 /// Runs the tool that the arguments, the program's name first, ask for, if they do.
 pub fn run(args: &[OsString]) -> Option<ExitCode> {
@@ -39,15 +65,20 @@ pub fn run(args: &[OsString]) -> Option<ExitCode> {
         }
         program.contains(tool.name).then_some((tool, args))
     })?;
-    let is_version = |flag: &OsStr| flag == "-v" || flag == "--version";
-    let done = match args {
-        [_, flag] if is_version(flag) => {
-            println!("{} {REDIS_VERSION}", tool.name);
-            true
+    let is_one_of = |flag: &OsStr, names: [&str; 2]| names.iter().any(|name| flag == *name);
+    let done = match (args, tool.help) {
+        ([_, flag], Some(help)) if is_one_of(flag, ["-h", "--help"]) => say(help),
+        ([_, flag], _) if is_one_of(flag, ["-v", "--version"]) => {
+            say(&format!("{} {REDIS_VERSION}\n", tool.name))
         }
         _ => (tool.run)(args),
     };
     Some(if done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Prints `text`; `false` if it cannot be written.
+pub fn say(text: &str) -> bool {
+    io::stdout().lock().write_all(text.as_bytes()).is_ok()
 }
 
 fn check_rdb(args: &[OsString]) -> bool {

@@ -6,6 +6,7 @@
 //! sees fit, but not refused; and the bug of old ARM64 kernels, which loses what a child's parent
 //! writes, cannot show.
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -51,16 +52,17 @@ const CHECKS: &[Check] = &[
 
 /// Prints what of the system may make the server slow or fail; fails when something does.
 pub fn check_system() -> ExitCode {
-    let mut all_good = true;
+    let (mut all_good, mut out) = (true, std::io::stdout().lock());
     for (name, check) in CHECKS {
-        match check() {
-            Finding::Good => println!("[{name}]...OK"),
-            Finding::Skipped => println!("[{name}]...skipped"),
+        let printed = match check() {
+            Finding::Good => writeln!(out, "[{name}]...OK"),
+            Finding::Skipped => writeln!(out, "[{name}]...skipped"),
             Finding::Bad(text) => {
-                println!("[{name}]...WARNING:\n{text}");
                 all_good = false;
+                writeln!(out, "[{name}]...WARNING:\n{text}")
             }
-        }
+        };
+        all_good &= printed.is_ok();
     }
     if all_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

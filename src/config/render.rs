@@ -42,7 +42,8 @@ pub fn help_text() -> String {
         let _ = writeln!(text, "\n{}:", group.title);
         for directive in group.rows.iter().filter(|d| !d.is(Flags::HIDDEN)) {
             let option = format!("--{} {}", directive.name, placeholder(directive));
-            let _ = writeln!(text, "  {option:<44} {}", directive.doc);
+            let _ = write!(text, "  {option:<44} {}", directive.doc);
+            text.push_str(if directive.later.is_some() { " (not built yet)\n" } else { "\n" });
         }
     }
     text

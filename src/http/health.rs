@@ -1,4 +1,5 @@
-//! `/healthz`: whether clients can work with the server, for probes and load balancers.
+//! `/healthz` and `/readyz`: whether clients can work with the server, for probes and load balancers; in
+//! trouble where PING would be refused.
 
 use std::sync::atomic::Ordering::Relaxed;
 

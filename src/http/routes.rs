@@ -57,10 +57,11 @@ impl Pages {
     /// The answer to a request; its body is not looked at.
     pub(super) fn answer(&self, connection: Connection, request: &Request<Incoming>) -> Page {
         let (headers, path) = (request.headers(), request.uri().path());
-        let admitted = guard::check_host(connection, request.uri(), headers).and_then(|()| {
-            // Probes know no password, and learn nothing but a word.
-            if path == "/healthz" { Ok(()) } else { self.admit(connection, request) }
-        });
+        // Probes know no password, and learn nothing but a word.
+        let is_probe = ["/healthz", "/readyz", "/livez"].contains(&path);
+        let trusted = self.admit(connection, request);
+        let admitted = guard::check_host(connection, request.uri(), headers)
+            .and_then(|()| if is_probe { Ok(()) } else { trusted });
         if let Err(refusal) = admitted {
             let mut page = error(refusal.status(), refusal.reason());
             if refusal == guard::Refusal::Password {
@@ -74,7 +75,9 @@ impl Pages {
         }
         let page: fn(&Self) -> Page = match path {
             "/" => |_| console::page(),
-            "/healthz" => Self::health,
+            "/healthz" | "/readyz" if trusted.is_ok() => |pages| pages.health(true),
+            "/healthz" | "/readyz" => |pages| pages.health(false),
+            "/livez" => Self::life,
             "/metrics" => Self::metrics,
             "/api/info" => Self::info,
             "/api/clients" => Self::clients,
@@ -101,14 +104,24 @@ impl Pages {
         guard::admit(&rules, connection, request.headers())
     }
 
-    fn health(&self) -> Page {
+    /// Whether clients can work; `why` not may name files.
+    fn health(&self, why: bool) -> Page {
         match health::trouble(&self.server) {
             None => json_page(StatusCode::OK, &json!({ "status": "ok" })),
             Some(trouble) => {
-                let body = json!({ "status": trouble.status, "why": trouble.why });
+                let mut body = json!({ "status": trouble.status });
+                if why {
+                    body["why"] = trouble.why.into();
+                }
                 json_page(StatusCode::SERVICE_UNAVAILABLE, &body)
             }
         }
+    }
+
+    /// Whether the server is worth keeping: what loads, waits for a script or refuses writes is.
+    fn life(&self) -> Page {
+        let status = health::trouble(&self.server).map_or("ok", |trouble| trouble.status);
+        json_page(StatusCode::OK, &json!({ "status": status }))
     }
 
     fn info(&self) -> Page {

@@ -187,6 +187,33 @@ fn the_benchmark_runs() {
 }
 
 #[test]
+fn help_is_there_for_each_tool_and_needs_no_reader() {
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let server = std::path::Path::new(env!("CARGO_BIN_EXE_redstart"));
+    let call = |args: &[&str]| {
+        let mut command = Command::new(server);
+        command.args(args);
+        command
+    };
+    for (word, name) in [("check-rdb", "redis-check-rdb"), ("check-aof", "redis-check-aof")] {
+        let link = folder.path().join(name);
+        std::os::unix::fs::symlink(server, &link).expect("a link");
+        let mut named = Command::new(&link);
+        named.arg("-h");
+        let printed = output(named);
+        assert!(printed.contains(&format!("Usage: redstart {word} ")), "{printed}");
+        assert_eq!(output(call(&[word, "--help"])), printed);
+    }
+    assert!(output(call(&["convert", "--help"])).contains("Usage:"));
+    assert!(output(call(&["--help"])).contains("--maxmemory <"), "directives are listed");
+    for args in [&["--help"][..], &["--version"], &["check-aof", "-v"], &["check-rdb", "--help"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("it is there");
+        let ended = call(args).stdout(full).status().expect("it runs");
+        assert_eq!(ended.code(), Some(1), "{args:?}");
+    }
+}
+
+#[test]
 fn check_aof_is_part_of_the_program() {
     let folder = tempfile::tempdir().expect("a scratch folder");
     let file = folder.path().join("a");

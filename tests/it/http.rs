@@ -93,6 +93,12 @@ fn health_says_what_keeps_clients_from_working() {
     assert!(wait_for(DEADLINE, || get(addr, "/healthz").status == 503));
     let body = get(addr, "/healthz").body;
     assert!(body.starts_with("{\"status\":\"misconf\",\"why\":\"MISCONF Redis is conf"), "{body}");
+    assert_eq!(get(addr, "/readyz").status, 503);
+    let life = get(addr, "/livez");
+    assert_eq!((life.status, life.body.as_str()), (200, "{\"status\":\"misconf\"}\n"));
+    run(&mut conn, "CONFIG SET http-password secret");
+    let told = get(addr, "/healthz");
+    assert_eq!((told.status, told.body.as_str()), (503, "{\"status\":\"misconf\"}\n"));
     std::fs::remove_dir(&path).expect("it is empty");
     run(&mut conn, "BGSAVE");
     assert!(wait_for(DEADLINE, || get(addr, "/healthz").status == 200));
@@ -120,6 +126,7 @@ fn metrics_do_not_wait_for_the_data() {
     let health = get(addr, "/healthz");
     assert_eq!(health.status, 503, "{health:?}");
     assert!(health.body.starts_with("{\"status\":\"loading\",\"why\":\"The data is"), "{health:?}");
+    assert_eq!(get(addr, "/livez").status, 200);
     let metrics = get(addr, "/metrics");
     assert!(metrics.body.contains("\nredis_loading_dump_file 1\n"), "{}", metrics.body);
     assert!(wait_for(DEADLINE, || get(addr, "/healthz").status == 200), "{}", loading.log());

@@ -60,7 +60,7 @@ pub(super) const HTTP: &[Directive] = &[
     text("http-user", "", Rule::Optional, E::None,
         "User name that `http-password` goes with; empty takes any."),
     text("http-password", "", Rule::Optional, E::None,
-        "Password (basic) or token (bearer) of all pages but /healthz; empty asks for none.")
+        "Password (basic) or token (bearer) of all pages but the probes; empty asks for none.")
         .flag(Flags::SENSITIVE),
 ];
 

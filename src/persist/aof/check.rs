@@ -71,7 +71,9 @@ pub fn run(args: &[OsString], terminal: &mut Terminal<'_>, snapshot: SnapshotChe
     let is_flag = |arg: &OsStr, name: &str| arg == name;
     let rest = args.get(1..).unwrap_or_default();
     let (mode, path) = match rest {
-        [path] => (Mode::Look, path),
+        [path] if !is_flag(path, "--fix") && !is_flag(path, "--truncate-to-timestamp") => {
+            (Mode::Look, path)
+        }
         [flag, path] if is_flag(flag, "--fix") => (Mode::Fix, path),
         [flag, time, path] if is_flag(flag, "--truncate-to-timestamp") => {
             let Some(time) = time.to_str().and_then(|text| parse_i64(text.as_bytes())) else {

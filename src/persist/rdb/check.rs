@@ -14,6 +14,7 @@ use super::idempotence;
 use super::mark::{self, Header, Mark};
 use super::read::{Scratch, Source};
 use crate::base::hash::KeyHasher;
+use crate::base::os_error;
 use crate::value::limits::Limits;
 use crate::value::{EditContext, Value};
 
@@ -26,7 +27,7 @@ pub fn check_file(path: &Path, now_ms: i64, out: &mut dyn Write) -> io::Result<b
     match File::open(path) {
         Ok(file) => Ok(check(file, now_ms, out)?.is_some()),
         Err(error) => {
-            writeln!(out, "Cannot open file {}: {error}", path.display())?;
+            writeln!(out, "Cannot open file {}: {}", path.display(), os_error::text(&error))?;
             Ok(false)
         }
     }
