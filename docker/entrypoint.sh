@@ -1,7 +1,7 @@
 #!/bin/sh
 # Starts the server in a container, by the rules of the Redis images:
 # - arguments that begin with an option or a .conf file mean redis-server;
-# - the server never runs as root: root takes over the data folder, if all in it is the server's
+# - the server never runs as root that could become another user: root takes over the data folder, if all in it is the server's
 #   own, and becomes the user redis; any other user is kept;
 # - files are private unless the caller set a umask of its own;
 # - any other command runs as it is.
@@ -32,7 +32,15 @@ if [ "$(umask)" = 0022 ]; then
     umask 0077
 fi
 
-if [ "$(id -u)" != 0 ]; then
+# Whether this process has capability number $1.
+has_capability() {
+    effective=$(awk '$1 == "CapEff:" { print $2 }' /proc/self/status)
+    [ $((0x$effective >> $1 & 1)) = 1 ]
+}
+
+# Root that may not become another user (6 is SETGID, 7 is SETUID) stays what it is, as powerless as the
+# caller made it.
+if [ "$(id -u)" != 0 ] || ! has_capability 6 || ! has_capability 7; then
     exec "$@"
 fi
 

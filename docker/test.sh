@@ -206,14 +206,14 @@ test_image() {
     local config='{{.WorkingDir}} {{.StopSignal}} {{.ExposedPorts}} {{.Volumes}}'
     check "image: folder, signal, port, no volume" "/data SIGTERM map[6379/tcp:{}] map[]" \
         docker inspect -f "{{with .Config}}$config{{end}}" "$tag"
-    check "image: another command runs as it is" "0" docker run --rm "$tag" id -u
-    check "image: time zones" "+0900" docker run --rm -e TZ=Asia/Tokyo "$tag" date +%z
+    check "image: another command runs as it is" "0" docker run --rm --network none "$tag" id -u
+    check "image: time zones" "+0900" docker run --rm --network none -e TZ=Asia/Tokyo "$tag" date +%z
     local look='for name in "$@"; do command -v "$name"; done | xargs realpath'
     check "image: its programs" \
         $'/usr/local/bin/redstart\n/usr/local/bin/redstart\n/usr/bin/redis-cli' \
-        docker run --rm "$tag" sh -c "$look" sh redis-server valkey-server redis-cli
+        docker run --rm --network none "$tag" sh -c "$look" sh redis-server valkey-server redis-cli
     check "image: user and group redis" "uid=999(redis) gid=999(redis) groups=999(redis)" \
-        docker run --rm "$tag" id redis
+        docker run --rm --network none "$tag" id redis
 }
 
 test_options() {

@@ -16,7 +16,10 @@ cd "$folder"
 
 declare -A ports
 start() {
-    "$server" --port "$1" --bind 127.0.0.1 --save "" --appendonly no --loglevel warning &
+    # Empty even if a client asked for SAVE.
+    rm -rf "$folder/$1"
+    mkdir "$folder/$1"
+    "$server" --port "$1" --dir "$folder/$1" --bind 127.0.0.1 --save "" --appendonly no --loglevel warning &
     ports[$!]=$1
 }
 

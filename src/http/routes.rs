@@ -60,8 +60,11 @@ impl Pages {
         // Probes know no password, and learn nothing but a word.
         let is_probe = ["/healthz", "/readyz", "/livez"].contains(&path);
         let trusted = self.admit(connection, request);
-        let admitted = guard::check_host(connection, request.uri(), headers)
-            .and_then(|()| if is_probe { Ok(()) } else { trusted });
+        let admitted = guard::check_host(connection, request.uri(), headers).and(if is_probe {
+            Ok(())
+        } else {
+            trusted
+        });
         if let Err(refusal) = admitted {
             let mut page = error(refusal.status(), refusal.reason());
             if refusal == guard::Refusal::Password {

@@ -196,18 +196,19 @@ impl Evictor {
 
     /// Puts a key into the pool, if there is room or it is a better candidate than the worst one there.
     fn offer(&mut self, keyspace: &Keyspace, score: u64, db: usize, key: &[u8]) {
-        let at = self.pool.partition_point(|known| known.score < score);
-        if self.pool[at..]
-            .iter()
-            .take_while(|known| known.score == score)
-            .any(|known| known.db == db && known.key == key)
-        {
+        let place = |pool: &[Candidate]| pool.partition_point(|known| known.score < score);
+        let at = place(&self.pool);
+        if at == 0 && self.pool.len() == EVICTION_POOL_LEN {
             return;
         }
         let hash = keyspace.hash(key);
-        if self.pool.len() < EVICTION_POOL_LEN {
+        let is_same = |known: &Candidate| (known.hash, known.db) == (hash, db) && known.key == key;
+        if let Some(known) = self.pool.iter().position(is_same) {
+            let candidate = Candidate { score, ..self.pool.remove(known) };
+            self.pool.insert(place(&self.pool), candidate);
+        } else if self.pool.len() < EVICTION_POOL_LEN {
             self.pool.insert(at, Candidate { score, db, hash, key: key.to_vec() });
-        } else if at > 0 {
+        } else {
             let mut worst = self.pool.remove(0);
             (worst.score, worst.db, worst.hash) = (score, db, hash);
             worst.key.clear();

@@ -19,8 +19,11 @@ const FINER_BITS: u32 = 8;
 const FINER_MASK: u32 = (1 << FINER_BITS) - 1;
 /// The 256ths where none are kept: what is compared with others is most likely half a second off.
 pub(super) const FINER_UNKNOWN: u32 = 1 << (FINER_BITS - 1);
-/// Clocks of threads differ by less, in 256ths of a second.
-const LRU_AHEAD_MAX: u32 = 60 << FINER_BITS;
+/// The longest idle time that is told, in seconds, a while before the clock comes round.
+const IDLE_MAX: i64 = LRU_MASK - 2 * DAY_SECONDS;
+/// What was used so much later than now, or less, was used by a clock that is ahead of ours.
+const DAY_SECONDS: i64 = 86_400;
+const DAY_MINUTES: u32 = 1440;
 const LFU_TIME_MASK: i64 = (1 << 16) - 1;
 const LFU_START: u32 = 5;
 const COUNTER_MASK: u32 = 0xff;
@@ -75,7 +78,7 @@ impl AccessPolicy {
             (true, _, Some(frequency)) => lfu_bits(now_ms, u32::from(frequency)),
             (false, Some(seconds), _) => {
                 // More than the clock can tell is the most that it can.
-                let seconds = i64::try_from(seconds).unwrap_or(LRU_MASK).min(LRU_MASK);
+                let seconds = i64::try_from(seconds).unwrap_or(IDLE_MAX).min(IDLE_MAX);
                 self.lru_bits(now_ms - seconds * 1000)
             }
             _ => self.fresh(now_ms),
@@ -101,13 +104,14 @@ impl AccessPolicy {
     /// Milliseconds since the last access, to the second.
     pub fn idle_ms(self, bits: u32, now_ms: i64) -> i64 {
         let seconds = |bits: u32| i64::from(bits >> FINER_BITS);
-        (seconds(lru_clock(now_ms)) - seconds(bits)).rem_euclid(LRU_MASK + 1) * 1000
+        let idle = (seconds(lru_clock(now_ms)) - seconds(bits)).rem_euclid(LRU_MASK + 1);
+        if idle > LRU_MASK - DAY_SECONDS { 0 } else { idle * 1000 }
     }
 
     /// 256ths of a second since the last access.
     pub(super) fn idleness(self, bits: u32, now_ms: i64) -> u32 {
         let idle = lru_clock(now_ms).wrapping_sub(bits);
-        if idle > u32::MAX - LRU_AHEAD_MAX { 0 } else { idle }
+        if idle > u32::MAX - ((DAY_SECONDS as u32) << FINER_BITS) { 0 } else { idle }
     }
 
     /// The access counter as it is now.
@@ -119,6 +123,7 @@ impl AccessPolicy {
         let bits = bits >> FINER_BITS;
         let (since, counter) = (bits >> 8, bits & COUNTER_MASK);
         let elapsed = lfu_minutes(now_ms).wrapping_sub(since) & LFU_TIME_MASK as u32;
+        let elapsed = if elapsed > LFU_TIME_MASK as u32 - DAY_MINUTES { 0 } else { elapsed };
         match elapsed.checked_div(u32::from(self.decay_minutes)) {
             Some(periods) => counter.saturating_sub(periods),
             None => counter,
@@ -167,6 +172,10 @@ mod tests {
         let bits = policy.fresh(now_ms);
         assert_eq!(policy.idleness(bits, now_ms + 500), 128);
         assert_eq!(policy.idleness(bits, now_ms - 500), 0);
+        assert_eq!(
+            (policy.idleness(bits, now_ms - 3_600_000), policy.idle_ms(bits, now_ms - 3_600_000)),
+            (0, 0)
+        );
         assert_eq!(policy.idleness(bits, now_ms + 86_400_000), 86_400 << 8);
         // OBJECT IDLETIME counts the seconds that began since, as Redis does.
         let late = policy.fresh(now_ms + 999);
@@ -181,6 +190,8 @@ mod tests {
         let risen = policy.frequency(bits, 0);
         assert!((10..60).contains(&risen), "{risen}");
         assert_eq!(policy.frequency(bits, 3 * MINUTE_MS), risen - 3);
+        let later = policy.touched(bits, 3 * MINUTE_MS, &mut random);
+        assert!((risen - 3..=risen - 2).contains(&policy.frequency(later, 0)), "a clock behind");
     }
 
     #[test]
@@ -188,7 +199,7 @@ mod tests {
         let lru = AccessPolicy::default();
         let now_ms = 1_700_000_000_000;
         let idle = |seconds| lru.idle_ms(lru.recalled(Some(seconds), None, now_ms), now_ms) / 1000;
-        assert_eq!((idle(0), idle(1000), idle(u64::MAX)), (0, 1000, LRU_MASK));
+        assert_eq!((idle(0), idle(1000), idle(u64::MAX)), (0, 1000, IDLE_MAX));
         assert_eq!(lru.recalled(None, Some(9), now_ms), lru.fresh(now_ms));
         let lfu = AccessPolicy { lfu: true, ..lru };
         assert_eq!(lfu.frequency(lfu.recalled(None, Some(99), now_ms), now_ms), 99);

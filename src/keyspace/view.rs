@@ -211,9 +211,9 @@ impl<'a> DbView<'a> {
             return None;
         };
         if touches {
-            let before = table.view(position).access();
-            let after = policy.touched(before, clock_ms, random);
-            if after != before {
+            let entry = table.view(position);
+            let after = policy.touched(entry.access(), clock_ms, random);
+            if entry.is_changed_by(after) {
                 table.touch(position, |entry| entry.set_access(after));
             }
         }

@@ -18,10 +18,10 @@ use super::bind::{BindError, BoundUnix, Port, Protocol, bind_unix};
 use super::connection::Connection;
 use super::reactor::Reactor;
 use super::stream::Stream;
-use super::tls::{Session, Tls, TlsSlot};
+use super::tls::{Session, Tls, TlsSlot, secure};
 use crate::base::limits::TLS_HANDSHAKE_MAX;
 use crate::config::Config;
-use crate::server::{ClientFlags, ClientHandle, Listener, Peer, Server};
+use crate::server::{ClientFlags, ClientHandle, Couriers, Listener, Peer, Secure, Server};
 
 /// How long accepting rests after an error such as too many open files.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
@@ -45,14 +45,16 @@ pub struct Listeners {
     ports: [Port; 2],
     unix: Option<BoundUnix>,
     tls: Option<Arc<Tls>>,
+    outgoing: Option<Secure>,
 }
 
 /// Opens the sockets of `port`, `tls-port`, `bind` and `unixsocket`.
 pub fn bind(config: &Config) -> Result<Listeners, BindError> {
-    let tls = Tls::of(config)?;
+    let (tls, outgoing) = (Tls::of(config)?, secure(config)?);
     let plain = Port::open(config, Protocol::Plain)?;
     let unix = bind_unix(config)?;
-    let listeners = Listeners { ports: [plain, Port::open(config, Protocol::Tls)?], unix, tls };
+    let ports = [plain, Port::open(config, Protocol::Tls)?];
+    let listeners = Listeners { ports, unix, tls, outgoing };
     if listeners.shown().is_empty() {
         return Err(BindError::Nowhere);
     }
@@ -89,6 +91,7 @@ pub struct Listening {
     unix: Option<PathBuf>,
     opened: UnboundedSender<(Protocol, std::net::TcpListener)>,
     tls: TlsSlot,
+    couriers: Couriers,
 }
 
 impl Listening {
@@ -103,7 +106,7 @@ impl Listening {
         config: &Config,
         before: &Config,
     ) -> Result<Vec<Listener>, BindError> {
-        let tls = Tls::of(config)?;
+        let (tls, outgoing) = (Tls::of(config)?, secure(config)?);
         let moved =
             |port: &Port| !port.is_as(config) || config.words("bind") != before.words("bind");
         let moving: Vec<_> =
@@ -121,6 +124,7 @@ impl Listening {
             return Err(error);
         }
         *self.tls.write() = tls;
+        self.couriers.set_secure(outgoing);
         Ok(shown(&self.ports, self.unix.as_deref()))
     }
 
@@ -245,6 +249,7 @@ impl Acceptor {
     pub fn start(self: &Rc<Self>, listeners: Listeners) -> io::Result<Listening> {
         let (opened, mut receiver) = unbounded_channel();
         *self.tls.write() = listeners.tls;
+        self.server.couriers.set_secure(listeners.outgoing);
         for port in &listeners.ports {
             for listener in &port.sockets {
                 self.listen(port.protocol(), listener.try_clone()?)?;
@@ -263,7 +268,8 @@ impl Acceptor {
             let (acceptor, listener) = (Rc::clone(self), UnixListener::from_std(listener)?);
             tokio::task::spawn_local(async move { acceptor.accept_unix(listener, path).await });
         }
-        Ok(Listening { ports: listeners.ports, unix, opened, tls: Arc::clone(&self.tls) })
+        let (tls, couriers) = (Arc::clone(&self.tls), self.server.couriers.clone());
+        Ok(Listening { ports: listeners.ports, unix, opened, tls, couriers })
     }
 
     fn listen(

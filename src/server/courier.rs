@@ -4,7 +4,7 @@
 //! waits for a network. There are as many couriers as are busy at a time, within bounds; they go when
 //! nothing was to be done for a while; as they hold nothing but sockets, the process may end without
 //! waiting for them. Connections are kept as long, for the next who sends something
-//! to the same place.
+//! to the same place. What secures them is given from above, which knows of TLS.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
@@ -42,6 +42,21 @@ pub struct Parcel {
     /// The requests.
     pub requests: Vec<Request>,
 }
+
+/// A connection as requests and answers see it.
+pub trait Wire: Read + Write + Send {
+    /// The socket behind it.
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Wire for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
+/// Secures a connection, within the time limits that it has.
+pub type Secure = Arc<dyn Fn(TcpStream) -> io::Result<Box<dyn Wire>> + Send + Sync>;
 
 /// A request in pieces, so that what is long is not copied.
 pub struct Request {
@@ -101,7 +116,7 @@ impl Delivery {
 }
 
 /// The couriers.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Couriers(Arc<Office>);
 
 /// What couriers share.
@@ -117,6 +132,9 @@ struct Desk {
     couriers: usize,
     idle: usize,
     kept: Vec<Line>,
+    secure: Option<Secure>,
+    /// How often `secure` has been set.
+    era: usize,
 }
 
 impl Couriers {
@@ -141,6 +159,14 @@ impl Couriers {
         }
         self.0.posted.notify_one();
         delivery
+    }
+
+    /// Says how connections are secured from now on; `None` is not at all.
+    pub fn set_secure(&self, secure: Option<Secure>) {
+        let mut desk = self.0.desk.lock();
+        desk.kept.clear();
+        desk.secure = secure;
+        desk.era += 1;
     }
 
     /// How many connections are kept.
@@ -197,11 +223,18 @@ impl Office {
     }
 
     fn carry_anew(&self, parcel: &Parcel) -> Result<Receipt, Failed> {
-        let line = Line::open(parcel).map_err(|error| match error.kind() {
-            // Redis finds out when it writes.
-            ErrorKind::ConnectionRefused => Failed::at(Broken::Writing, &error),
-            _ => Failed::at(Broken::Connecting, &error),
-        })?;
+        let (secure, era) = {
+            let desk = self.desk.lock();
+            (desk.secure.clone(), desk.era)
+        };
+        let line =
+            Line::open(parcel, secure.as_ref(), era).map_err(|error| match error.kind() {
+                // Redis finds out when it writes, which TLS does at once.
+                ErrorKind::ConnectionRefused if secure.is_none() => {
+                    Failed::at(Broken::Writing, &error)
+                }
+                _ => Failed::at(Broken::Connecting, &error),
+            })?;
         self.carry_on(line, parcel)
     }
 
@@ -223,6 +256,9 @@ impl Desk {
     }
 
     fn keep(&mut self, mut line: Line) {
+        if line.era != self.era {
+            return;
+        }
         line.used = Instant::now();
         if self.kept.len() == KEPT_MAX {
             self.kept.remove(0);
@@ -261,23 +297,30 @@ impl Failed {
 struct Line {
     host: String,
     port: u16,
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Wire>>,
+    /// The era of the desk in which it was opened.
+    era: usize,
     /// The database it is in.
     db: i64,
     used: Instant,
 }
 
 impl Line {
-    fn open(parcel: &Parcel) -> io::Result<Self> {
+    fn open(parcel: &Parcel, secure: Option<&Secure>, era: usize) -> io::Result<Self> {
         let mut last = io::Error::from(ErrorKind::AddrNotAvailable);
         for addr in (parcel.host.as_str(), parcel.port).to_socket_addrs()? {
             match TcpStream::connect_timeout(&addr, parcel.timeout) {
                 Ok(stream) => {
                     stream.set_nodelay(true)?;
+                    limit(&stream, parcel.timeout)?;
+                    let stream = match secure {
+                        Some(secure) => secure(stream)?,
+                        None => Box::new(stream),
+                    };
                     let (host, port) = (parcel.host.clone(), parcel.port);
                     let stream = BufReader::new(stream);
                     // A new connection is in database 0, but is asked all the same, as by Redis.
-                    return Ok(Self { host, port, stream, db: -1, used: Instant::now() });
+                    return Ok(Self { host, port, stream, era, db: -1, used: Instant::now() });
                 }
                 Err(error) => last = error,
             }
@@ -293,10 +336,7 @@ impl Line {
     /// database.
     fn exchange(&mut self, parcel: &Parcel) -> Result<Receipt, Failed> {
         let failed = |broken| move |error: io::Error| Failed::at(broken, &error);
-        let stream = self.stream.get_ref();
-        let limited = stream
-            .set_read_timeout(Some(parcel.timeout))
-            .and_then(|()| stream.set_write_timeout(Some(parcel.timeout)));
+        let limited = limit(self.stream.get_ref().socket(), parcel.timeout);
         limited.map_err(failed(Broken::Writing))?;
         let db = (self.db != parcel.db).then(|| select(parcel.db));
         for request in parcel.auth.iter().chain(&db) {
@@ -327,7 +367,10 @@ impl Line {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.get_mut().write_all(bytes)
+        let stream = self.stream.get_mut();
+        stream.write_all(bytes)?;
+        // TLS tells only here that the socket takes nothing.
+        stream.flush()
     }
 
     fn answer(&mut self) -> io::Result<Answer> {
@@ -339,6 +382,11 @@ impl Line {
             None => Ok(()),
         })
     }
+}
+
+fn limit(stream: &TcpStream, timeout: Duration) -> io::Result<()> {
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))
 }
 
 fn select(db: i64) -> Vec<u8> {

@@ -42,7 +42,7 @@ pub use client::{
 };
 pub use client_memory::ClientMemory;
 pub use clients::Clients;
-pub use courier::{Answer, Broken, Couriers, Delivery, Parcel, Receipt, Request};
+pub use courier::{Answer, Broken, Couriers, Delivery, Parcel, Receipt, Request, Secure, Wire};
 pub use eviction::Eviction;
 pub use fieldsets::{Fieldset, Fieldsets};
 pub use info::{InfoContext, cpu_seconds};

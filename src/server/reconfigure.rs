@@ -80,7 +80,7 @@ impl Server {
         let access = |policy: &str| AccessPolicy {
             lfu: policy.ends_with("-lfu"),
             lrm: policy.ends_with("-lrm"),
-            finer: finer && !policy.ends_with("-lfu"),
+            finer: finer && (policy.ends_with("-lru") || policy.ends_with("-lrm")),
             log_factor: small("lfu-log-factor"),
             decay_minutes: small("lfu-decay-time"),
         };
@@ -284,7 +284,7 @@ impl Server {
             .map(|path| std::fs::metadata(path).and_then(|data| data.modified()).ok())
             .collect();
         let is_first = seen.is_empty();
-        if *seen == now || config.int("tls-port") == 0 {
+        if *seen == now || config.int("tls-port") == 0 && !config.flag("tls-cluster") {
             return;
         }
         *seen = now;
@@ -295,7 +295,7 @@ impl Server {
 }
 
 /// The directives by which TLS may become impossible.
-const TLS_NAMES: [&str; 14] = [
+const TLS_NAMES: [&str; 15] = [
     "tls-cert-file",
     "tls-key-file",
     "tls-key-file-pass",
@@ -310,6 +310,7 @@ const TLS_NAMES: [&str; 14] = [
     "tls-client-key-file-pass",
     "tls-dh-params-file",
     "tls-port",
+    "tls-cluster",
 ];
 
 /// Files the server opens besides its clients' sockets, and those of each event loop.

@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -296,4 +296,29 @@ fn a_broken_snapshot_is_not_loaded() {
     fs::write(&path, flipped).expect("written");
     let mut refused = Server::launch_on(server.dir(), &[]);
     assert!(refused.has_ended(DEADLINE), "it starts with a wrong bit");
+}
+
+#[test]
+fn what_is_used_during_a_save_is_not_taken_for_idle() {
+    let policy = ["--save", "", "--maxmemory-policy", "allkeys-lru"];
+    let server = Server::start(&[DEBUG, &policy].concat());
+    let mut conn = server.connect();
+    run(&mut conn, "DEBUG POPULATE 300");
+    run(&mut conn, "CONFIG SET rdb-key-save-delay 10000");
+    run(&mut conn, "BGSAVE");
+    let start = Instant::now();
+    assert!(wait_for(DEADLINE, || start.elapsed() > Duration::from_millis(1200)));
+    for n in 0..300 {
+        call(&mut conn, &["GET", &format!("key:{n}")]);
+    }
+    assert!(says(&mut conn, "rdb_bgsave_in_progress:1"), "some of it is yet to be written");
+    run(&mut conn, "CONFIG SET rdb-key-save-delay 0");
+    wait_says(&mut conn, "rdb_bgsave_in_progress:0");
+    run(&mut conn, "DEBUG RELOAD NOSAVE");
+    for n in 0..300 {
+        let key = format!("key:{n}");
+        let idle = call(&mut conn, &["OBJECT", "IDLETIME", &key]);
+        let Reply::Integer(seconds) = idle else { panic!("{idle:?}") };
+        assert!((0..60).contains(&seconds), "{key} is {seconds} seconds idle");
+    }
 }

@@ -463,3 +463,67 @@ fn a_server_without_its_files_does_not_start() {
     let log = refusal(&["--tls-cert-file", &cert, "--tls-key-file", &key]);
     assert!(log.contains("Either tls-ca-cert-file or tls-ca-cert-dir must be specified"), "{log}");
 }
+
+/// A server that moves keys by TLS, whose authority is called so.
+fn mover(certificates: &Certificates, authority: &str) -> Server {
+    let [cert, key] = ["client.crt", "client.key"].map(|name| certificates.path(name));
+    let ca = certificates.path(&format!("{authority}.crt"));
+    let files = ["--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &ca];
+    Server::start(&[&files[..], &["--tls-cluster", "yes"]].concat())
+}
+
+fn migrate(conn: &mut Conn, to: SocketAddr) -> String {
+    conn.call(&["SET", "moved", "value"]);
+    let port = to.port().to_string();
+    match conn.call(&["MIGRATE", "127.0.0.1", &port, "moved", "0", "5000", "REPLACE"]) {
+        Reply::Simple(text) | Reply::Error(text) => String::from_utf8_lossy(&text).into_owned(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn keys_move_by_tls_to_whom_the_authorities_vouch_for() {
+    const CONNECTING: &str = "IOERR error or timeout connecting to the client";
+    let certificates = Certificates::new();
+    let (target, tls) = certificates.server(&[]);
+    let source = mover(&certificates, "ca");
+    let mut conn = source.connect();
+    for _ in 0..2 {
+        assert_eq!(migrate(&mut conn, tls), "OK");
+        assert_eq!(certificates.cli(tls, Some("client"), &["GETDEL", "moved"]), "value\n");
+    }
+    let log = source.log();
+    assert!(!log.contains("no effect"), "{log}");
+    // Nothing is sent in clear to whom TLS is wanted with, nor the other way round.
+    assert_eq!(migrate(&mut conn, target.addr()), CONNECTING);
+    assert_eq!(set(&mut conn, &["tls-cluster", "no"]), Ok(()));
+    assert!(migrate(&mut conn, tls).starts_with("IOERR error or timeout "), "no TLS");
+    assert_eq!(migrate(&mut conn, target.addr()), "OK");
+    assert_eq!(set(&mut conn, &["tls-cluster", "yes"]), Ok(()));
+    assert_eq!(migrate(&mut conn, target.addr()), CONNECTING, "no kept connection without TLS");
+    assert_eq!(migrate(&mut conn, tls), "OK");
+
+    let wary = mover(&certificates, "stranger");
+    assert_eq!(migrate(&mut wary.connect(), tls), CONNECTING);
+    let bare = Server::start(&[]);
+    let refused = set(&mut bare.connect(), &["tls-cluster", "yes"]);
+    let refused = refused.expect_err("there is no certificate");
+    assert!(refused.contains("No tls-cert-file configured!"), "{refused}");
+}
+
+#[test]
+fn what_moves_keys_shows_its_own_certificate_for_that() {
+    let certificates = Certificates::new();
+    let (_target, tls) = certificates.server(&[]);
+    let source = mover(&certificates, "ca");
+    let mut conn = source.connect();
+    let [cert, key] = ["stranger.crt", "stranger.key"].map(|name| certificates.path(name));
+    let shown = ["tls-client-cert-file", &cert, "tls-client-key-file", &key];
+    assert_eq!(set(&mut conn, &shown), Ok(()));
+    let refused = migrate(&mut conn, tls);
+    assert!(refused.starts_with("IOERR error or timeout "), "{refused}");
+    let [cert, key] = ["server.crt", "server.key"].map(|name| certificates.path(name));
+    let shown = ["tls-client-cert-file", &cert, "tls-client-key-file", &key];
+    assert_eq!(set(&mut conn, &shown), Ok(()));
+    assert_eq!(migrate(&mut conn, tls), "OK");
+}

@@ -14,7 +14,6 @@ const PORT: (i64, i64) = (0, 65535);
 const LONG: (i64, i64) = (0, i64::MAX);
 const I32: i64 = i32::MAX as i64;
 
-const SECURE_OUT: &str = "TLS towards other servers";
 const SCRIPTS: &str = "Lua scripting";
 const PERSISTENCE: &str = "persistence";
 const REPLICATION: &str = "replication";
@@ -235,15 +234,15 @@ pub(super) const TLS: &[Directive] = &[
     text("tls-key-file-pass", "", Rule::Optional, E::Tls, "Passphrase of that key.")
         .flag(Flags::SENSITIVE),
     text("tls-client-cert-file", "", Rule::Optional, E::Tls,
-        "Certificate for outgoing connections.").flag(Flags::VOLATILE).later(SECURE_OUT),
+        "Certificate shown to other servers; tls-cert-file when empty.").flag(Flags::VOLATILE),
     text("tls-client-key-file", "", Rule::Optional, E::Tls, "Its private key.")
-        .flag(Flags::VOLATILE).later(SECURE_OUT),
+        .flag(Flags::VOLATILE),
     text("tls-client-key-file-pass", "", Rule::Optional, E::Tls, "Passphrase of that key.")
-        .flag(Flags::SENSITIVE).later(SECURE_OUT),
+        .flag(Flags::SENSITIVE),
     text("tls-dh-params-file", "", Rule::Optional, E::Tls,
         "Accepted for old files; keys are exchanged on elliptic curves only.")
         .flag(Flags::VOLATILE).later("Diffie-Hellman in finite fields"),
-    text("tls-ca-cert-file", "", Rule::Optional, E::Tls, "Certificates that vouch for clients.")
+    text("tls-ca-cert-file", "", Rule::Optional, E::Tls, "Certificates that vouch for clients and other servers.")
         .flag(Flags::VOLATILE),
     text("tls-ca-cert-dir", "", Rule::Optional, E::Tls, "Directory of such certificates.")
         .flag(Flags::VOLATILE),
@@ -251,7 +250,7 @@ pub(super) const TLS: &[Directive] = &[
     words("tls-auth-clients-user", "off", TLS_USER, E::Tls,
         "Part of a client's certificate that names its user."),
     bool("tls-replication", "no", E::Tls, "Use TLS towards the primary.").later(REPLICATION),
-    bool("tls-cluster", "no", E::Tls, "Use TLS on the cluster bus.").later(CLUSTER_MODE),
+    bool("tls-cluster", "no", E::Tls, "Use TLS towards the servers that MIGRATE moves keys to."),
     text("tls-protocols", "", Rule::Optional, E::Tls,
         "Versions of TLS that are allowed, of TLSv1.2 and TLSv1.3; both when empty."),
     text("tls-ciphers", "", Rule::Optional, E::Tls,

@@ -10,6 +10,7 @@
 
 mod ciphers;
 mod files;
+mod outgoing;
 mod session;
 mod sessions;
 
@@ -19,7 +20,7 @@ use parking_lot::RwLock;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::CertificateDer;
 use rustls::server::{NoServerSessionStorage, ServerConfig, WebPkiClientVerifier};
-use rustls::sign::SingleCertAndKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, SupportedProtocolVersion};
 use thiserror::Error;
@@ -27,6 +28,7 @@ use thiserror::Error;
 use self::sessions::Sessions;
 use crate::config::Config;
 
+pub(super) use outgoing::secure;
 pub(super) use session::Session;
 
 /// Why TLS cannot be had as the directives say.
@@ -96,15 +98,8 @@ impl Tls {
         if config.int("tls-port") == 0 {
             return Ok(None);
         }
-        let provider = Arc::new(CryptoProvider {
-            cipher_suites: ciphers::suites(
-                config.text("tls-ciphers"),
-                config.text("tls-ciphersuites"),
-            )?,
-            ..ring::default_provider()
-        });
+        let provider = provider(config)?;
         let versions = versions(config.text("tls-protocols"))?;
-        let other = |error: rustls::Error| TlsError::Other(error.to_string());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&versions)
             .map_err(other)?;
@@ -134,12 +129,8 @@ impl Tls {
             tls.session_storage = Arc::new(NoServerSessionStorage {});
             tls.send_tls13_tickets = 0;
         }
-        if !config.text("tls-client-cert-file").is_empty()
-            && !config.text("tls-client-key-file").is_empty()
-        {
-            // Nobody shows it yet, but what is wrong with it is not to be found out later.
-            files::identity(config, files::CLIENT, &provider)?;
-        }
+        // What is wrong with it is not to be found out when it is shown.
+        client_identity(config, &provider)?;
         let user_from = match config.text("tls-auth-clients-user") {
             "CN" => UserFrom::CommonName,
             "URI" => UserFrom::Uri,
@@ -156,6 +147,27 @@ impl Tls {
             _ => Vec::new(),
         }
     }
+}
+
+/// The ciphers of `tls-ciphers` and `tls-ciphersuites`, and all else by default.
+fn provider(config: &Config) -> Result<Arc<CryptoProvider>, TlsError> {
+    let (ciphers, suites) = (config.text("tls-ciphers"), config.text("tls-ciphersuites"));
+    let cipher_suites = ciphers::suites(ciphers, suites)?;
+    Ok(Arc::new(CryptoProvider { cipher_suites, ..ring::default_provider() }))
+}
+
+/// What other servers are shown, if it is not what clients are.
+fn client_identity(
+    config: &Config,
+    provider: &CryptoProvider,
+) -> Result<Option<CertifiedKey>, TlsError> {
+    let directives = ["tls-client-cert-file", "tls-client-key-file"];
+    let is_set = directives.iter().all(|name| !config.text(name).is_empty());
+    is_set.then(|| files::identity(config, files::CLIENT, provider)).transpose()
+}
+
+fn other(error: rustls::Error) -> TlsError {
+    TlsError::Other(error.to_string())
 }
 
 /// The versions of `tls-protocols`; both when it is empty.
