@@ -29,21 +29,13 @@ pub fn warn_unsupported(config: &Config, before: Option<&Config>) {
 impl Server {
     /// Takes all settings over from the configuration.
     pub fn reconfigure_all(&self) {
+        self.fit_clients();
         let config = self.config.read();
         let size = |name: &str| usize::try_from(config.int(name)).unwrap_or(0);
         let settings = &self.settings;
         settings.bulk_max.store(config.int("proto-max-bulk-len").clamp(1, BUFFER_MAX), Relaxed);
         let query_max = size("client-query-buffer-limit").min(BUFFER_MAX as usize);
         settings.query_max.store(query_max, Relaxed);
-        let clients_max = raise_open_files(size("maxclients"), self.threads());
-        if clients_max < size("maxclients") {
-            tracing::warn!(
-                "maxclients is {clients_max} instead of {}, because the system allows too few open \
-                 files",
-                size("maxclients")
-            );
-        }
-        settings.clients_max.store(clients_max, Relaxed);
         settings.idle_seconds.store(config.int("timeout"), Relaxed);
         settings.load_delay_us.store(config.int("key-load-delay"), Relaxed);
         settings.keepalive_seconds.store(config.int("tcp-keepalive"), Relaxed);
@@ -92,6 +84,23 @@ impl Server {
         drop(config);
         self.account_clients();
         self.update_disk_gate();
+    }
+
+    /// Opens enough files for `maxclients`, which as in Redis becomes what the system allows for.
+    fn fit_clients(&self) {
+        let wanted = usize::try_from(self.config.read().int("maxclients")).unwrap_or(0);
+        let possible = raise_open_files(wanted, self.threads());
+        if possible < wanted {
+            tracing::warn!(
+                "maxclients is {possible} instead of {wanted}, because the system allows too few open \
+                 files"
+            );
+            let possible = possible.to_string();
+            if let Err(error) = self.config.write().set(&[(b"maxclients", possible.as_bytes())]) {
+                tracing::warn!("{error}");
+            }
+        }
+        self.settings.clients_max.store(possible, Relaxed);
     }
 
     fn set_logs(&self, config: &Config) {
@@ -329,5 +338,5 @@ fn raise_open_files(clients: usize, threads: usize) -> usize {
         let _ = setrlimit(Resource::Nofile, limit);
     }
     let possible = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |n| n as usize);
-    clients.min(possible.saturating_sub(reserved))
+    clients.min(possible.saturating_sub(reserved)).max(1)
 }
