@@ -29,6 +29,8 @@ use segment::{HOME_BUCKETS, Place, SEGMENT_SLOTS, SLOTS as BUCKET_SLOTS, Segment
 pub use slot::{Lent, Thin};
 use tally::Tally;
 
+use std::ops::Range;
+
 use crate::base::hash::KeyHasher;
 use crate::base::random::Random;
 
@@ -118,6 +120,17 @@ struct Meta {
     /// No item of the segment is due before this, in Unix milliseconds.
     min_expire: i64,
     len: u16,
+    /// How many items there were when a merge with the neighbour failed; 0 if none did.
+    unmerged_len: u16,
+}
+
+impl Meta {
+    const EMPTY: Self = Self { min_expire: NEVER, len: 0, unmerged_len: 0 };
+
+    /// Whether a merge that failed would only fail again.
+    fn stays_unmerged(self) -> bool {
+        self.len > self.unmerged_len / 8 * 7 && self.unmerged_len > 0
+    }
 }
 
 /// Items that have a deadline: how many, and the sum of the deadlines.
@@ -409,7 +422,7 @@ impl<T: Thin> Table<T> {
 
     fn push_segment(&mut self) -> usize {
         self.segments.push(Segment::boxed());
-        self.metas.push(Meta { min_expire: NEVER, len: 0 });
+        self.metas.push(Meta::EMPTY);
         self.segments.len() - 1
     }
 
@@ -438,7 +451,7 @@ impl<T: Thin> Table<T> {
         let mut items = Vec::with_capacity(SEGMENT_SLOTS);
         self.segments[segment].prefetch_items();
         self.segments[segment].drain_into(&mut items);
-        self.metas[segment] = Meta { min_expire: NEVER, len: 0 };
+        self.metas[segment] = Meta::EMPTY;
         self.len -= items.len();
         for item in items {
             let view = item.as_view();
@@ -482,23 +495,35 @@ impl<T: Thin> Table<T> {
         }
         loop {
             let before = self.segments.len();
-            // A merge that had to split again would be repeated for ever.
-            if !self.try_merge(self.directory_index(at), hasher) || self.segments.len() >= before {
+            if !self.try_merge(self.directory_index(at), hasher) {
+                return;
+            }
+            // A merge that had to split again would be repeated for ever, and at each removal.
+            if self.segments.len() >= before {
+                if let Some((lower, upper, _)) = self.neighbours(self.directory_index(at)) {
+                    for meta in [lower, upper].map(Pointer::segment) {
+                        self.metas[meta].unmerged_len = self.metas[meta].len;
+                    }
+                }
                 return;
             }
         }
     }
 
-    /// Merges the segment of directory entry `index` with its neighbour if both are thin.
-    fn try_merge(&mut self, index: usize, hasher: &KeyHasher) -> bool {
-        let Some(pointer) = self.directory.get(index).copied() else { return false };
-        if pointer.depth() == 0 {
-            return false;
-        }
+    /// The two halves of what would be one segment if that of directory entry `index` merged with its
+    /// neighbour, and where they are in the directory; `None` if they are not alike.
+    fn neighbours(&self, index: usize) -> Option<(Pointer, Pointer, Range<usize>)> {
+        let pointer = self.directory.get(index).filter(|pointer| pointer.depth() > 0)?;
         let span = 1 << (self.depth - pointer.depth());
         let first = index & !(2 * span - 1);
         let (lower, upper) = (self.directory[first], self.directory[first + span]);
-        if lower.depth() != upper.depth() {
+        (lower.depth() == upper.depth()).then_some((lower, upper, first..first + 2 * span))
+    }
+
+    /// Merges the segment of directory entry `index` with its neighbour if both are thin.
+    fn try_merge(&mut self, index: usize, hasher: &KeyHasher) -> bool {
+        let Some((lower, upper, range)) = self.neighbours(index) else { return false };
+        if [lower, upper].iter().all(|half| self.metas[half.segment()].stays_unmerged()) {
             return false;
         }
         let len = |p: Pointer| usize::from(self.metas[p.segment()].len);
@@ -511,7 +536,7 @@ impl<T: Thin> Table<T> {
             return false;
         }
         let merged = Pointer::new(lower.segment(), lower.depth() - 1);
-        self.directory[first..first + 2 * span].fill(merged);
+        self.directory[range].fill(merged);
         self.redistribute(lower.segment(), hasher);
         self.redistribute(upper.segment(), hasher);
         self.drop_segment(upper.segment(), hasher);

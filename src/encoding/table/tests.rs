@@ -143,6 +143,29 @@ fn a_table_whose_items_come_and_go_stays_as_full() {
 }
 
 #[test]
+fn a_merge_that_failed_is_not_tried_at_each_removal() {
+    let mut model = Model::new(0);
+    let is_low = |hash: u64| hash < u64::MAX / 3;
+    let is_high = |hash: u64| hash > u64::MAX / 2;
+    // The low half's items would share 20 of the merged segment's 60 home buckets.
+    let mut low: Vec<u32> = (0..).filter(|n| is_low(model.hash(*n))).take(189).collect();
+    let high: Vec<u32> = (0..).filter(|n| is_high(model.hash(*n))).take(147).collect();
+    let passing = 100_000..100_500;
+    low.iter().chain(&high).for_each(|n| model.set(*n, 0, None));
+    passing.clone().for_each(|n| model.set(n, 0, None));
+    passing.for_each(|n| model.remove(n));
+    assert_eq!(model.table.segments.len(), 2);
+    assert!(model.table.metas.iter().all(|meta| meta.stays_unmerged()));
+    model.check();
+    // It is tried again once fewer are left.
+    while model.table.segments.len() > 1 {
+        model.remove(low.pop().expect("few items are one segment"));
+    }
+    assert!((100..170).contains(&low.len()), "{} left", low.len());
+    model.check();
+}
+
+#[test]
 fn settled_items_are_found_by_scans_and_lookups() {
     let mut model = Model::new(0);
     (0..380).for_each(|n| model.set(n, n, None));
