@@ -35,12 +35,17 @@ fi
 # Whether this process has capability number $1.
 has_capability() {
     effective=$(awk '$1 == "CapEff:" { print $2 }' /proc/self/status)
-    [ $((0x$effective >> $1 & 1)) = 1 ]
+    # What is not told is not missing.
+    [ -z "$effective" ] || [ $((0x$effective >> $1 & 1)) = 1 ]
 }
 
 # Root that may not become another user (6 is SETGID, 7 is SETUID) stays what it is, as powerless as the
 # caller made it.
-if [ "$(id -u)" != 0 ] || ! has_capability 6 || ! has_capability 7; then
+if [ "$(id -u)" != 0 ]; then
+    exec "$@"
+fi
+if ! has_capability 6 || ! has_capability 7; then
+    echo "docker-entrypoint.sh: the server runs as root, which may not become another user" >&2
     exec "$@"
 fi
 

@@ -57,9 +57,13 @@ impl Pages {
     /// The answer to a request; its body is not looked at.
     pub(super) fn answer(&self, connection: Connection, request: &Request<Incoming>) -> Page {
         let (headers, path) = (request.headers(), request.uri().path());
-        // Probes know no password, and learn nothing but a word.
-        let is_probe = ["/healthz", "/readyz", "/livez"].contains(&path);
+        if path == "/livez" {
+            // Whoever asks learns one word, and nothing may keep it back.
+            return self.life(request);
+        }
         let trusted = self.admit(connection, request);
+        // Probes know no password.
+        let is_probe = ["/healthz", "/readyz"].contains(&path);
         let admitted = guard::check_host(connection, request.uri(), headers).and(if is_probe {
             Ok(())
         } else {
@@ -80,14 +84,13 @@ impl Pages {
             "/" => |_| console::page(),
             "/healthz" | "/readyz" if trusted.is_ok() => |pages| pages.health(true),
             "/healthz" | "/readyz" => |pages| pages.health(false),
-            "/livez" => Self::life,
             "/metrics" => Self::metrics,
             "/api/info" => Self::info,
             "/api/clients" => Self::clients,
             "/api/slowlog" => Self::slow_log,
             _ => return error(StatusCode::NOT_FOUND, "there is no such page"),
         };
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        if !is_reading(request) {
             return not_allowed("GET, HEAD");
         }
         page(self)
@@ -122,7 +125,10 @@ impl Pages {
     }
 
     /// Whether the server is worth keeping: what loads, waits for a script or refuses writes is.
-    fn life(&self) -> Page {
+    fn life(&self, request: &Request<Incoming>) -> Page {
+        if !is_reading(request) {
+            return not_allowed("GET, HEAD");
+        }
         let status = health::trouble(&self.server).map_or("ok", |trouble| trouble.status);
         json_page(StatusCode::OK, &json!({ "status": status }))
     }
@@ -195,6 +201,10 @@ impl Pages {
 
 fn error(status: StatusCode, reason: &str) -> Page {
     json_page(status, &json!({ "error": reason }))
+}
+
+fn is_reading(request: &Request<Incoming>) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD)
 }
 
 fn not_allowed(methods: &'static str) -> Page {

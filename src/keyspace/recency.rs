@@ -20,10 +20,10 @@ const FINER_MASK: u32 = (1 << FINER_BITS) - 1;
 /// The 256ths where none are kept: what is compared with others is most likely half a second off.
 pub(super) const FINER_UNKNOWN: u32 = 1 << (FINER_BITS - 1);
 /// The longest idle time that is told, in seconds, a while before the clock comes round.
-const IDLE_MAX: i64 = LRU_MASK - 2 * DAY_SECONDS;
+const IDLE_MAX: i64 = LRU_MASK - 2 * AHEAD_SECONDS;
 /// What was used so much later than now, or less, was used by a clock that is ahead of ours.
-const DAY_SECONDS: i64 = 86_400;
-const DAY_MINUTES: u32 = 1440;
+const AHEAD_SECONDS: i64 = 3600;
+const AHEAD_MINUTES: u32 = 60;
 const LFU_TIME_MASK: i64 = (1 << 16) - 1;
 const LFU_START: u32 = 5;
 const COUNTER_MASK: u32 = 0xff;
@@ -105,13 +105,13 @@ impl AccessPolicy {
     pub fn idle_ms(self, bits: u32, now_ms: i64) -> i64 {
         let seconds = |bits: u32| i64::from(bits >> FINER_BITS);
         let idle = (seconds(lru_clock(now_ms)) - seconds(bits)).rem_euclid(LRU_MASK + 1);
-        if idle > LRU_MASK - DAY_SECONDS { 0 } else { idle * 1000 }
+        if idle > LRU_MASK - AHEAD_SECONDS { 0 } else { idle * 1000 }
     }
 
     /// 256ths of a second since the last access.
     pub(super) fn idleness(self, bits: u32, now_ms: i64) -> u32 {
         let idle = lru_clock(now_ms).wrapping_sub(bits);
-        if idle > u32::MAX - ((DAY_SECONDS as u32) << FINER_BITS) { 0 } else { idle }
+        if idle > u32::MAX - ((AHEAD_SECONDS as u32) << FINER_BITS) { 0 } else { idle }
     }
 
     /// The access counter as it is now.
@@ -123,7 +123,7 @@ impl AccessPolicy {
         let bits = bits >> FINER_BITS;
         let (since, counter) = (bits >> 8, bits & COUNTER_MASK);
         let elapsed = lfu_minutes(now_ms).wrapping_sub(since) & LFU_TIME_MASK as u32;
-        let elapsed = if elapsed > LFU_TIME_MASK as u32 - DAY_MINUTES { 0 } else { elapsed };
+        let elapsed = if elapsed > LFU_TIME_MASK as u32 - AHEAD_MINUTES { 0 } else { elapsed };
         match elapsed.checked_div(u32::from(self.decay_minutes)) {
             Some(periods) => counter.saturating_sub(periods),
             None => counter,
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(policy.idleness(bits, now_ms + 500), 128);
         assert_eq!(policy.idleness(bits, now_ms - 500), 0);
         assert_eq!(
-            (policy.idleness(bits, now_ms - 3_600_000), policy.idle_ms(bits, now_ms - 3_600_000)),
+            (policy.idleness(bits, now_ms - 3_000_000), policy.idle_ms(bits, now_ms - 3_000_000)),
             (0, 0)
         );
         assert_eq!(policy.idleness(bits, now_ms + 86_400_000), 86_400 << 8);

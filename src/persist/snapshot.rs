@@ -584,15 +584,15 @@ impl Encoder {
     fn usage(&self, access: u32) -> Usage {
         let Options { accesses, policy, now_ms, .. } = &self.options;
         // Keys may have been used since the snapshot began.
-        let now_ms = now_ms + self.started.elapsed().as_millis() as i64;
+        let now_ms = || now_ms + self.started.elapsed().as_millis() as i64;
         match accesses {
             Accesses::Unused => Usage::default(),
             Accesses::Recency => {
-                let idle_ms = policy.idle_ms(access, now_ms);
+                let idle_ms = policy.idle_ms(access, now_ms());
                 Usage { idle_seconds: u64::try_from(idle_ms / 1000).ok(), frequency: None }
             }
             Accesses::Frequency => {
-                let count = policy.frequency(access, now_ms);
+                let count = policy.frequency(access, now_ms());
                 Usage { idle_seconds: None, frequency: u8::try_from(count).ok() }
             }
         }

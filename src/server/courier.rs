@@ -8,8 +8,9 @@
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -26,6 +27,8 @@ const KEPT_MAX: usize = 64;
 const KEPT_FOR: Duration = Duration::from_secs(10);
 /// Longest reply: one line, in bytes.
 const REPLY_LEN_MAX: u64 = 64 * 1024;
+/// Bytes that are to be taken within the time limit (Redis does the same).
+const PIECE_LEN: usize = 64 * 1024;
 
 /// Requests for another server, each of which is answered by one line.
 pub struct Parcel {
@@ -45,18 +48,54 @@ pub struct Parcel {
 
 /// A connection as requests and answers see it.
 pub trait Wire: Read + Write + Send {
-    /// The socket behind it.
-    fn socket(&self) -> &TcpStream;
+    /// Sets until when it may wait from now on, however often something comes.
+    fn set_deadline(&mut self, at: Instant);
 }
 
-impl Wire for TcpStream {
-    fn socket(&self) -> &TcpStream {
-        self
+/// A socket that waits until a deadline.
+pub struct Timed {
+    stream: TcpStream,
+    deadline: Instant,
+}
+
+impl Timed {
+    /// The socket.
+    pub fn socket(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    fn left(&self) -> io::Result<Option<Duration>> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(Some(left)) }
     }
 }
 
-/// Secures a connection, within the time limits that it has.
-pub type Secure = Arc<dyn Fn(TcpStream) -> io::Result<Box<dyn Wire>> + Send + Sync>;
+impl Read for Timed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(self.left()?)?;
+        self.stream.read(buffer)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(self.left()?)?;
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Wire for Timed {
+    fn set_deadline(&mut self, at: Instant) {
+        self.deadline = at;
+    }
+}
+
+/// Secures a connection, within the time that it has.
+pub type Secure = Arc<dyn Fn(Timed) -> io::Result<Box<dyn Wire>> + Send + Sync>;
 
 /// A request in pieces, so that what is long is not copied.
 pub struct Request {
@@ -126,15 +165,22 @@ struct Office {
     posted: Condvar,
 }
 
+/// A parcel that waits for a courier.
+struct Posted {
+    parcel: Parcel,
+    delivery: Arc<Delivery>,
+    at: Instant,
+}
+
 #[derive(Default)]
 struct Desk {
-    waiting: VecDeque<(Parcel, Arc<Delivery>)>,
+    waiting: VecDeque<Posted>,
     couriers: usize,
     idle: usize,
     kept: Vec<Line>,
     secure: Option<Secure>,
-    /// How often `secure` has been set.
-    era: usize,
+    /// How often `secure` has been set; connections of earlier eras carry nothing more.
+    era: Arc<AtomicUsize>,
 }
 
 impl Couriers {
@@ -142,7 +188,8 @@ impl Couriers {
     pub fn send(&self, parcel: Parcel) -> Arc<Delivery> {
         let delivery = Arc::new(Delivery::default());
         let mut desk = self.0.desk.lock();
-        desk.waiting.push_back((parcel, Arc::clone(&delivery)));
+        let posted = Posted { parcel, delivery: Arc::clone(&delivery), at: Instant::now() };
+        desk.waiting.push_back(posted);
         if desk.waiting.len() > desk.idle && desk.couriers < COURIERS_MAX {
             let office = Arc::clone(&self.0);
             let courier = std::thread::Builder::new().name("courier".to_owned());
@@ -166,7 +213,7 @@ impl Couriers {
         let mut desk = self.0.desk.lock();
         desk.kept.clear();
         desk.secure = secure;
-        desk.era += 1;
+        desk.era.fetch_add(1, Ordering::Release);
     }
 
     /// How many connections are kept.
@@ -181,12 +228,18 @@ impl Office {
     /// Carries parcels until there have been none for a while.
     fn work(&self) {
         loop {
-            let Some((parcel, delivery)) = self.next() else { return };
-            delivery.arrive(self.carry(&parcel));
+            let Some(Posted { parcel, delivery, at }) = self.next() else { return };
+            let receipt = if at.elapsed() < parcel.timeout {
+                self.carry(&parcel)
+            } else {
+                // All couriers were busy for so long.
+                Receipt { answers: Vec::new(), broken: Some(Broken::Connecting) }
+            };
+            delivery.arrive(receipt);
         }
     }
 
-    fn next(&self) -> Option<(Parcel, Arc<Delivery>)> {
+    fn next(&self) -> Option<Posted> {
         let mut desk = self.desk.lock();
         let until = Instant::now() + KEPT_FOR;
         loop {
@@ -225,7 +278,7 @@ impl Office {
     fn carry_anew(&self, parcel: &Parcel) -> Result<Receipt, Failed> {
         let (secure, era) = {
             let desk = self.desk.lock();
-            (desk.secure.clone(), desk.era)
+            (desk.secure.clone(), Era::of(&desk.era))
         };
         let line =
             Line::open(parcel, secure.as_ref(), era).map_err(|error| match error.kind() {
@@ -233,7 +286,10 @@ impl Office {
                 ErrorKind::ConnectionRefused if secure.is_none() => {
                     Failed::at(Broken::Writing, &error)
                 }
-                _ => Failed::at(Broken::Connecting, &error),
+                _ => {
+                    tracing::info!("No connection to {}:{}: {error}", parcel.host, parcel.port);
+                    Failed::at(Broken::Connecting, &error)
+                }
             })?;
         self.carry_on(line, parcel)
     }
@@ -256,7 +312,7 @@ impl Desk {
     }
 
     fn keep(&mut self, mut line: Line) {
-        if line.era != self.era {
+        if line.era.is_over() {
             return;
         }
         line.used = Instant::now();
@@ -293,39 +349,65 @@ impl Failed {
     }
 }
 
+/// The time in which connections are secured in one way.
+struct Era {
+    own: usize,
+    current: Arc<AtomicUsize>,
+}
+
+impl Era {
+    fn of(current: &Arc<AtomicUsize>) -> Self {
+        Self { own: current.load(Ordering::Acquire), current: Arc::clone(current) }
+    }
+
+    fn is_over(&self) -> bool {
+        self.own != self.current.load(Ordering::Acquire)
+    }
+}
+
 /// A connection to another server.
 struct Line {
     host: String,
     port: u16,
     stream: BufReader<Box<dyn Wire>>,
-    /// The era of the desk in which it was opened.
-    era: usize,
+    era: Era,
+    /// That of the parcel.
+    timeout: Duration,
     /// The database it is in.
     db: i64,
     used: Instant,
 }
 
 impl Line {
-    fn open(parcel: &Parcel, secure: Option<&Secure>, era: usize) -> io::Result<Self> {
+    fn open(parcel: &Parcel, secure: Option<&Secure>, era: Era) -> io::Result<Self> {
         let mut last = io::Error::from(ErrorKind::AddrNotAvailable);
         for addr in (parcel.host.as_str(), parcel.port).to_socket_addrs()? {
-            match TcpStream::connect_timeout(&addr, parcel.timeout) {
+            match Self::connect(&addr, parcel.timeout, secure) {
                 Ok(stream) => {
-                    stream.set_nodelay(true)?;
-                    limit(&stream, parcel.timeout)?;
-                    let stream = match secure {
-                        Some(secure) => secure(stream)?,
-                        None => Box::new(stream),
-                    };
                     let (host, port) = (parcel.host.clone(), parcel.port);
-                    let stream = BufReader::new(stream);
+                    let (stream, timeout) = (BufReader::new(stream), parcel.timeout);
+                    let used = Instant::now();
                     // A new connection is in database 0, but is asked all the same, as by Redis.
-                    return Ok(Self { host, port, stream, era, db: -1, used: Instant::now() });
+                    return Ok(Self { host, port, stream, era, timeout, db: -1, used });
                 }
                 Err(error) => last = error,
             }
         }
         Err(last)
+    }
+
+    fn connect(
+        addr: &SocketAddr,
+        timeout: Duration,
+        secure: Option<&Secure>,
+    ) -> io::Result<Box<dyn Wire>> {
+        let stream = TcpStream::connect_timeout(addr, timeout)?;
+        stream.set_nodelay(true)?;
+        let stream = Timed { stream, deadline: Instant::now() + timeout };
+        match secure {
+            Some(secure) => secure(stream),
+            None => Ok(Box::new(stream)),
+        }
     }
 
     fn leads_to(&self, parcel: &Parcel) -> bool {
@@ -336,8 +418,7 @@ impl Line {
     /// database.
     fn exchange(&mut self, parcel: &Parcel) -> Result<Receipt, Failed> {
         let failed = |broken| move |error: io::Error| Failed::at(broken, &error);
-        let limited = limit(self.stream.get_ref().socket(), parcel.timeout);
-        limited.map_err(failed(Broken::Writing))?;
+        self.timeout = parcel.timeout;
         let db = (self.db != parcel.db).then(|| select(parcel.db));
         for request in parcel.auth.iter().chain(&db) {
             self.write(request).map_err(failed(Broken::Writing))?;
@@ -367,13 +448,21 @@ impl Line {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let stream = self.stream.get_mut();
-        stream.write_all(bytes)?;
-        // TLS tells only here that the socket takes nothing.
-        stream.flush()
+        for piece in bytes.chunks(PIECE_LEN) {
+            if self.era.is_over() {
+                return Err(io::Error::other("connections are secured otherwise from now on"));
+            }
+            let stream = self.stream.get_mut();
+            stream.set_deadline(Instant::now() + self.timeout);
+            stream.write_all(piece)?;
+            // TLS tells only here that the socket takes nothing.
+            stream.flush()?;
+        }
+        Ok(())
     }
 
     fn answer(&mut self) -> io::Result<Answer> {
+        self.stream.get_mut().set_deadline(Instant::now() + self.timeout);
         let mut line = Vec::new();
         (&mut self.stream).take(REPLY_LEN_MAX).read_until(b'\n', &mut line)?;
         let text = line.strip_suffix(b"\r\n").ok_or(ErrorKind::UnexpectedEof)?;
@@ -382,11 +471,6 @@ impl Line {
             None => Ok(()),
         })
     }
-}
-
-fn limit(stream: &TcpStream, timeout: Duration) -> io::Result<()> {
-    stream.set_read_timeout(Some(timeout))?;
-    stream.set_write_timeout(Some(timeout))
 }
 
 fn select(db: i64) -> Vec<u8> {

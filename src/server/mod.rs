@@ -42,7 +42,9 @@ pub use client::{
 };
 pub use client_memory::ClientMemory;
 pub use clients::Clients;
-pub use courier::{Answer, Broken, Couriers, Delivery, Parcel, Receipt, Request, Secure, Wire};
+pub use courier::{
+    Answer, Broken, Couriers, Delivery, Parcel, Receipt, Request, Secure, Timed, Wire,
+};
 pub use eviction::Eviction;
 pub use fieldsets::{Fieldset, Fieldsets};
 pub use info::{InfoContext, cpu_seconds};

@@ -137,22 +137,23 @@ impl Server {
         &self,
         change: impl FnOnce(&mut Config) -> Result<Vec<Effect>, SetError>,
     ) -> Result<bool, SetError> {
-        let (before, wanted, new_password) = {
+        let (folder, before, effects, wanted) = {
             let mut config = self.config.write();
+            let folder = std::env::current_dir();
             let before = config.clone();
             let effects = change(&mut config)?;
             if let Err(error) = self.carry_out(&config, &before, &effects) {
                 *config = before;
                 // It was possible before.
                 let _ = self.adapt_process(&config);
+                let _ = folder.and_then(std::env::set_current_dir);
                 return Err(error);
             }
-            let new_password = effects.contains(&Effect::RequirePass);
             warn_unsupported(&config, Some(&before));
-            (before, config.flag("appendonly"), new_password)
+            (folder, before, effects, config.flag("appendonly"))
         };
         self.reconfigure_all();
-        if new_password {
+        if effects.contains(&Effect::RequirePass) {
             self.set_default_password();
         }
         self.reconfigure_appending();
@@ -161,7 +162,16 @@ impl Server {
         }
         if wanted && let Err(error) = self.arc().switch_appending_on() {
             tracing::warn!("Unable to turn on AOF: {error}");
-            *self.config.write() = before;
+            let mut config = self.config.write();
+            let failed = std::mem::replace(&mut *config, before);
+            let back = self.carry_out(&config, &failed, &effects);
+            let _ = folder.and_then(std::env::set_current_dir);
+            if let Err(error) = back {
+                tracing::warn!(
+                    "The configuration as it was before is not possible any more: {error}"
+                );
+            }
+            drop(config);
             self.reconfigure_all();
             return Err(SetError::refused(
                 "appendonly",
@@ -283,7 +293,8 @@ impl Server {
 impl Server {
     /// Looks whether the files of TLS have changed since they were `seen`, and if so loads them anew.
     pub fn reload_tls(&self, seen: &mut Vec<Option<SystemTime>>) {
-        let config = self.config.read().clone();
+        // Held throughout, so that no CONFIG SET in between is undone.
+        let config = self.config.read();
         let changed_at =
             |name: &&str| Some(config.text(name).to_owned()).filter(|path| !path.is_empty());
         let paths =

@@ -527,3 +527,19 @@ fn what_moves_keys_shows_its_own_certificate_for_that() {
     assert_eq!(set(&mut conn, &shown), Ok(()));
     assert_eq!(migrate(&mut conn, tls), "OK");
 }
+
+#[test]
+fn a_change_that_fails_late_is_taken_back_whole() {
+    const CONNECTING: &str = "IOERR error or timeout connecting to the client";
+    let certificates = Certificates::new();
+    let (target, _) = certificates.server(&[]);
+    let source = mover(&certificates, "ca");
+    fs::write(source.dir().join("appendonlydir"), "in the way").expect("a file");
+    let elsewhere = free_addr().expect("a free port").port().to_string();
+    let mut conn = source.connect();
+    let refused = set(&mut conn, &["tls-cluster", "no", "port", &elsewhere, "appendonly", "yes"]);
+    assert!(refused.is_err_and(|text| text.contains("Unable to turn on AOF")));
+    assert_eq!(migrate(&mut conn, target.addr()), CONNECTING, "it is TLS still");
+    let mut again = source.connect();
+    assert_eq!(again.call(&["PING"]), Reply::Simple(b"PONG".to_vec()), "the port is as before");
+}

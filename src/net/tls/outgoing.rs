@@ -2,10 +2,11 @@
 //!
 //! As in Redis (`connTypeOfCluster`, `createSSLContext`), the other server is known by the authorities
 //! that vouch for it and not by its name, since keys are mostly moved to bare addresses. It is shown
-//! the client's certificate of the directives, or else the server's own.
+//! the client's certificate of the directives, or else the server's own. Unlike OpenSSL's, rustls's check takes
+//! no authority for a server: a certificate that vouches for itself is refused if it may vouch for others.
 
-use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::Instant;
 use std::{fmt, io};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -21,7 +22,7 @@ use rustls::{
 
 use super::{TlsError, authorities, client_identity, files, other, provider, versions};
 use crate::config::Config;
-use crate::server::{Secure, Wire};
+use crate::server::{Secure, Timed, Wire};
 
 /// How connections are secured as the directives say, or nothing if they are not.
 pub(in crate::net) fn secure(config: &Config) -> Result<Option<Secure>, TlsError> {
@@ -47,9 +48,9 @@ pub(in crate::net) fn secure(config: &Config) -> Result<Option<Secure>, TlsError
     Ok(Some(Arc::new(move |stream| greet(&client, stream))))
 }
 
-/// Shakes hands on a connection, which has its time limits.
-fn greet(config: &Arc<ClientConfig>, mut stream: TcpStream) -> io::Result<Box<dyn Wire>> {
-    let name = ServerName::from(stream.peer_addr()?.ip());
+/// Shakes hands on a connection, in the time that it has.
+fn greet(config: &Arc<ClientConfig>, mut stream: Timed) -> io::Result<Box<dyn Wire>> {
+    let name = ServerName::from(stream.socket().peer_addr()?.ip());
     let session = ClientConnection::new(Arc::clone(config), name);
     let mut session = session.map_err(io::Error::other)?;
     while session.is_handshaking() {
@@ -58,9 +59,9 @@ fn greet(config: &Arc<ClientConfig>, mut stream: TcpStream) -> io::Result<Box<dy
     Ok(Box::new(StreamOwned::new(session, stream)))
 }
 
-impl Wire for StreamOwned<ClientConnection, TcpStream> {
-    fn socket(&self) -> &TcpStream {
-        &self.sock
+impl Wire for StreamOwned<ClientConnection, Timed> {
+    fn set_deadline(&mut self, at: Instant) {
+        self.sock.set_deadline(at);
     }
 }
 

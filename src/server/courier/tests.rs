@@ -95,3 +95,45 @@ fn what_breaks_off_says_where() {
     let half = receipt(&couriers, parcel(port, &["a", "b"]));
     assert_eq!(half, Receipt { answers: vec![Ok(())], broken: Some(Broken::Reading) });
 }
+
+#[test]
+fn a_peer_that_drips_is_left_when_the_time_is_up() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    std::thread::spawn(move || {
+        let Ok((mut stream, _)) = listener.accept() else { return };
+        // The line never ends; whoever reads it gives up.
+        while stream.write_all(b"+").is_ok() {
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    });
+    let start = Instant::now();
+    let parcel = Parcel { timeout: Duration::from_millis(300), ..parcel(port, &["a"]) };
+    let receipt = receipt(&Couriers::default(), parcel);
+    assert_eq!(receipt, Receipt { answers: vec![], broken: Some(Broken::Reading) });
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+}
+
+#[test]
+fn nothing_more_is_sent_on_a_connection_that_should_be_secured_otherwise() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let couriers = Couriers::default();
+    let known = couriers.clone();
+    let peer = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a courier comes");
+        let select = select(3);
+        let mut seen = vec![0; select.len()];
+        stream.read_exact(&mut seen).expect("it asks for its database");
+        assert_eq!(seen, select);
+        known.set_secure(None);
+        stream.write_all(b"+OK\r\n").expect("it waits for that");
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).expect("it hangs up");
+        rest
+    });
+    let receipt = receipt(&couriers, parcel(port, &["secret"]));
+    assert_eq!(receipt, Receipt { answers: vec![], broken: Some(Broken::Writing) });
+    assert!(peer.join().expect("it saw no more").is_empty());
+    assert_eq!(couriers.kept(), 0);
+}
