@@ -32,8 +32,8 @@ ENV REDSTART_PROTECTED_MODE_DEFAULT=no
 EXPOSE 6379
 STOPSIGNAL SIGTERM
 # A server that asks for a password is alive. So is one that loads its data, which may take longer than
-# any start period, that cannot save, or that runs a long script: who restarts it loses data. REDISCLI_AUTH lets the check log in, HEALTHCHECK_PORT
-# follows a server that was given another port.
+# any start period, one that cannot save, which a restart would empty, and one that runs a long script.
+# REDISCLI_AUTH lets the check log in, HEALTHCHECK_PORT follows a server that was given another port.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
     CMD case "$(redis-cli -p "${HEALTHCHECK_PORT:-6379}" ping 2>/dev/null)" in \
         PONG | *NOAUTH* | *NOPERM* | *LOADING* | *MISCONF* | *BUSY*) exit 0 ;; \

@@ -45,7 +45,7 @@ if [ "$(id -u)" != 0 ]; then
     exec "$@"
 fi
 if ! has_capability 6 || ! has_capability 7; then
-    echo "docker-entrypoint.sh: the server runs as root, which may not become another user" >&2
+    echo "docker-entrypoint.sh: the server stays root: the container lacks SETUID or SETGID" >&2
     exec "$@"
 fi
 

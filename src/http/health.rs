@@ -13,6 +13,18 @@ pub(super) struct Trouble {
     pub(super) why: String,
 }
 
+/// The same in a word, which waits for no lock: where a disk hangs, writers hold theirs.
+pub(super) fn word(server: &Server) -> &'static str {
+    let gates = server.gates.load(Relaxed);
+    match () {
+        () if server.shutdown.is_under_way() => "stopping",
+        () if server.loading.is_active() => "loading",
+        () if gates & gate::DISK != 0 => "misconf",
+        () if gates & gate::BUSY != 0 => "busy",
+        () => "ok",
+    }
+}
+
 /// The first of what is wrong, or nothing.
 pub(super) fn trouble(server: &Server) -> Option<Trouble> {
     let of = |status, why| Some(Trouble { status, why });

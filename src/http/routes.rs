@@ -129,8 +129,7 @@ impl Pages {
         if !is_reading(request) {
             return not_allowed("GET, HEAD");
         }
-        let status = health::trouble(&self.server).map_or("ok", |trouble| trouble.status);
-        json_page(StatusCode::OK, &json!({ "status": status }))
+        json_page(StatusCode::OK, &json!({ "status": health::word(&self.server) }))
     }
 
     fn info(&self) -> Page {

@@ -27,6 +27,8 @@ const KEPT_MAX: usize = 64;
 const KEPT_FOR: Duration = Duration::from_secs(10);
 /// Longest reply: one line, in bytes.
 const REPLY_LEN_MAX: u64 = 64 * 1024;
+/// Least time that a parcel may wait for a courier.
+const WAIT_MIN: Duration = Duration::from_secs(1);
 /// Bytes that are to be taken within the time limit (Redis does the same).
 const PIECE_LEN: usize = 64 * 1024;
 
@@ -40,7 +42,7 @@ pub struct Parcel {
     pub auth: Option<Vec<u8>>,
     /// The number of the database.
     pub db: i64,
-    /// Longest time without any progress.
+    /// Longest time until a connection is there, until 64 KiB are taken, and until a request is answered.
     pub timeout: Duration,
     /// The requests.
     pub requests: Vec<Request>,
@@ -179,7 +181,7 @@ struct Desk {
     idle: usize,
     kept: Vec<Line>,
     secure: Option<Secure>,
-    /// How often `secure` has been set; connections of earlier eras carry nothing more.
+    /// How often connections had to be secured from then on; earlier ones carry nothing more.
     era: Arc<AtomicUsize>,
 }
 
@@ -211,9 +213,12 @@ impl Couriers {
     /// Says how connections are secured from now on; `None` is not at all.
     pub fn set_secure(&self, secure: Option<Secure>) {
         let mut desk = self.0.desk.lock();
-        desk.kept.clear();
+        if desk.secure.is_none() && secure.is_some() {
+            desk.era.fetch_add(1, Ordering::Release);
+        }
         desk.secure = secure;
-        desk.era.fetch_add(1, Ordering::Release);
+        let Desk { kept, secure, .. } = &mut *desk;
+        kept.retain(|line| is_same(line.secure.as_ref(), secure.as_ref()));
     }
 
     /// How many connections are kept.
@@ -229,7 +234,7 @@ impl Office {
     fn work(&self) {
         loop {
             let Some(Posted { parcel, delivery, at }) = self.next() else { return };
-            let receipt = if at.elapsed() < parcel.timeout {
+            let receipt = if at.elapsed() < parcel.timeout.max(WAIT_MIN) {
                 self.carry(&parcel)
             } else {
                 // All couriers were busy for so long.
@@ -287,7 +292,7 @@ impl Office {
                     Failed::at(Broken::Writing, &error)
                 }
                 _ => {
-                    tracing::info!("No connection to {}:{}: {error}", parcel.host, parcel.port);
+                    tracing::debug!("No connection to {:?}:{}: {error}", parcel.host, parcel.port);
                     Failed::at(Broken::Connecting, &error)
                 }
             })?;
@@ -312,7 +317,7 @@ impl Desk {
     }
 
     fn keep(&mut self, mut line: Line) {
-        if line.era.is_over() {
+        if !is_same(line.secure.as_ref(), self.secure.as_ref()) {
             return;
         }
         line.used = Instant::now();
@@ -349,7 +354,14 @@ impl Failed {
     }
 }
 
-/// The time in which connections are secured in one way.
+fn is_same(one: Option<&Secure>, other: Option<&Secure>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (one, other) => one.is_none() && other.is_none(),
+    }
+}
+
+/// The time until connections have to be secured that were not.
 struct Era {
     own: usize,
     current: Arc<AtomicUsize>,
@@ -370,6 +382,7 @@ struct Line {
     host: String,
     port: u16,
     stream: BufReader<Box<dyn Wire>>,
+    secure: Option<Secure>,
     era: Era,
     /// That of the parcel.
     timeout: Duration,
@@ -386,9 +399,9 @@ impl Line {
                 Ok(stream) => {
                     let (host, port) = (parcel.host.clone(), parcel.port);
                     let (stream, timeout) = (BufReader::new(stream), parcel.timeout);
-                    let used = Instant::now();
+                    let (secure, used) = (secure.cloned(), Instant::now());
                     // A new connection is in database 0, but is asked all the same, as by Redis.
-                    return Ok(Self { host, port, stream, era, timeout, db: -1, used });
+                    return Ok(Self { host, port, stream, secure, era, timeout, db: -1, used });
                 }
                 Err(error) => last = error,
             }

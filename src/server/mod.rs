@@ -221,6 +221,8 @@ pub struct Server {
     pub relisten: Mutex<Option<Relisten>>,
     /// Moves the sockets of `http-port`, once there may be any.
     pub relisten_http: Mutex<Option<RelistenHttp>>,
+    /// Held by who changes the configuration.
+    reconfiguring: Mutex<()>,
     /// Adapts what the process shows of itself, and its score, to a configuration.
     pub adapt_process: Mutex<Option<AdaptProcess>>,
     /// Ends the process as by a fault of the processor, with a report; for DEBUG SEGFAULT.
@@ -285,6 +287,7 @@ impl Server {
             listeners: RwLock::default(),
             relisten: Mutex::default(),
             relisten_http: Mutex::default(),
+            reconfiguring: Mutex::default(),
             adapt_process: Mutex::default(),
             crash: OnceLock::new(),
             supervisor: OnceLock::new(),

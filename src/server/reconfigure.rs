@@ -137,6 +137,8 @@ impl Server {
         &self,
         change: impl FnOnce(&mut Config) -> Result<Vec<Effect>, SetError>,
     ) -> Result<bool, SetError> {
+        // What fails is taken back whole, and nothing of another client's with it.
+        let _alone = self.reconfiguring.lock();
         let (folder, before, effects, wanted) = {
             let mut config = self.config.write();
             let folder = std::env::current_dir();
@@ -152,11 +154,14 @@ impl Server {
             warn_unsupported(&config, Some(&before));
             (folder, before, effects, config.flag("appendonly"))
         };
-        self.reconfigure_all();
-        if effects.contains(&Effect::RequirePass) {
-            self.set_default_password();
-        }
-        self.reconfigure_appending();
+        let follow = || {
+            self.reconfigure_all();
+            if effects.contains(&Effect::RequirePass) {
+                self.set_default_password();
+            }
+            self.reconfigure_appending();
+        };
+        follow();
         if before.flag("appendonly") == wanted {
             return Ok(false);
         }
@@ -164,15 +169,10 @@ impl Server {
             tracing::warn!("Unable to turn on AOF: {error}");
             let mut config = self.config.write();
             let failed = std::mem::replace(&mut *config, before);
-            let back = self.carry_out(&config, &failed, &effects);
             let _ = folder.and_then(std::env::set_current_dir);
-            if let Err(error) = back {
-                tracing::warn!(
-                    "The configuration as it was before is not possible any more: {error}"
-                );
-            }
+            self.take_back(&config, &failed, &effects);
             drop(config);
-            self.reconfigure_all();
+            follow();
             return Err(SetError::refused(
                 "appendonly",
                 "Unable to turn on AOF. Check server logs.",
@@ -230,12 +230,33 @@ impl Server {
                  refused, as maxmemory-policy says"
             );
         }
+        self.apply_log(config, effects);
+        Ok(())
+    }
+
+    /// Carries `config` out again after `failed`, as far as that is possible.
+    fn take_back(&self, config: &Config, failed: &Config, effects: &[Effect]) {
+        let has = |effect| effects.contains(&effect);
+        let process = self.adapt_process(config);
+        let listen = if has(Effect::Listen) || has(Effect::Tls) {
+            self.listen_anew(config, failed)
+        } else {
+            Ok(())
+        };
+        let http = if has(Effect::Http) { self.listen_http_anew(config, failed) } else { Ok(()) };
+        self.apply_log(config, effects);
+        for error in [process, listen, http].into_iter().filter_map(Result::err) {
+            tracing::warn!("What was configured before is not possible any more: {error}");
+        }
+    }
+
+    fn apply_log(&self, config: &Config, effects: &[Effect]) {
+        let logs = [Effect::LogLevel, Effect::LogFormat, Effect::LogFile];
         if let Some(log) = &self.log
-            && [Effect::LogLevel, Effect::LogFormat, Effect::LogFile].into_iter().any(has)
+            && logs.into_iter().any(|effect| effects.contains(&effect))
         {
             log.apply(&LogSettings::from_config(config));
         }
-        Ok(())
     }
 
     fn adapt_process(&self, config: &Config) -> Result<(), SetError> {

@@ -541,5 +541,5 @@ fn a_change_that_fails_late_is_taken_back_whole() {
     assert!(refused.is_err_and(|text| text.contains("Unable to turn on AOF")));
     assert_eq!(migrate(&mut conn, target.addr()), CONNECTING, "it is TLS still");
     let mut again = source.connect();
-    assert_eq!(again.call(&["PING"]), Reply::Simple(b"PONG".to_vec()), "the port is as before");
+    assert_eq!(again.call(&["PING"]), Reply::Simple(b"PONG".to_vec()), "port and password");
 }

@@ -120,7 +120,8 @@ struct Meta {
     /// No item of the segment is due before this, in Unix milliseconds.
     min_expire: i64,
     len: u16,
-    /// How many items there were when a merge with the neighbour failed; 0 if none did.
+    /// How many items there were when they and the neighbour's did not fit into one segment, few as
+    /// they were; 0 if that has not been seen.
     unmerged_len: u16,
 }
 
@@ -438,12 +439,19 @@ impl<T: Thin> Table<T> {
             self.depth += 1;
             index *= 2;
         }
-        let upper = self.push_segment();
+        let (lower, upper) = (pointer.segment(), self.push_segment());
+        let was_thin = usize::from(self.metas[lower].len) <= MERGE_LEN;
         let span = 1 << (self.depth - depth);
         let first = index & !(2 * span - 1);
-        self.directory[first..first + span].fill(Pointer::new(pointer.segment(), depth));
+        self.directory[first..first + span].fill(Pointer::new(lower, depth));
         self.directory[first + span..first + 2 * span].fill(Pointer::new(upper, depth));
-        self.redistribute(pointer.segment(), hasher);
+        self.redistribute(lower, hasher);
+        if was_thin {
+            // Its items had few home buckets, as they would again.
+            for half in [lower, upper] {
+                self.metas[half].unmerged_len = self.metas[half].len;
+            }
+        }
     }
 
     /// Takes all items out of `segment` and inserts them anew.

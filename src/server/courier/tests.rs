@@ -126,7 +126,7 @@ fn nothing_more_is_sent_on_a_connection_that_should_be_secured_otherwise() {
         let mut seen = vec![0; select.len()];
         stream.read_exact(&mut seen).expect("it asks for its database");
         assert_eq!(seen, select);
-        known.set_secure(None);
+        known.set_secure(Some(Arc::new(|_| Err(ErrorKind::Unsupported.into()))));
         stream.write_all(b"+OK\r\n").expect("it waits for that");
         let mut rest = Vec::new();
         stream.read_to_end(&mut rest).expect("it hangs up");
@@ -135,5 +135,19 @@ fn nothing_more_is_sent_on_a_connection_that_should_be_secured_otherwise() {
     let receipt = receipt(&couriers, parcel(port, &["secret"]));
     assert_eq!(receipt, Receipt { answers: vec![], broken: Some(Broken::Writing) });
     assert!(peer.join().expect("it saw no more").is_empty());
+    assert_eq!(couriers.kept(), 0);
+}
+
+#[test]
+fn what_changes_nothing_ends_no_connection() {
+    let port = serve(vec![vec!["+OK\r\n", "+OK\r\n", "+OK\r\n"]]);
+    let couriers = Couriers::default();
+    for _ in 0..2 {
+        let receipt = receipt(&couriers, parcel(port, &["a"]));
+        assert_eq!(receipt, Receipt { answers: vec![Ok(())], broken: None });
+        couriers.set_secure(None);
+        assert_eq!(couriers.kept(), 1);
+    }
+    couriers.set_secure(Some(Arc::new(|_| Err(ErrorKind::Unsupported.into()))));
     assert_eq!(couriers.kept(), 0);
 }
