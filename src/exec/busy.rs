@@ -104,6 +104,8 @@ impl Standin<'_> {
                 // Nobody is told, as in Redis, but by the end of the connection.
                 Ok(true) => {
                     self.count(registered, None);
+                    // Whoever sees that end may be sure that nobody answers any more.
+                    server.stop_listening();
                     handle.kill();
                     true
                 }

@@ -297,6 +297,18 @@ impl Server {
         Ok(())
     }
 
+    /// Accepts no more connections, for the rest of the server's life.
+    pub fn stop_listening(&self) {
+        let before = self.config.read().clone();
+        let mut nowhere = before.clone();
+        let stopped = nowhere
+            .set(&[(b"port", b"0"), (b"tls-port", b"0")])
+            .and_then(|_| self.listen_anew(&nowhere, &before));
+        if let Err(error) = stopped {
+            tracing::warn!("Still listening: {error}");
+        }
+    }
+
     fn listen_http_anew(&self, config: &Config, before: &Config) -> Result<(), SetError> {
         let mut relisten = self.relisten_http.lock();
         let Some(relisten) = relisten.as_mut() else { return Ok(()) };

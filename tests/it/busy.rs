@@ -1,6 +1,6 @@
 //! What others are told while a script runs for too long.
 
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::dataset::text;
@@ -297,5 +297,18 @@ fn a_sleeping_client_hears_nothing_before_it_wakes() {
         assert_eq!(*pong, Reply::Simple(b"PONG".to_vec()), "{first:?}");
         let least = if first == sleep { 2 * nap } else { nap };
         assert!(*after >= least, "{first:?}: {after:?}");
+    }
+}
+
+#[test]
+fn nobody_connects_once_a_busy_server_was_told_to_end() {
+    for threads in ["1", "2"] {
+        let server = Server::start(&["--busy-reply-threshold", "20", "--threads", threads]);
+        let script = "redis.call('set', KEYS[1], 1) while true do end";
+        let _busy = keep_busy(&server, script, &["k"]);
+        let mut other = server.connect();
+        other.send(&["SHUTDOWN", "NOSAVE"]).expect("sent");
+        assert!(other.read().is_err(), "it is not answered");
+        assert!(TcpStream::connect(server.addr()).is_err(), "{threads} threads");
     }
 }
