@@ -1,8 +1,8 @@
 #!/bin/sh
 # Starts the server in a container, by the rules of the Redis images:
 # - arguments that begin with an option or a .conf file mean redis-server;
-# - the server never runs as root that could become another user: root takes over the data folder, if all in it is the server's
-#   own, and becomes the user redis; any other user is kept;
+# - the server never runs as root that could become another user: root takes over the data folder, if
+#   all in it is the server's own, and becomes the user redis; any other user is kept;
 # - files are private unless the caller set a umask of its own;
 # - any other command runs as it is.
 set -eu
@@ -39,11 +39,11 @@ has_capability() {
     [ -z "$effective" ] || [ $((0x$effective >> $1 & 1)) = 1 ]
 }
 
-# Root that may not become another user (6 is SETGID, 7 is SETUID) stays what it is, as powerless as the
-# caller made it.
 if [ "$(id -u)" != 0 ]; then
     exec "$@"
 fi
+
+# Root that may not become another user (6 is SETGID, 7 is SETUID) stays what it is.
 if ! has_capability 6 || ! has_capability 7; then
     echo "docker-entrypoint.sh: the server stays root: the container lacks SETUID or SETGID" >&2
     exec "$@"

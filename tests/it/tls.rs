@@ -464,6 +464,9 @@ fn a_server_without_its_files_does_not_start() {
     assert!(log.contains("Either tls-ca-cert-file or tls-ca-cert-dir must be specified"), "{log}");
 }
 
+/// What MIGRATE answers when no connection comes about.
+const CONNECTING: &str = "IOERR error or timeout connecting to the client";
+
 /// A server that moves keys by TLS, whose authority is called so.
 fn mover(certificates: &Certificates, authority: &str) -> Server {
     let [cert, key] = ["client.crt", "client.key"].map(|name| certificates.path(name));
@@ -483,7 +486,6 @@ fn migrate(conn: &mut Conn, to: SocketAddr) -> String {
 
 #[test]
 fn keys_move_by_tls_to_whom_the_authorities_vouch_for() {
-    const CONNECTING: &str = "IOERR error or timeout connecting to the client";
     let certificates = Certificates::new();
     let (target, tls) = certificates.server(&[]);
     let source = mover(&certificates, "ca");
@@ -517,27 +519,28 @@ fn what_moves_keys_shows_its_own_certificate_for_that() {
     let (_target, tls) = certificates.server(&[]);
     let source = mover(&certificates, "ca");
     let mut conn = source.connect();
-    let [cert, key] = ["stranger.crt", "stranger.key"].map(|name| certificates.path(name));
-    let shown = ["tls-client-cert-file", &cert, "tls-client-key-file", &key];
-    assert_eq!(set(&mut conn, &shown), Ok(()));
+    let show = |conn: &mut Conn, name: &str| {
+        let [cert, key] = ["crt", "key"].map(|kind| certificates.path(&format!("{name}.{kind}")));
+        let shown = ["tls-client-cert-file", &cert, "tls-client-key-file", &key];
+        assert_eq!(set(conn, &shown), Ok(()));
+    };
+    show(&mut conn, "stranger");
     let refused = migrate(&mut conn, tls);
     assert!(refused.starts_with("IOERR error or timeout "), "{refused}");
-    let [cert, key] = ["server.crt", "server.key"].map(|name| certificates.path(name));
-    let shown = ["tls-client-cert-file", &cert, "tls-client-key-file", &key];
-    assert_eq!(set(&mut conn, &shown), Ok(()));
+    show(&mut conn, "server");
     assert_eq!(migrate(&mut conn, tls), "OK");
 }
 
 #[test]
 fn a_change_that_fails_late_is_taken_back_whole() {
-    const CONNECTING: &str = "IOERR error or timeout connecting to the client";
     let certificates = Certificates::new();
     let (target, _) = certificates.server(&[]);
     let source = mover(&certificates, "ca");
     fs::write(source.dir().join("appendonlydir"), "in the way").expect("a file");
     let elsewhere = free_addr().expect("a free port").port().to_string();
     let mut conn = source.connect();
-    let refused = set(&mut conn, &["tls-cluster", "no", "port", &elsewhere, "appendonly", "yes"]);
+    let changes = ["tls-cluster", "no", "port", &elsewhere, "requirepass", "secret"];
+    let refused = set(&mut conn, &[&changes[..], &["appendonly", "yes"]].concat());
     assert!(refused.is_err_and(|text| text.contains("Unable to turn on AOF")));
     assert_eq!(migrate(&mut conn, target.addr()), CONNECTING, "it is TLS still");
     let mut again = source.connect();
