@@ -4,8 +4,6 @@
 //! collide. SipHash-1-3 costs about 9 ns for a 16-byte key; the faster unkeyed functions are open to
 //! flooding.
 
-use std::hash::Hasher;
-
 use siphasher::sip::SipHasher13;
 
 use super::random;
@@ -32,9 +30,7 @@ impl KeyHasher {
     /// The 64-bit hash of `key`; all bits are usable.
     #[inline]
     pub fn hash(&self, key: &[u8]) -> u64 {
-        let mut sip = self.sip;
-        sip.write(key);
-        sip.finish()
+        self.sip.hash(key)
     }
 }
 

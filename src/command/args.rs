@@ -47,15 +47,19 @@ impl<'a> Args<'a> {
     /// The key at `index`.
     #[inline]
     pub fn key(&self, index: usize) -> Key<'a> {
-        let bytes = self.argv.arg(index);
-        let known = match self.keys {
-            [only] if only.index as usize == index => Some(only.hash),
-            keys => keys
-                .binary_search_by_key(&(index as u32), |key| key.index)
-                .ok()
-                .map(|at| keys[at].hash),
-        };
-        Key { bytes, hash: known.unwrap_or_else(|| self.keyspace.hash(bytes)) }
+        match self.keys {
+            [only] if only.index as usize == index => {
+                Key { bytes: self.argv.arg(index), hash: only.hash }
+            }
+            _ => self.key_of_many(index),
+        }
+    }
+
+    fn key_of_many(&self, index: usize) -> Key<'a> {
+        let (bytes, keys) = (self.argv.arg(index), self.keys);
+        let known = keys.binary_search_by_key(&(index as u32), |key| key.index);
+        let hash = known.map_or_else(|_| self.keyspace.hash(bytes), |at| keys[at].hash);
+        Key { bytes, hash }
     }
 
     /// A key that is not an argument as such.

@@ -20,13 +20,19 @@ pub struct KeyUse {
 /// Appends the indexes of the keys of a request, ascending for every command there is.
 #[inline]
 pub fn keys_of(command: &Command, argv: Argv<'_>, out: &mut Vec<usize>) -> Result<(), CmdError> {
+    if let Some(only) = only_key(command) {
+        out.push(only);
+        return Ok(());
+    }
+    command.keys.iter().try_for_each(|spec| indexes(spec.find, argv, out))
+}
+
+/// The index of the only key of any request, for a command that has just one at a fixed place.
+#[inline]
+pub fn only_key(command: &Command) -> Option<usize> {
     match command.keys {
-        [] => Ok(()),
-        [KeySpec { find: FindKeys::Range { first, last: 1, .. }, .. }] => {
-            out.push(*first);
-            Ok(())
-        }
-        specs => specs.iter().try_for_each(|spec| indexes(spec.find, argv, out)),
+        [KeySpec { find: FindKeys::Range { first, last: 1, .. }, .. }] => Some(*first),
+        _ => None,
     }
 }
 

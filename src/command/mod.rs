@@ -75,7 +75,7 @@ pub use background::{Answer, Background, Pending};
 pub use context::{Ctx, Flow, Job};
 pub use effects::{Effects, STREAM};
 pub use error::CmdError;
-pub use keys::{KeyUse, first_key, key_uses, keys_of};
+pub use keys::{KeyUse, first_key, key_uses, keys_of, only_key};
 pub use monitor::{is_shown, show_to_monitors};
 pub use permissions::{Lack, check_client, check_handle, note_lack};
 pub use server::parse_shutdown;

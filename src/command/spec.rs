@@ -585,8 +585,8 @@ impl Command {
     /// A subcommand's arity counts its container's name too.
     #[inline]
     pub fn accepts(&self, len: usize) -> bool {
-        let len = len as i32;
-        if self.arity >= 0 { len == self.arity } else { len >= -self.arity }
+        let least = self.arity.unsigned_abs() as usize;
+        len == least || len > least && self.arity < 0
     }
 
     /// The ACL categories of the command, in the order in which COMMAND INFO lists them.

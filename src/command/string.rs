@@ -81,7 +81,7 @@ fn get(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
 }
 
 /// Replies the string at `key` or null; `false` when it is not there.
-#[inline]
+#[inline(always)]
 fn reply_value(ctx: &mut Ctx<'_>, key: Key<'_>) -> Result<bool, CmdError> {
     match ctx.db.read::<Str>(key)? {
         Some(value) => {

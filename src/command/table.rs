@@ -223,7 +223,7 @@ impl CommandTable {
     }
 
     /// The command of that name, in any case.
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, name: &[u8]) -> Option<&Registered> {
         let mask = self.slots.len() - 1;
         let wanted = packed(name);
@@ -246,7 +246,7 @@ impl CommandTable {
     }
 
     /// The command or subcommand of a request; a container without subcommand is itself.
-    #[inline]
+    #[inline(always)]
     pub fn resolve(&self, argv: Argv<'_>) -> Result<&Registered, CmdError> {
         let Some(registered) = self.get(argv.arg(0)) else { return Err(unknown(argv)) };
         if registered.subcommands.is_empty() || argv.len() < 2 {

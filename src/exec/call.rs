@@ -1,5 +1,6 @@
 //! Runs requests: takes their shards, calls their handlers, applies their effects, counts them.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::admission::{Refusal, Request, admit};
+use super::ahead::Lookahead;
 use super::batch::Batch;
 use super::block::begin_wait;
 use super::busy::{lock_engine, lock_shards};
@@ -21,7 +23,7 @@ use super::work::NOTHING;
 use crate::base::clock;
 use crate::command::{
     Args, CmdError, Command, CommandTable, Ctx, Effects, Flags, Flow, Job, Locks, Pending,
-    Registered, STREAM, forget_watched, keys_of, show_to_monitors,
+    Registered, STREAM, forget_watched, keys_of, only_key, show_to_monitors,
 };
 use crate::keyspace::{Access, Changes, DbView, Evictor, Key, KeyHash, Keyspace, LockSet, Trash};
 use crate::observe::stats::LoopCounters;
@@ -86,6 +88,12 @@ struct Plan<'t> {
 }
 
 impl Plan<'_> {
+    /// The places of its keys in the batch's list.
+    #[inline]
+    fn keys(&self) -> Range<usize> {
+        self.keys.0 as usize..self.keys.1 as usize
+    }
+
     /// Its only key, and which argument names an element of the collection there.
     #[inline]
     fn element(&self, keys: &[KeyHash]) -> Option<(KeyHash, usize)> {
@@ -193,13 +201,13 @@ impl Executor {
         for index in from..batch.len() {
             plans.push(self.plan(&commands, batch.argv(buffer, index), &mut keys));
         }
+        let mut ahead = self.look_ahead(client.db, &plans, &keys);
         if plans.len() > 1 {
-            self.prefetch(client.db, &keys);
             self.prefetch_elements(client.db, &plans, &keys, |at| batch.argv(buffer, from + at));
         }
         if let Some(at) = self.sampler.pick(plans.len()) {
-            let (argv, (start, end)) = (batch.argv(buffer, from + at), plans[at].keys);
-            self.sampler.note(&self.server, client.db, argv, &keys[start as usize..end as usize]);
+            let argv = batch.argv(buffer, from + at);
+            self.sampler.note(&self.server, client.db, argv, &keys[plans[at].keys()]);
         }
         let tracks_latency = self.server.settings.latency_tracking.load(Relaxed);
         let mut now_ms = self.server.now_ms();
@@ -214,7 +222,8 @@ impl Executor {
                 break;
             }
             let argv = batch.argv(buffer, from + index);
-            let found = &keys[plan.keys.0 as usize..plan.keys.1 as usize];
+            ahead.reach(&self.server.keyspace, client.db, &keys, plan.keys());
+            let found = &keys[plan.keys()];
             let (before, replied) = (ticks, out.len());
             let Outcome { stop, called } =
                 self.request(plan.registered, argv, found, client, out, now_ms);
@@ -292,10 +301,14 @@ impl Executor {
         Plan { registered: Some(registered), keys: (start, keys.len() as u32) }
     }
 
-    /// Asks for the memory of all keys: first their buckets, then, when those arrive, the entries.
-    pub(super) fn prefetch(&self, db: usize, keys: &[KeyHash]) {
-        keys.iter().for_each(|key| self.server.keyspace.prefetch_bucket(db, key.hash));
-        keys.iter().for_each(|key| self.server.keyspace.prefetch_entry(db, key.hash));
+    /// Begins to ask for the memory of `keys`, those that `plans` name.
+    #[inline]
+    fn look_ahead(&self, db: usize, plans: &[Plan<'_>], keys: &[KeyHash]) -> Lookahead {
+        let mut ahead = Lookahead::default();
+        if let Some(first) = plans.first() {
+            ahead.reach(&self.server.keyspace, db, keys, first.keys());
+        }
+        ahead
     }
 
     /// Asks for the elements that several requests in a row name of one collection. For single
@@ -442,6 +455,7 @@ impl Executor {
         finish(&mut ctx, registered, db, argv, keys);
         let mut background = None;
         let result = result.and_then(|flow| match flow {
+            Flow::Done => Ok(None),
             // Nobody waits on behalf of a file.
             Flow::Block(_) if now_ms == LONG_AGO => Ok(None),
             Flow::Block(wait) => {
@@ -648,19 +662,19 @@ pub(super) fn hash_keys(
     indexes: &mut Vec<usize>,
     keys: &mut impl Extend<KeyHash>,
 ) {
+    let key_at =
+        |index: usize| KeyHash { index: index as u32, hash: keyspace.hash(argv.arg(index)) };
+    if let Some(only) = only_key(command) {
+        return keys.extend([key_at(only)]);
+    }
     indexes.clear();
     if !command.keys.is_empty() && keys_of(command, argv, indexes).is_ok() {
-        keys.extend(
-            indexes.iter().map(|index| KeyHash {
-                index: *index as u32,
-                hash: keyspace.hash(argv.arg(*index)),
-            }),
-        );
+        keys.extend(indexes.iter().map(|index| key_at(*index)));
     }
 }
 
 /// What a handler has at hand when it runs for `client` with the locks of `access`.
-#[inline]
+#[inline(always)]
 pub(super) fn context<'a>(
     server: &'a Server,
     commands: &'a CommandTable,

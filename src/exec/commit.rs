@@ -102,6 +102,9 @@ pub(super) fn conclude(ctx: &mut Ctx<'_>) -> Vec<Deferred> {
         ctx.db.changes().touched.clear();
     }
     let touched = !ctx.db.changes().touched.is_empty();
+    if !touched && ctx.effects.audience == 0 {
+        return Vec::new();
+    }
     let mut deferred = if touched { serve_touched(ctx) } else { Vec::new() };
     if ctx.effects.audience != 0 {
         close(ctx.server, ctx.effects, &mut deferred);

@@ -5,6 +5,7 @@
 //! leaves no trace of a reply but itself.
 
 mod admission;
+mod ahead;
 mod batch;
 mod block;
 mod busy;

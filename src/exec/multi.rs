@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::Stop;
 use super::admission::is_known;
+use super::ahead::Lookahead;
 use super::busy::{lock_engine, lock_shards};
 use super::call::{Executor, context};
 use super::commit::conclude;
@@ -113,9 +114,8 @@ impl Executor {
     ) -> Result<Option<Stop>, CmdError> {
         let (server, commands) = (std::sync::Arc::clone(&self.server), self.commands.clone());
         let counters = std::sync::Arc::clone(&self.counters);
-        if transaction.keys().len() > 1 {
-            self.prefetch(client.db, transaction.keys());
-        }
+        let keys = transaction.keys();
+        Lookahead::default().reach(&server.keyspace, client.db, keys, 0..keys.len());
         let engine = match self.needs_engine(transaction) {
             true => Some(lock_engine(&server)?),
             false => None,

@@ -160,7 +160,7 @@ impl Walk {
     fn step(&self, cursor: u64) -> u64 {
         let (now_ms, mut found) = (self.server.now_ms(), Vec::with_capacity(STEP));
         let next = self.server.keyspace.scan(&mut Access::Each, self.db, cursor, STEP, |entry| {
-            if entry.deadline().is_none_or(|at_ms| at_ms > now_ms) {
+            if entry.is_live(now_ms) {
                 found.push(Found::of(entry));
             }
         });

@@ -520,6 +520,12 @@ impl<'a> EntryView<'a> {
         Some(unsafe { self.raw.add(HEAD_LEN).cast::<i64>().read() })
     }
 
+    /// Whether the entry has not expired at `now_ms`.
+    #[inline]
+    pub fn is_live(self, now_ms: i64) -> bool {
+        self.deadline().is_none_or(|at_ms| at_ms > now_ms)
+    }
+
     /// The access bits.
     #[inline]
     pub fn access(self) -> u32 {
@@ -535,7 +541,7 @@ impl<'a> EntryView<'a> {
     }
 
     /// The value.
-    #[inline]
+    #[inline(always)]
     pub fn value(self) -> ValueView<'a> {
         let head = self.head();
         match head.form() {
@@ -584,6 +590,7 @@ impl<'a> EntryView<'a> {
         SLOT_LEN + size_class(self.len()) + self.object().map_or(0, Value::weight)
     }
 
+    #[inline]
     fn payload_at(self) -> usize {
         key_offset(self.head().tag) + self.key().len()
     }
@@ -595,6 +602,7 @@ impl<'a> EntryView<'a> {
         self.payload_at() + payload
     }
 
+    #[inline]
     fn word(self) -> i64 {
         // SAFETY: the forms Int and Heap have a payload of 8 bytes; callers have checked the form.
         unsafe { self.raw.add(self.payload_at()).cast::<i64>().read_unaligned() }

@@ -228,7 +228,7 @@ impl Keyspace {
         }
     }
 
-    /// Asks for the line of the entry of `hash`; does nothing if the shard is busy.
+    /// Asks for the lines of the entry of `hash`; does nothing if the shard is busy.
     #[inline]
     pub fn prefetch_entry(&self, db: usize, hash: u64) {
         if let Some(shard) = self.shards[self.shard_of(hash)].0.try_lock() {

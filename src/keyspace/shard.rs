@@ -58,12 +58,12 @@ impl Stats {
 }
 
 /// One shard of the keyspace.
+///
+/// What every read of a key needs lies in the first cache line, with the lock.
+#[repr(C)]
 pub struct Shard {
     /// Grows up to the highest database in use.
     dbs: Vec<Db>,
-    /// Where the weights of a database's entries are added up, if they are.
-    tallies: Vec<Option<Arc<AtomicI64>>>,
-    shard_bits: u32,
     pub(super) stats: Stats,
     pub(super) random: Random,
     /// How many clients mind changes of keys of a hash, in any database: wait for them, watch or track
@@ -71,6 +71,9 @@ pub struct Shard {
     minded: HashMap<u64, u32>,
     /// How many clients mind changes of every key; each stands in `minded` too, under [`EVERY`].
     every: u32,
+    shard_bits: u32,
+    /// Where the weights of a database's entries are added up, if they are.
+    tallies: Vec<Option<Arc<AtomicI64>>>,
 }
 
 /// Where those stand who mind changes of every key, so that nothing is to be looked at when nobody
@@ -160,11 +163,17 @@ impl Shard {
     #[inline]
     pub(super) fn parts(&mut self, db: usize) -> (&mut Db, &mut Stats, &mut Random) {
         if db >= self.dbs.len() {
-            for number in self.dbs.len()..=db {
-                self.dbs.push(self.fresh(number));
-            }
+            self.grow(db);
         }
         (&mut self.dbs[db], &mut self.stats, &mut self.random)
+    }
+
+    /// Makes the tables up to that of database `db`.
+    #[cold]
+    fn grow(&mut self, db: usize) {
+        for number in self.dbs.len()..=db {
+            self.dbs.push(self.fresh(number));
+        }
     }
 
     #[inline]

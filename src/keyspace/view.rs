@@ -32,6 +32,14 @@ pub enum Lookup {
     Silent,
 }
 
+impl Lookup {
+    /// Whether it counts as a hit or a miss.
+    #[inline]
+    fn counts(self) -> bool {
+        matches!(self, Self::Read | Self::Ask | Self::Touch)
+    }
+}
+
 /// Whether a key is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
@@ -159,22 +167,24 @@ impl<'a> DbView<'a> {
     }
 
     /// Where the key is, unless it has expired; then it is removed.
-    #[inline]
+    #[inline(always)]
     fn find(&mut self, key: Key<'_>) -> Option<Position> {
         let (db, now_ms) = (self.db, self.now_ms);
         let table = self.shard(key.hash).db_mut(db);
-        let position = table.find(key.hash, key.bytes)?;
-        if table.view(position).deadline().is_none_or(|at_ms| at_ms > now_ms) {
+        let (position, entry) = table.find_item(key.hash, key.bytes)?;
+        if entry.is_live(now_ms) {
             return Some(position);
         }
-        if self.expires {
-            self.expire(key, position);
-        }
+        self.expire(key, position);
         None
     }
 
+    /// Removes what has expired, if that is wanted now.
     #[cold]
     fn expire(&mut self, key: Key<'_>, position: Position) {
+        if !self.expires {
+            return;
+        }
         let (db, hasher) = (self.db, self.keyspace.hasher());
         let shard = self.access.shard(self.keyspace.shard_of(key.hash));
         let minded = shard.is_minded(key.hash);
@@ -189,10 +199,12 @@ impl<'a> DbView<'a> {
     }
 
     /// The entry of `key`.
-    #[inline]
     pub fn lookup(&mut self, key: Key<'_>, lookup: Lookup) -> Option<EntryView<'_>> {
-        let found = self.find(key);
         let (db, policy, clock_ms) = (self.db, self.policy, self.clock_ms);
+        let Some(position) = self.find(key) else {
+            self.miss(key, lookup);
+            return None;
+        };
         let touches = match lookup {
             Lookup::Touch => true,
             Lookup::Read | Lookup::Write => self.touches,
@@ -200,16 +212,7 @@ impl<'a> DbView<'a> {
         } && !policy.lrm;
         let shard = self.access.shard(self.keyspace.shard_of(key.hash));
         let (table, stats, random) = shard.parts(db);
-        if matches!(lookup, Lookup::Read | Lookup::Ask | Lookup::Touch) {
-            stats.hits += u64::from(found.is_some());
-            stats.misses += u64::from(found.is_none());
-        }
-        let Some(position) = found else {
-            if self.changes.attentive && !matches!(lookup, Lookup::Write | Lookup::Silent) {
-                self.changes.note_event(db, key, Event::MISS);
-            }
-            return None;
-        };
+        stats.hits += u64::from(lookup.counts());
         if touches {
             let entry = table.view(position);
             let after = policy.touched(entry.access(), clock_ms, random);
@@ -218,6 +221,18 @@ impl<'a> DbView<'a> {
             }
         }
         Some(table.view(position))
+    }
+
+    /// What a lookup leaves behind that found nothing.
+    #[cold]
+    fn miss(&mut self, key: Key<'_>, lookup: Lookup) {
+        if lookup.counts() {
+            let db = self.db;
+            self.shard(key.hash).stats.misses += 1;
+            if self.changes.attentive {
+                self.changes.note_event(db, key, Event::MISS);
+            }
+        }
     }
 
     /// Reads the value of `key` as type `K`.
@@ -242,8 +257,7 @@ impl<'a> DbView<'a> {
     fn glance(&self, key: Key<'_>) -> Option<ValueView<'_>> {
         let table = self.access.held(self.keyspace.shard_of(key.hash)).db(self.db)?;
         let entry = table.view(table.find(key.hash, key.bytes)?);
-        let is_live = entry.deadline().is_none_or(|at_ms| at_ms > self.now_ms);
-        is_live.then(|| entry.value())
+        entry.is_live(self.now_ms).then(|| entry.value())
     }
 
     /// Looks at the value of `key` as type `K` on the way to changing it.
@@ -553,7 +567,7 @@ impl<'a> DbView<'a> {
     pub fn scan(&mut self, cursor: u64, count: usize, mut visit: impl FnMut(EntryView<'_>)) -> u64 {
         let now_ms = self.now_ms;
         self.keyspace.scan(&mut self.access, self.db, cursor, count, |entry| {
-            if entry.deadline().is_none_or(|at_ms| at_ms > now_ms) {
+            if entry.is_live(now_ms) {
                 visit(entry);
             }
         })

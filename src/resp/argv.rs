@@ -20,6 +20,13 @@ impl ArgRange {
         Self { start, len: u32::try_from(len).expect("a read buffer stays below 4 GiB") }
     }
 
+    /// As [`Self::bytes`], for a few bytes.
+    #[inline]
+    pub(super) fn short(start: usize, len: u16) -> Self {
+        let start = u32::try_from(start).expect("a read buffer stays below 4 GiB");
+        Self { start, len: u32::from(len) }
+    }
+
     /// The big buffer at `index`.
     pub fn big(index: usize) -> Self {
         Self { start: Self::BIG, len: u32::try_from(index).expect("arguments stay below 2^31") }

@@ -121,6 +121,9 @@ impl RequestParser {
     ) -> Result<ParseState, ProtocolError> {
         let (args_start, bigs_start) = (args.len(), bigs.len());
         if self.partial.is_empty() && self.args_left == 0 {
+            if self.take_whole(buffer, args) {
+                return Ok(ParseState::Request);
+            }
             let state = self.run(buffer, limits, args)?;
             if state == ParseState::NeedMore {
                 self.partial.extend(args.drain(args_start..));
@@ -203,6 +206,32 @@ impl RequestParser {
         let bigs: usize = self.bigs.iter().map(|b| b.len()).sum();
         bigs + self.partial.len() * size_of::<ArgRange>()
             + self.big.as_ref().map_or(0, |b| b.bytes.len())
+    }
+
+    /// Takes a request of few and short arguments that has arrived whole, as nearly all are and do;
+    /// `false` if the next one is not of that kind, and then nothing has changed.
+    #[inline]
+    fn take_whole(&mut self, buffer: &[u8], args: &mut Vec<ArgRange>) -> bool {
+        let (start, mut at) = (args.len(), self.position);
+        let Some(&[b'*', count @ b'1'..=b'9', b'\r', _]) =
+            buffer.get(at..).and_then(<[u8]>::first_chunk)
+        else {
+            return false;
+        };
+        at += 4;
+        for _ in b'0'..count {
+            let header = buffer.get(at..).and_then(short_header);
+            let Some((header_len, len)) = header.filter(|(header_len, len)| {
+                buffer.len() - at >= header_len + usize::from(*len) + 2
+            }) else {
+                args.truncate(start);
+                return false;
+            };
+            args.push(ArgRange::short(at + header_len, len));
+            at += header_len + usize::from(len) + 2;
+        }
+        self.position = at;
+        true
     }
 
     fn run(
@@ -301,18 +330,9 @@ impl RequestParser {
         buffer: &[u8],
         limits: ParseLimits,
     ) -> Result<Option<usize>, ProtocolError> {
-        // Nearly every header is `$` with one or two digits.
-        if let Some(&[b'$', d, b'\r', _, ..]) = buffer.get(self.position..)
-            && d.is_ascii_digit()
-        {
-            self.position += 4;
-            return Ok(Some(usize::from(d - b'0')));
-        }
-        if let Some(&[b'$', d @ b'1'..=b'9', e, b'\r', _, ..]) = buffer.get(self.position..)
-            && e.is_ascii_digit()
-        {
-            self.position += 5;
-            return Ok(Some(usize::from(d - b'0') * 10 + usize::from(e - b'0')));
+        if let Some((header_len, len)) = buffer.get(self.position..).and_then(short_header) {
+            self.position += header_len;
+            return Ok(Some(usize::from(len)));
         }
         let first = buffer.get(self.position).copied();
         let Some(line) = self.header_line(buffer, ProtocolError::BulkLineTooBig)? else {
@@ -379,6 +399,21 @@ impl RequestParser {
         }
         Ok(Inline::Request)
     }
+}
+
+/// The length of a header `$` with up to four digits, and the number that they are; nothing for any
+/// other.
+#[inline]
+fn short_header(bytes: &[u8]) -> Option<(usize, u16)> {
+    let (len, digits) = match bytes.first_chunk::<7>()? {
+        [b'$', a, b'\r', ..] => (4, [b'0', b'0', b'0', *a]),
+        [b'$', a @ b'1'..=b'9', b, b'\r', ..] => (5, [b'0', b'0', *a, *b]),
+        [b'$', a @ b'1'..=b'9', b, c, b'\r', ..] => (6, [b'0', *a, *b, *c]),
+        [b'$', a @ b'1'..=b'9', b, c, d, b'\r', _] => (7, [*a, *b, *c, *d]),
+        _ => return None,
+    };
+    let number = |number, digit: &u8| number * 10 + u16::from(digit - b'0');
+    digits.iter().all(u8::is_ascii_digit).then(|| (len, digits.iter().fold(0, number)))
 }
 
 /// What a line without a `*` turned out to be.

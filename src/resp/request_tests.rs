@@ -185,6 +185,32 @@ fn requests() -> impl Strategy<Value = Requests> {
     prop::collection::vec(prop::collection::vec(arg, 1..6), 1..8)
 }
 
+/// Where headers get a digit more, and where requests leave the shortest way through the parser.
+#[test]
+fn lengths_and_counts_at_their_bounds() {
+    for count in [1, 2, 9, 10, 11] {
+        for len in [0, 1, 9, 10, 99, 100, 999, 1_000, 9_999, 10_000] {
+            let arg = b"\r\n*3$a".iter().copied().cycle().take(len).collect::<Vec<u8>>();
+            let one = [format!("${len}\r\n").as_bytes(), &arg, b"\r\n"].concat();
+            let request = [format!("*{count}\r\n").as_bytes(), &one.repeat(count)].concat();
+            let expected = vec![vec![arg; count]; 2];
+            let twice = request.repeat(2);
+            assert_eq!(parse(&twice), (expected.clone(), None), "{count} of {len}");
+            let headers = 12.min(request.len());
+            for cut in (1..headers).chain(request.len() - 12.min(headers)..request.len() + headers)
+            {
+                let pieces = [&twice[..cut], &twice[cut..]];
+                assert_eq!(parse_pieces(&pieces, OPEN), (expected.clone(), None), "cut at {cut}");
+            }
+        }
+    }
+    for wrong in
+        ["*1\r\n$01\r\na\r\n", "*1\r\n$-1\r\na\r\n", "*1\r\n$1a\r\na\r\n", "*1\r\n$\r\n\r\n"]
+    {
+        assert_eq!(error(wrong.as_bytes()), Some(ProtocolError::InvalidBulkLen), "{wrong:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn agrees_with_redis_protocol_on_valid_input(requests in requests()) {

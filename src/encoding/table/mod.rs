@@ -160,17 +160,20 @@ impl Volatile {
 }
 
 /// A hash table of thin items. See the module's documentation.
+///
+/// What every lookup reads lies in the first cache line.
+#[repr(C, align(64))]
 pub struct Table<T: Thin> {
     directory: Vec<Pointer>,
+    segments: Vec<Box<Segment<T>>>,
     /// The directory has `1 << depth` entries; 0 entries while there is no segment.
     depth: u32,
     base_bits: u32,
-    segments: Vec<Box<Segment<T>>>,
-    metas: Vec<Meta>,
     len: usize,
-    volatile: Volatile,
+    metas: Vec<Meta>,
     /// No item of the table is due before this.
     min_expire: i64,
+    volatile: Volatile,
     readers: Option<Box<Readers<T>>>,
     /// Where the weights of the items are added up, if anybody wants to know.
     tally: Option<Tally>,
@@ -181,13 +184,13 @@ impl<T: Thin> Table<T> {
     pub fn new(base_bits: u32) -> Self {
         Self {
             directory: Vec::new(),
+            segments: Vec::new(),
             depth: 0,
             base_bits,
-            segments: Vec::new(),
-            metas: Vec::new(),
             len: 0,
-            volatile: Volatile::default(),
+            metas: Vec::new(),
             min_expire: NEVER,
+            volatile: Volatile::default(),
             readers: None,
             tally: None,
         }
@@ -292,7 +295,7 @@ impl<T: Thin> Table<T> {
         }
     }
 
-    /// Asks for the line of the item of `hash`; reads the bucket.
+    /// Asks for the first two lines of the item of `hash`; reads the bucket.
     #[inline]
     pub fn prefetch_item(&self, hash: u64) {
         let local = self.local(hash);
@@ -305,11 +308,17 @@ impl<T: Thin> Table<T> {
     /// Where the item of `key` is.
     #[inline]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<Position> {
+        self.find_item(hash, key).map(|(position, _)| position)
+    }
+
+    /// The item of `key` and where it is.
+    #[inline(always)]
+    pub fn find_item(&self, hash: u64, key: &[u8]) -> Option<(Position, T::View<'_>)> {
         let local = self.local(hash);
         let pointer = self.pointer(local)?;
         let home = Self::home(local, pointer.depth());
-        let place = self.segments[pointer.segment()].find(hash, home, key)?;
-        Some(Position { segment: pointer.segment() as u32, place })
+        let (place, view) = self.segments[pointer.segment()].find(hash, home, key)?;
+        Some((Position { segment: pointer.segment() as u32, place }, view))
     }
 
     /// The item at `position`, which must come from this table as it is.

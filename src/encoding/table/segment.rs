@@ -20,6 +20,9 @@ pub(super) const SLOTS: usize = 7;
 /// Most items of one segment.
 pub(super) const SEGMENT_SLOTS: usize = BUCKETS * SLOTS;
 
+/// Bytes of a cache line.
+const LINE_LEN: usize = 64;
+
 const OVERFLOW: u64 = 1 << 63;
 const PRESENCE_SHIFT: u32 = 56;
 const ALL_PRESENT: u8 = 0x7f;
@@ -63,15 +66,17 @@ impl<T: Thin> Bucket<T> {
         mask & self.presence()
     }
 
-    #[inline]
-    fn find(&self, hash: u64, key: &[u8]) -> Option<usize> {
+    #[inline(always)]
+    fn find(&self, hash: u64, key: &[u8]) -> Option<(usize, T::View<'_>)> {
         let mut candidates = self.candidates(hash);
         while candidates != 0 {
             let slot = candidates.trailing_zeros() as usize;
             let found = &self.slots[slot];
-            if found.suits(hash) && found.view().is_some_and(|view| bytes::equal(T::key(view), key))
+            if found.suits(hash)
+                && let Some(view) = found.view()
+                && bytes::equal(T::key(view), key)
             {
-                return Some(slot);
+                return Some((slot, view));
             }
             candidates &= candidates - 1;
         }
@@ -129,30 +134,33 @@ impl<T: Thin> Segment<T> {
         prefetch(std::ptr::from_ref(&self.buckets[home]).cast());
     }
 
-    /// Prefetches the first item of the home bucket that may be the one of `hash`.
+    /// Prefetches two lines of the first item of the home bucket that may be the one of `hash`.
     #[inline]
     pub(super) fn prefetch_item(&self, hash: u64, home: usize) {
         let bucket = &self.buckets[home];
         let candidates = bucket.candidates(hash);
         if candidates != 0 {
-            prefetch(bucket.slots[candidates.trailing_zeros() as usize].address());
+            let address = bucket.slots[candidates.trailing_zeros() as usize].address();
+            prefetch(address);
+            // Few items end in the line in which they begin.
+            prefetch(address.wrapping_add(LINE_LEN));
         }
     }
 
-    #[inline]
-    pub(super) fn find(&self, hash: u64, home: usize, key: &[u8]) -> Option<Place> {
+    #[inline(always)]
+    pub(super) fn find(&self, hash: u64, home: usize, key: &[u8]) -> Option<(Place, T::View<'_>)> {
         let bucket = &self.buckets[home];
-        if let Some(slot) = bucket.find(hash, key) {
-            return Some(Place { bucket: home as u8, slot: slot as u8 });
+        if let Some((slot, view)) = bucket.find(hash, key) {
+            return Some((Place { bucket: home as u8, slot: slot as u8 }, view));
         }
         if bucket.overflows() { self.find_elsewhere(hash, home, key) } else { None }
     }
 
     #[cold]
-    fn find_elsewhere(&self, hash: u64, home: usize, key: &[u8]) -> Option<Place> {
+    fn find_elsewhere(&self, hash: u64, home: usize, key: &[u8]) -> Option<(Place, T::View<'_>)> {
         std::iter::once(next(home)).chain(HOME_BUCKETS..BUCKETS).find_map(|bucket| {
-            let slot = self.buckets[bucket].find(hash, key)?;
-            Some(Place { bucket: bucket as u8, slot: slot as u8 })
+            let (slot, view) = self.buckets[bucket].find(hash, key)?;
+            Some((Place { bucket: bucket as u8, slot: slot as u8 }, view))
         })
     }
 
