@@ -256,7 +256,7 @@ impl Connection {
                 &mut self.sink.out.borrow_mut(),
             );
             self.queue_output();
-            let limit = self.check_output_limit(self.active_at_ms());
+            let limit = self.check_output_limit(|| self.active_at_ms());
             if let Some(turn) = limit.or_else(|| self.check_memory()) {
                 return Some(turn);
             }
@@ -424,7 +424,7 @@ impl Connection {
             mailbox.take_into_if(&mut self.sink.output(&self.reactor), holds);
             self.queue_output();
         }
-        self.check_output_limit(self.reactor.server().now_ms()).or_else(|| self.check_memory())
+        self.check_output_limit(|| self.reactor.server().now_ms()).or_else(|| self.check_memory())
     }
 
     /// Reads once and runs what has arrived.
@@ -513,7 +513,7 @@ impl Connection {
         }
         done.turn
             .or_else(|| self.check_query_limit())
-            .or_else(|| self.check_output_limit(self.active_at_ms()))
+            .or_else(|| self.check_output_limit(|| self.active_at_ms()))
             .or_else(|| self.check_memory())
     }
 
@@ -664,7 +664,7 @@ impl Connection {
         self.client.handle.active_at_ms.load(Ordering::Relaxed)
     }
 
-    fn check_output_limit(&self, now_ms: i64) -> Option<Turn> {
+    fn check_output_limit(&self, now_ms: impl FnOnce() -> i64) -> Option<Turn> {
         let server = self.reactor.server();
         let over = self.sink.pending() > 0 && self.sink.is_over_limit(server, now_ms);
         if over {

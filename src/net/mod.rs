@@ -8,6 +8,7 @@ mod bind;
 mod care;
 mod connection;
 mod listener;
+mod outbox;
 mod reactor;
 mod sink;
 mod stream;

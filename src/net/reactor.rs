@@ -12,7 +12,9 @@ use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use super::listener::Arrival;
+use super::outbox::{Letter, Outbox};
 use super::sink::{Flushed, Sink};
+use smallvec::SmallVec;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::base::clock;
@@ -22,6 +24,12 @@ use crate::exec::{Batch, Executor, ExpireCursor};
 use crate::observe::census::Walk;
 use crate::observe::stats::LoopCounters;
 use crate::server::Server;
+
+/// So many connections that are to be written to are worth the detour through the outbox.
+const TOGETHER_MIN: usize = 8;
+
+/// So many find room without an allocation.
+const TOGETHER_ROOM: usize = 64;
 
 /// One event loop's shared state.
 pub struct Reactor {
@@ -36,6 +44,8 @@ pub struct Reactor {
     rooms_len: Cell<usize>,
     dirty: RefCell<Vec<Rc<Sink>>>,
     flusher: Cell<Option<Waker>>,
+    /// Where the kernel has io_uring.
+    outbox: RefCell<Option<Outbox>>,
     /// Sinks whose sockets took no more when they were last written.
     blocked: RefCell<Vec<Rc<Sink>>>,
     expire: RefCell<ExpireCursor>,
@@ -56,6 +66,9 @@ impl Reactor {
         arrivals: UnboundedReceiver<Arrival>,
     ) -> Rc<Self> {
         let executor = Executor::new(Arc::clone(&server), Arc::clone(&commands), thread);
+        let outbox = server.config.read().flag("io-uring").then(Outbox::new).and_then(|outbox| {
+            outbox.inspect_err(|error| tracing::debug!("No io_uring for replies: {error}")).ok()
+        });
         let threads = server.threads();
         let expire = ExpireCursor::new(thread, threads);
         Rc::new(Self {
@@ -69,6 +82,7 @@ impl Reactor {
             rooms_len: Cell::new(0),
             dirty: RefCell::default(),
             flusher: Cell::new(None),
+            outbox: RefCell::new(outbox),
             blocked: RefCell::default(),
             expire: RefCell::new(expire),
             walk: RefCell::new(Walk::new(thread, threads)),
@@ -170,6 +184,9 @@ impl Reactor {
         std::future::poll_fn(|cx| {
             std::mem::swap(&mut flushing, &mut *self.dirty.borrow_mut());
             self.counters.cycles.add(u64::from(!flushing.is_empty()));
+            if flushing.len() >= TOGETHER_MIN {
+                self.post(&flushing);
+            }
             for sink in flushing.drain(..) {
                 sink.queued.set(false);
                 if !sink.asleep.get() && sink.flush(&self) != Flushed::All {
@@ -186,12 +203,40 @@ impl Reactor {
         .await;
     }
 
+    /// Writes what `sinks` have in one system call, as far as that can be done; the rest, and what is to
+    /// be noted of it, is left to each sink's own flush.
+    fn post(&self, sinks: &[Rc<Sink>]) {
+        let mut place = self.outbox.borrow_mut();
+        let Some(outbox) = &mut *place else { return };
+        self.server.commit();
+        let parcels: SmallVec<[_; TOGETHER_ROOM]> =
+            sinks.iter().filter_map(|sink| Some((sink, sink.parcel()?))).collect();
+        let mut letters: SmallVec<[_; TOGETHER_ROOM]> =
+            parcels.iter().map(|(_, (to, bytes))| Letter::new(*to, bytes)).collect();
+        let sent = outbox.send(&mut letters);
+        for ((sink, _), letter) in parcels.iter().zip(&letters) {
+            match letter.sent {
+                Ok(count) => sink.advance(count),
+                // Nothing may follow what may have been sent.
+                Err(_) if letter.is_lost() => sink.give_up(),
+                // Its own flush meets the same error.
+                Err(_) => {}
+            }
+        }
+        drop(letters);
+        drop(parcels);
+        if let Err(error) = sent {
+            tracing::warn!("Replies are no longer sent through io_uring: {error}");
+            *place = None;
+        }
+    }
+
     /// Closes the connections whose blocked output exceeds its limits by now.
     pub fn check_outputs(&self) {
         let now_ms = self.server.now_ms();
         self.blocked.borrow_mut().retain(|sink| {
             let blocked = sink.trouble.get() == Some(Flushed::Blocked);
-            let over = blocked && sink.is_over_limit(&self.server, now_ms);
+            let over = blocked && sink.is_over_limit(&self.server, || now_ms);
             if over {
                 sink.kill();
             }

@@ -3,8 +3,9 @@
 //! Shared between the connection's task, which fills it, and its event loop's flusher, which writes
 //! it at the end of the tick. Both are on the same thread.
 
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -32,7 +33,10 @@ pub(super) struct Sink {
     writer: Writer,
     handle: Arc<ClientHandle>,
     pub(super) out: RefCell<ReplyBuf>,
+    /// Bytes of `out` that the socket has taken.
     written: Cell<usize>,
+    /// Those of them that are counted.
+    counted: Cell<usize>,
     /// Whether the flusher has the sink on its list.
     pub(super) queued: Cell<bool>,
     /// Whether the event loop looks after the sink because its socket is blocked.
@@ -54,6 +58,7 @@ impl Sink {
             handle,
             out: RefCell::default(),
             written: Cell::new(0),
+            counted: Cell::new(0),
             queued: Cell::new(false),
             watched: Cell::new(false),
             trouble: Cell::new(None),
@@ -71,7 +76,7 @@ impl Sink {
     /// Drops what has not been written: the connection takes too much memory.
     pub(super) fn abandon(&self) {
         *self.out.borrow_mut() = ReplyBuf::default();
-        self.written.set(0);
+        self.restart(0);
         self.note_len(0);
         self.note_backlog(&ReplyBuf::default(), false);
     }
@@ -79,6 +84,12 @@ impl Sink {
     /// Whether nothing waits to be written and nobody is about to write.
     pub(super) fn is_empty(&self) -> bool {
         self.out.try_borrow_mut().is_ok_and(|out| out.is_empty())
+    }
+
+    /// Writes nothing more: what was written is not known.
+    pub(super) fn give_up(&self) {
+        self.trouble.set(Some(Flushed::Broken));
+        self.kill();
     }
 
     /// Asks the connection's task to close it.
@@ -127,25 +138,27 @@ impl Sink {
 
     /// Writes as much as the socket takes, once what it tells is safe.
     pub(super) fn flush(&self, reactor: &Reactor) -> Flushed {
+        if self.trouble.get() == Some(Flushed::Broken) {
+            return Flushed::Broken;
+        }
         reactor.server().commit();
         let mut out = self.out.borrow_mut();
-        let before = self.written.get();
         if out.len() > self.handle.output_peak.load(Ordering::Relaxed) {
             self.handle.output_peak.store(out.len(), Ordering::Relaxed);
         }
         let result = self.write(&out);
-        let written = self.written.get();
+        let (written, before) = (self.written.get(), self.counted.replace(self.written.get()));
         reactor.counters().net_output.add((written - before) as u64);
         reactor.counters().writes.add(1);
         let total = self.handle.net_output.load(Ordering::Relaxed) + (written - before) as u64;
         self.handle.net_output.store(total, Ordering::Relaxed);
         if result == Flushed::All {
             reactor.recycle(out.take_room());
-            self.written.set(0);
+            self.restart(0);
             self.soft_since_ms.set(None);
         } else if written > TRIM_AT && written > out.len() / 2 {
             // What is written is of no more use; the rest moves to the front.
-            self.written.set(written - out.discard_front(written));
+            self.restart(written - out.discard_front(written));
         }
         if written > before && result != Flushed::All {
             // A slow reader of a long reply is not idle.
@@ -159,6 +172,28 @@ impl Sink {
         }
         self.trouble.set(trouble);
         result
+    }
+
+    /// Goes on with an output of which `written` bytes are written and counted.
+    fn restart(&self, written: usize) {
+        self.written.set(written);
+        self.counted.set(written);
+    }
+
+    /// What waits to be written, where it may be written together with what others are to be told.
+    pub(super) fn parcel(&self) -> Option<(BorrowedFd<'_>, Ref<'_, [u8]>)> {
+        let ready = self.trouble.get().is_none() && !self.asleep.get();
+        let socket = self.writer.plain_socket().filter(|_| ready)?;
+        let waiting = Ref::filter_map(self.out.borrow(), |out| {
+            out.plain().map(|bytes| &bytes[self.written.get()..])
+        });
+        let waiting = waiting.ok()?;
+        (!waiting.is_empty()).then_some((socket, waiting))
+    }
+
+    /// Notes that `count` bytes more are written; what else there is to do is done by [`Self::flush`].
+    pub(super) fn advance(&self, count: usize) {
+        self.written.set(self.written.get() + count);
     }
 
     fn write(&self, out: &ReplyBuf) -> Flushed {
@@ -186,8 +221,9 @@ impl Sink {
         }
     }
 
-    /// Whether the output exceeds its bounds at `now_ms`; if so, that is counted and logged.
-    pub(super) fn is_over_limit(&self, server: &Server, now_ms: i64) -> bool {
+    /// Whether the output exceeds its bounds; if so, that is counted and logged. `now_ms` says what time
+    /// it is, where that matters.
+    pub(super) fn is_over_limit(&self, server: &Server, now_ms: impl FnOnce() -> i64) -> bool {
         let bound = server.settings.output(self.handle.is_subscriber());
         let over = self.exceeds(bound, now_ms);
         if over {
@@ -196,7 +232,7 @@ impl Sink {
         over
     }
 
-    fn exceeds(&self, bound: OutputBound, now_ms: i64) -> bool {
+    fn exceeds(&self, bound: OutputBound, now_ms: impl FnOnce() -> i64) -> bool {
         let pending = self.pending() + self.handle.mailbox.waiting();
         if bound.hard > 0 && pending >= bound.hard {
             return true;
@@ -205,6 +241,7 @@ impl Sink {
             self.soft_since_ms.set(None);
             return false;
         }
+        let now_ms = now_ms();
         let since_ms = self.soft_since_ms.get().unwrap_or(now_ms);
         self.soft_since_ms.set(Some(since_ms));
         now_ms - since_ms > bound.soft_seconds.saturating_mul(1000)

@@ -395,3 +395,36 @@ fn idle_subscribers_stay_and_killed_ones_go() {
     assert!(listening.read().is_err());
     assert!(wait_for(LONG, || publish(&mut conn, "c", "x") == 0));
 }
+
+/// A message to many who listen on one event loop is written to all of them at once, where the kernel
+/// has io_uring; who does not read gets what the socket did not take once it reads again.
+#[test]
+fn messages_to_many_arrive_whole_however_they_are_sent() {
+    const MESSAGES: usize = 8_000;
+    for io_uring in ["yes", "no"] {
+        let limit = ["--client-output-buffer-limit", "pubsub 0 0 0"];
+        let server =
+            Server::start(&[&["--threads", "1", "--io-uring", io_uring], &limit[..]].concat());
+        let mut slow: Vec<Conn> =
+            (0..12).map(|_| listener(&server, false, &["SUBSCRIBE", "channel"])).collect();
+        let fast: Vec<Conn> =
+            (0..12).map(|_| listener(&server, false, &["SUBSCRIBE", "channel"])).collect();
+        let message = |number: usize| format!("{number} {}", "m".repeat(number % 2_000));
+        let readers: Vec<_> = fast
+            .into_iter()
+            .map(|conn| thread::spawn(move || collect(conn, MESSAGES)["channel"].len()))
+            .collect();
+        let mut publisher = server.connect();
+        for number in 0..MESSAGES {
+            assert_eq!(publish(&mut publisher, "channel", &message(number)), 24);
+        }
+        for reader in readers {
+            assert_eq!(reader.join().expect("it reads to the end"), MESSAGES);
+        }
+        for conn in &mut slow {
+            for number in 0..MESSAGES {
+                assert_eq!(items(&next(conn))[2], bulk(&message(number)), "{io_uring}");
+            }
+        }
+    }
+}

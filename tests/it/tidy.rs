@@ -28,6 +28,7 @@ const UNSAFE_MODULES: &[&str] = &[
     "src/encoding/table/tests.rs",
     "src/keyspace/entry.rs",
     "src/keyspace/lock.rs",
+    "src/net/outbox.rs",
     "src/observe/allocator.rs",
     "src/script/raise.rs",
     "src/script/raw.rs",

@@ -67,6 +67,8 @@ pub(super) const HTTP: &[Directive] = &[
 #[rustfmt::skip]
 pub(super) const GENERAL: &[Directive] = &[
     int("threads", "0", (0, 1024), E::None, "Event loops; 0 starts one per core.").fixed().unlisted(),
+    bool("io-uring", "yes", E::None,
+        "Send many replies at once through io_uring, where the kernel allows it.").fixed().unlisted(),
     bool("daemonize", "no", E::None, "Run in the background.").fixed(),
     words("supervised", "no", SUPERVISED, E::None, "Who is told that the server is ready.")
         .fixed(),
