@@ -1,11 +1,12 @@
 //! The lock of a shard and of the log of writes: one atomic exchange to take it, one store to release
 //! it.
 //!
-//! A shard is locked three times per pipelined command (two prefetches and the command) and twice for one
-//! that comes alone, so the lock itself is a visible part of a command's cost; a general mutex pays a second atomic exchange at
-//! release to learn of waiters. Here a waiter is on its own: it spins for about as long as a command
-//! takes, then lets other threads run, then sleeps in short steps. Waits are short because nothing
-//! waits or does I/O while it holds a shard; a sleeper notices a release at most [`NAP`] late.
+//! A shard is locked three times per pipelined command (two prefetches and the command) and twice for
+//! one that comes alone, so the lock itself is a visible part of a command's cost; a general mutex pays
+//! a second atomic exchange at release to learn of waiters. Here a waiter is on its own: it spins for
+//! about as long as a command takes, then lets other threads run, then sleeps in short steps. Waits are
+//! short because nothing waits or does I/O while it holds a shard; a sleeper notices a release at most
+//! [`NAP`] late.
 //!
 //! There is no order among waiters and no poisoning: the process aborts on a panic.
 

@@ -12,26 +12,34 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use io_uring::{IoUring, Probe, opcode, squeue, types};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
+use smallvec::SmallVec;
 
 /// Most sends of one system call.
 const LETTERS_MAX: usize = 128;
+
+/// What became of a letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Nothing: the kernel has not seen it.
+    Unsent,
+    /// Nobody knows.
+    Unknown,
+    /// The socket took that many of its bytes.
+    Sent(usize),
+    /// The socket took none.
+    Refused(Errno),
+}
 
 /// Bytes for one socket.
 pub(super) struct Letter<'a> {
     to: BorrowedFd<'a>,
     bytes: &'a [u8],
-    /// How many of the bytes the socket took; [`Errno::INPROGRESS`] as long as that is not known.
-    pub(super) sent: Result<usize, Errno>,
+    pub(super) fate: Fate,
 }
 
 impl<'a> Letter<'a> {
     pub(super) fn new(to: BorrowedFd<'a>, bytes: &'a [u8]) -> Self {
-        Self { to, bytes, sent: Err(Errno::INPROGRESS) }
-    }
-
-    /// Whether nobody knows what became of it.
-    pub(super) fn is_lost(&self) -> bool {
-        self.sent == Err(Errno::INPROGRESS)
+        Self { to, bytes, fate: Fate::Unsent }
     }
 
     fn entry(&self) -> squeue::Entry {
@@ -61,47 +69,58 @@ impl Outbox {
         }
         let mut outbox = Self { ring };
         // Who may make a ring need not be allowed to enter it.
-        outbox.complete(&[opcode::Nop::new().build()], |_, _| ())?;
+        outbox.complete(&[opcode::Nop::new().build()], |_, _| ()).map_err(|(error, _)| error)?;
         Ok(outbox)
     }
 
-    /// Sends all letters and notes what became of each. After an error that is not known of some, and
-    /// the outbox must not be used again.
+    /// Sends all letters and notes what became of each. After an error the outbox must not be used
+    /// again.
     pub(super) fn send(&mut self, letters: &mut [Letter<'_>]) -> io::Result<()> {
         for letters in letters.chunks_mut(LETTERS_MAX) {
-            let mut entries = smallvec::SmallVec::<[squeue::Entry; 64]>::new();
+            let mut entries = SmallVec::<[squeue::Entry; 64]>::new();
             for (number, letter) in letters.iter().enumerate() {
                 entries.push(letter.entry().user_data(number as u64));
             }
-            self.complete(&entries, |number, result| {
-                letters[number].sent = match usize::try_from(result) {
-                    Ok(count) => Ok(count),
-                    Err(_) => Err(Errno::from_raw_os_error(-result)),
+            let sent = self.complete(&entries, |number, result| {
+                letters[number].fate = match usize::try_from(result) {
+                    Ok(count) => Fate::Sent(count),
+                    Err(_) => Fate::Refused(Errno::from_raw_os_error(-result)),
                 };
-            })?;
+            });
+            if let Err((error, taken)) = sent {
+                let lost = letters[..taken].iter_mut().filter(|letter| letter.fate == Fate::Unsent);
+                lost.for_each(|letter| letter.fate = Fate::Unknown);
+                return Err(error);
+            }
         }
         Ok(())
     }
 
     /// Carries `entries` out, whose buffers the caller lends, and calls `done` with the number and the
-    /// result of each.
+    /// result of each. An error comes with how many of them the kernel has taken, in their order.
     fn complete(
         &mut self,
         entries: &[squeue::Entry],
         mut done: impl FnMut(usize, i32),
-    ) -> io::Result<()> {
-        // SAFETY: what the entries point to is lent until all have completed, which is waited for
-        // below; none is left to a ring that this is not waited for, as that is closed.
-        unsafe { self.ring.submission().push_multiple(entries) }.map_err(io::Error::other)?;
+    ) -> Result<(), (io::Error, usize)> {
+        // SAFETY: what the entries point to is lent for the time of this call. Those that the kernel
+        // takes are told not to wait, so they are over when the call that takes them returns; their
+        // completion is seen below. Those that it does not take are forgotten with the ring, which is
+        // given up after an error.
+        unsafe { self.ring.submission().push_multiple(entries) }
+            .map_err(|full| (io::Error::other(full), 0))?;
         let mut left = entries.len();
         while left > 0 {
-            match self.ring.submit_and_wait(left) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                submitted => submitted?,
-            };
+            let submitted = self.ring.submit_and_wait(left);
             for completed in self.ring.completion() {
                 done(completed.user_data() as usize, completed.result());
                 left -= 1;
+            }
+            match submitted {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                    return Err((error, entries.len() - self.ring.submission().len()));
+                }
+                _ => {}
             }
         }
         Ok(())
@@ -111,7 +130,8 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
-    use std::os::fd::AsFd;
+    use std::mem::ManuallyDrop;
+    use std::os::fd::{AsFd, FromRawFd, OwnedFd};
     use std::os::unix::net::UnixStream;
 
     use super::*;
@@ -138,7 +158,7 @@ mod tests {
                 .collect();
             outbox.send(&mut letters).expect("the kernel takes them");
             for (letter, text) in letters.iter().zip(&texts) {
-                assert_eq!(letter.sent, Ok(text.len()));
+                assert_eq!(letter.fate, Fate::Sent(text.len()));
             }
             for ((_, mut reader), text) in pairs.into_iter().zip(&texts) {
                 let mut read = vec![0; text.len()];
@@ -156,11 +176,11 @@ mod tests {
             let mut letters: Vec<_> =
                 pairs.iter().map(|pair| Letter::new(pair.0.as_fd(), bytes)).collect();
             outbox.send(&mut letters).expect("the kernel takes them");
-            letters.iter().map(|letter| letter.sent).collect()
+            letters.iter().map(|letter| letter.fate).collect()
         };
         let first = send(&long);
-        assert!(first.iter().all(|sent| matches!(sent, Ok(1..16_777_216))), "{first:?}");
-        assert_eq!(send(b"more"), vec![Err(Errno::AGAIN); 3]);
+        assert!(first.iter().all(|sent| matches!(sent, Fate::Sent(1..16_777_216))), "{first:?}");
+        assert_eq!(send(b"more"), vec![Fate::Refused(Errno::AGAIN); 3]);
     }
 
     #[test]
@@ -171,6 +191,26 @@ mod tests {
         drop(other);
         let mut letters = [Letter::new(gone.as_fd(), b"one"), Letter::new(stays.as_fd(), b"two")];
         outbox.send(&mut letters).expect("the kernel takes them");
-        assert_eq!(letters.map(|letter| letter.sent), [Err(Errno::PIPE), Ok(3)]);
+        let fates = [Fate::Refused(Errno::PIPE), Fate::Sent(3)];
+        assert_eq!(letters.map(|letter| letter.fate), fates);
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_take_is_unsent() {
+        let Some(mut outbox) = outbox() else { return };
+        let pairs = pairs(LETTERS_MAX + 1);
+        let mut letters: Vec<_> =
+            pairs.iter().map(|pair| Letter::new(pair.0.as_fd(), b"text")).collect();
+        // From here on the descriptor is no ring any more.
+        // SAFETY: the ring keeps its descriptor, which is not closed here.
+        let ring = unsafe { OwnedFd::from_raw_fd(outbox.ring.as_raw_fd()) };
+        let mut ring = ManuallyDrop::new(ring);
+        rustix::io::dup2(&pairs[0].1, &mut ring).expect("a descriptor in the place of another");
+        outbox.send(&mut letters).expect_err("a socket carries nothing out");
+        assert!(letters.iter().all(|letter| letter.fate == Fate::Unsent));
+        drop(outbox);
+        pairs[0].1.set_nonblocking(true).expect("a socket");
+        let read = (&pairs[0].1).read(&mut [0; 4]).map_err(|error| error.kind());
+        assert_eq!(read, Err(io::ErrorKind::WouldBlock));
     }
 }

@@ -12,7 +12,7 @@ use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use super::listener::Arrival;
-use super::outbox::{Letter, Outbox};
+use super::outbox::{Fate, Letter, Outbox};
 use super::sink::{Flushed, Sink};
 use smallvec::SmallVec;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -189,11 +189,16 @@ impl Reactor {
             }
             for sink in flushing.drain(..) {
                 sink.queued.set(false);
-                if !sink.asleep.get() && sink.flush(&self) != Flushed::All {
+                if sink.asleep.get() {
+                    continue;
+                }
+                let flushed = sink.flush(&self);
+                if flushed != Flushed::All {
                     sink.wake_task();
-                    if !sink.watched.replace(true) {
-                        self.blocked.borrow_mut().push(sink);
-                    }
+                }
+                // One whose connection has ended is let go of, or its socket would stay open.
+                if flushed == Flushed::Blocked && !sink.watched.replace(true) {
+                    self.blocked.borrow_mut().push(sink);
                 }
             }
             self.end_cycle();
@@ -215,12 +220,12 @@ impl Reactor {
             parcels.iter().map(|(_, (to, bytes))| Letter::new(*to, bytes)).collect();
         let sent = outbox.send(&mut letters);
         for ((sink, _), letter) in parcels.iter().zip(&letters) {
-            match letter.sent {
-                Ok(count) => sink.advance(count),
+            match letter.fate {
+                Fate::Sent(count) => sink.advance(count),
                 // Nothing may follow what may have been sent.
-                Err(_) if letter.is_lost() => sink.give_up(),
-                // Its own flush meets the same error.
-                Err(_) => {}
+                Fate::Unknown => sink.give_up(),
+                // Its own flush tries again.
+                Fate::Unsent | Fate::Refused(_) => {}
             }
         }
         drop(letters);

@@ -88,7 +88,7 @@ pub struct LoopCounters {
     pub dirty: Counter,
     /// Reads from sockets that brought something.
     pub reads: Counter,
-    /// Writes to sockets.
+    /// Outputs written to sockets, each by itself or several at once.
     pub writes: Counter,
     /// Rounds at whose end replies were written.
     pub cycles: Counter,

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::harness::{Conn, Reply, Server, free_addr, server_program, wait_for};
 
@@ -162,4 +162,18 @@ fn idle_clients_are_closed_but_not_those_that_wait() {
     assert_eq!(conn.call(&["PUBLISH", "channel", "m"]), Reply::Integer(1));
     assert_eq!(conn.call(&["LPUSH", "list", "a"]), Reply::Integer(1));
     assert!(waiting.iter_mut().all(|conn| conn.read().is_ok()), "somebody was closed");
+}
+
+/// What still waits for the end of a round does not keep the socket of a connection that has ended.
+#[test]
+fn who_says_quit_sees_the_end_at_once() {
+    let server = Server::start(&["--threads", "1"]);
+    let begun = Instant::now();
+    for _ in 0..50 {
+        let mut conn = server.connect();
+        assert_eq!(conn.call(&["QUIT"]), ok());
+        assert_eq!(conn.read().map_err(|error| error.kind()), Err(io::ErrorKind::UnexpectedEof));
+    }
+    let each = begun.elapsed() / 50;
+    assert!(each < Duration::from_millis(30), "{each:?} until the end of a connection");
 }
