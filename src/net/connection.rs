@@ -162,7 +162,7 @@ impl Connection {
         // Or the event loop would keep a blocked socket open.
         self.sink.trouble.set(Some(Flushed::Broken));
         self.sink.writer().close();
-        // And what it could not write, until it looks at its blocked sockets again.
+        self.reactor.forget_blocked(&self.sink);
         self.sink.abandon();
         let server = Arc::clone(self.reactor.server());
         {

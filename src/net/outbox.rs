@@ -55,7 +55,8 @@ impl<'a> Letter<'a> {
 
 /// An event loop's way to send many replies at once.
 pub(super) struct Outbox {
-    ring: IoUring,
+    /// Gone after an error, with the entries that the kernel did not take.
+    ring: Option<IoUring>,
 }
 
 impl Outbox {
@@ -67,14 +68,13 @@ impl Outbox {
         if !probe.is_supported(opcode::Send::CODE) {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        let mut outbox = Self { ring };
+        let mut outbox = Self { ring: Some(ring) };
         // Who may make a ring need not be allowed to enter it.
         outbox.complete(&[opcode::Nop::new().build()], |_, _| ()).map_err(|(error, _)| error)?;
         Ok(outbox)
     }
 
-    /// Sends all letters and notes what became of each. After an error the outbox must not be used
-    /// again.
+    /// Sends all letters and notes what became of each. After an error the outbox sends nothing more.
     pub(super) fn send(&mut self, letters: &mut [Letter<'_>]) -> io::Result<()> {
         for letters in letters.chunks_mut(LETTERS_MAX) {
             let mut entries = SmallVec::<[squeue::Entry; 64]>::new();
@@ -88,8 +88,7 @@ impl Outbox {
                 };
             });
             if let Err((error, taken)) = sent {
-                let lost = letters[..taken].iter_mut().filter(|letter| letter.fate == Fate::Unsent);
-                lost.for_each(|letter| letter.fate = Fate::Unknown);
+                note_lost(&mut letters[..taken]);
                 return Err(error);
             }
         }
@@ -103,28 +102,36 @@ impl Outbox {
         entries: &[squeue::Entry],
         mut done: impl FnMut(usize, i32),
     ) -> Result<(), (io::Error, usize)> {
+        let mut ring = self.ring.take().ok_or_else(|| (io::ErrorKind::NotConnected.into(), 0))?;
         // SAFETY: what the entries point to is lent for the time of this call. Those that the kernel
-        // takes are told not to wait, so they are over when the call that takes them returns; their
-        // completion is seen below. Those that it does not take are forgotten with the ring, which is
-        // given up after an error.
-        unsafe { self.ring.submission().push_multiple(entries) }
+        // takes are told not to wait, so they are over when the call that takes them returns, also
+        // where their completion is not seen. Those that it does not take are dropped with the ring.
+        unsafe { ring.submission().push_multiple(entries) }
             .map_err(|full| (io::Error::other(full), 0))?;
         let mut left = entries.len();
         while left > 0 {
-            let submitted = self.ring.submit_and_wait(left);
-            for completed in self.ring.completion() {
+            let submitted = ring.submit_and_wait(left);
+            for completed in ring.completion() {
                 done(completed.user_data() as usize, completed.result());
                 left -= 1;
             }
             match submitted {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                    return Err((error, entries.len() - self.ring.submission().len()));
+                    return Err((error, entries.len() - ring.submission().len()));
                 }
                 _ => {}
             }
         }
+        self.ring = Some(ring);
         Ok(())
     }
+}
+
+/// Of letters that the kernel took before it reported an error, those without a completion may have
+/// been sent or not.
+fn note_lost(taken: &mut [Letter<'_>]) {
+    let lost = taken.iter_mut().filter(|letter| letter.fate == Fate::Unsent);
+    lost.for_each(|letter| letter.fate = Fate::Unknown);
 }
 
 #[cfg(test)]
@@ -198,19 +205,30 @@ mod tests {
     #[test]
     fn what_the_kernel_does_not_take_is_unsent() {
         let Some(mut outbox) = outbox() else { return };
-        let pairs = pairs(LETTERS_MAX + 1);
-        let mut letters: Vec<_> =
-            pairs.iter().map(|pair| Letter::new(pair.0.as_fd(), b"text")).collect();
-        // From here on the descriptor is no ring any more.
+        let (writer, mut reader) = UnixStream::pair().expect("a pair of sockets");
+        let letter = || Letter::new(writer.as_fd(), b"text");
+        let mut letters: Vec<_> = std::iter::repeat_with(letter).take(LETTERS_MAX + 1).collect();
+        let ring = outbox.ring.as_ref().expect("it is new").as_raw_fd();
         // SAFETY: the ring keeps its descriptor, which is not closed here.
-        let ring = unsafe { OwnedFd::from_raw_fd(outbox.ring.as_raw_fd()) };
-        let mut ring = ManuallyDrop::new(ring);
-        rustix::io::dup2(&pairs[0].1, &mut ring).expect("a descriptor in the place of another");
-        outbox.send(&mut letters).expect_err("a socket carries nothing out");
-        assert!(letters.iter().all(|letter| letter.fate == Fate::Unsent));
-        drop(outbox);
-        pairs[0].1.set_nonblocking(true).expect("a socket");
-        let read = (&pairs[0].1).read(&mut [0; 4]).map_err(|error| error.kind());
+        let mut ring = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(ring) });
+        // From here on it is no ring any more.
+        rustix::io::dup2(&writer, &mut ring).expect("a descriptor in the place of another");
+        for _ in 0..2 {
+            outbox.send(&mut letters).expect_err("a socket carries nothing out");
+            assert!(letters.iter().all(|letter| letter.fate == Fate::Unsent));
+        }
+        reader.set_nonblocking(true).expect("a socket");
+        let read = reader.read(&mut [0; 4]).map_err(|error| error.kind());
         assert_eq!(read, Err(io::ErrorKind::WouldBlock));
+    }
+
+    #[test]
+    fn what_was_taken_and_not_completed_is_unknown() {
+        let (writer, _reader) = UnixStream::pair().expect("a pair of sockets");
+        let fates = [Fate::Sent(4), Fate::Unsent, Fate::Refused(Errno::AGAIN), Fate::Unsent];
+        let mut letters = fates.map(|fate| Letter { fate, ..Letter::new(writer.as_fd(), b"text") });
+        note_lost(&mut letters[..3]);
+        let expected = [fates[0], Fate::Unknown, fates[2], Fate::Unsent];
+        assert_eq!(letters.map(|letter| letter.fate), expected);
     }
 }

@@ -203,6 +203,10 @@ impl Reactor {
             }
             self.end_cycle();
             self.flusher.set(Some(cx.waker().clone()));
+            if !self.dirty.borrow().is_empty() {
+                // Queued while this wrote, when nobody could be woken for it.
+                cx.waker().wake_by_ref();
+            }
             Poll::<()>::Pending
         })
         .await;
@@ -233,6 +237,13 @@ impl Reactor {
         if let Err(error) = sent {
             tracing::warn!("Replies are no longer sent through io_uring: {error}");
             *place = None;
+        }
+    }
+
+    /// Lets go of a sink whose connection has ended: as long as it is looked after, its socket is open.
+    pub(super) fn forget_blocked(&self, sink: &Rc<Sink>) {
+        if sink.watched.replace(false) {
+            self.blocked.borrow_mut().retain(|blocked| !Rc::ptr_eq(blocked, sink));
         }
     }
 

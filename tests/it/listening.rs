@@ -168,12 +168,14 @@ fn idle_clients_are_closed_but_not_those_that_wait() {
 #[test]
 fn who_says_quit_sees_the_end_at_once() {
     let server = Server::start(&["--threads", "1"]);
-    let begun = Instant::now();
-    for _ in 0..50 {
+    let mut times = Vec::new();
+    for _ in 0..31 {
+        let begun = Instant::now();
         let mut conn = server.connect();
         assert_eq!(conn.call(&["QUIT"]), ok());
         assert_eq!(conn.read().map_err(|error| error.kind()), Err(io::ErrorKind::UnexpectedEof));
+        times.push(begun.elapsed());
     }
-    let each = begun.elapsed() / 50;
-    assert!(each < Duration::from_millis(30), "{each:?} until the end of a connection");
+    times.sort_unstable();
+    assert!(times[15] < Duration::from_millis(50), "{times:?} until the end of a connection");
 }
