@@ -455,7 +455,6 @@ impl Executor {
         finish(&mut ctx, registered, db, argv, keys);
         let mut background = None;
         let result = result.and_then(|flow| match flow {
-            Flow::Done => Ok(None),
             // Nobody waits on behalf of a file.
             Flow::Block(_) if now_ms == LONG_AGO => Ok(None),
             Flow::Block(wait) => {

@@ -14,6 +14,8 @@ use rustix::io::Errno;
 use rustix::net::SendFlags;
 use smallvec::SmallVec;
 
+use super::stream::SEND_FLAGS;
+
 /// Most sends of one system call.
 const LETTERS_MAX: usize = 128;
 
@@ -46,7 +48,7 @@ impl<'a> Letter<'a> {
         // A longer rest is sent afterwards.
         let len = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
         // The kernel must not wait on behalf of a send, which would outlast the call.
-        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        let flags = SEND_FLAGS | SendFlags::DONTWAIT;
         opcode::Send::new(types::Fd(self.to.as_raw_fd()), self.bytes.as_ptr(), len)
             .flags(flags.bits() as i32)
             .build()
@@ -77,7 +79,7 @@ impl Outbox {
     /// Sends all letters and notes what became of each. After an error the outbox sends nothing more.
     pub(super) fn send(&mut self, letters: &mut [Letter<'_>]) -> io::Result<()> {
         for letters in letters.chunks_mut(LETTERS_MAX) {
-            let mut entries = SmallVec::<[squeue::Entry; 64]>::new();
+            let mut entries = SmallVec::<[squeue::Entry; LETTERS_MAX]>::new();
             for (number, letter) in letters.iter().enumerate() {
                 entries.push(letter.entry().user_data(number as u64));
             }

@@ -16,8 +16,8 @@ use super::tls::Session;
 /// Bytes by which a buffer grows for what TLS decrypts into it: a record.
 const RECORD_LEN: usize = 16 * 1024;
 
-/// How replies are sent. (`send` takes a shorter way through the kernel than `write`.)
-const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL;
+/// How replies are sent, by `send`, which takes a shorter way through the kernel than `write`.
+pub(super) const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL;
 
 /// What a call of a socket `brought`; tokio asks again when there is nothing to be had, and remembers
 /// that.

@@ -15,16 +15,10 @@ impl ArgRange {
     const BIG: u32 = u32::MAX;
 
     /// `len` bytes of the read buffer from `start` on.
+    #[inline]
     pub fn bytes(start: usize, len: usize) -> Self {
         let start = u32::try_from(start).expect("a read buffer stays below 4 GiB");
         Self { start, len: u32::try_from(len).expect("a read buffer stays below 4 GiB") }
-    }
-
-    /// As [`Self::bytes`], for a few bytes.
-    #[inline]
-    pub(super) fn short(start: usize, len: u16) -> Self {
-        let start = u32::try_from(start).expect("a read buffer stays below 4 GiB");
-        Self { start, len: u32::from(len) }
     }
 
     /// The big buffer at `index`.

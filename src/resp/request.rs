@@ -221,14 +221,14 @@ impl RequestParser {
         at += 4;
         for _ in b'0'..count {
             let header = buffer.get(at..).and_then(short_header);
-            let Some((header_len, len)) = header.filter(|(header_len, len)| {
-                buffer.len() - at >= header_len + usize::from(*len) + 2
-            }) else {
+            let Some((header_len, len)) =
+                header.filter(|(header_len, len)| buffer.len() - at >= header_len + len + 2)
+            else {
                 args.truncate(start);
                 return false;
             };
-            args.push(ArgRange::short(at + header_len, len));
-            at += header_len + usize::from(len) + 2;
+            args.push(ArgRange::bytes(at + header_len, len));
+            at += header_len + len + 2;
         }
         self.position = at;
         true
@@ -332,7 +332,7 @@ impl RequestParser {
     ) -> Result<Option<usize>, ProtocolError> {
         if let Some((header_len, len)) = buffer.get(self.position..).and_then(short_header) {
             self.position += header_len;
-            return Ok(Some(usize::from(len)));
+            return Ok(Some(len));
         }
         let first = buffer.get(self.position).copied();
         let Some(line) = self.header_line(buffer, ProtocolError::BulkLineTooBig)? else {
@@ -404,7 +404,7 @@ impl RequestParser {
 /// The length of a header `$` with up to four digits, and the number that they are; nothing for any
 /// other.
 #[inline]
-fn short_header(bytes: &[u8]) -> Option<(usize, u16)> {
+fn short_header(bytes: &[u8]) -> Option<(usize, usize)> {
     let (len, digits) = match bytes.first_chunk::<7>()? {
         [b'$', a, b'\r', ..] => (4, [b'0', b'0', b'0', *a]),
         [b'$', a @ b'1'..=b'9', b, b'\r', ..] => (5, [b'0', b'0', *a, *b]),
@@ -412,7 +412,7 @@ fn short_header(bytes: &[u8]) -> Option<(usize, u16)> {
         [b'$', a @ b'1'..=b'9', b, c, d, b'\r', _] => (7, [*a, *b, *c, *d]),
         _ => return None,
     };
-    let number = |number, digit: &u8| number * 10 + u16::from(digit - b'0');
+    let number = |number, digit: &u8| number * 10 + usize::from(digit - b'0');
     digits.iter().all(u8::is_ascii_digit).then(|| (len, digits.iter().fold(0, number)))
 }
 
