@@ -17,6 +17,7 @@ mod arguments;
 mod cache;
 mod engine;
 mod error;
+mod intern;
 mod lib;
 mod library;
 #[cfg(test)]

@@ -15,7 +15,7 @@ use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value, VmStat
 use super::error::Raise;
 use super::run::RUN;
 use super::unit::Unit;
-use super::{api, lib, pattern, raw};
+use super::{api, intern, lib, pattern, raw};
 use crate::base::limits::{
     SCRIPT_CHUNK_NAME_MAX, SCRIPT_MEMORY_MAX, SCRIPT_PATTERN_MAX, SCRIPT_SOURCE_MAX,
     SCRIPT_STRING_MAX, SCRIPT_TICK,
@@ -49,6 +49,7 @@ pub(super) enum Scope {
 impl Sandbox {
     /// An interpreter whose scripts are told `version` as that of the server.
     pub(super) fn new(version: &str) -> mlua::Result<Self> {
+        intern::link();
         let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::OS;
         let lua = Lua::new_with(libraries, LuaOptions::new().catch_rust_panics(false))?;
         let settings = lib::install(&lua)?;

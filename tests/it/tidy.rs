@@ -30,6 +30,7 @@ const UNSAFE_MODULES: &[&str] = &[
     "src/keyspace/lock.rs",
     "src/net/outbox.rs",
     "src/observe/allocator.rs",
+    "src/script/intern.rs",
     "src/script/raise.rs",
     "src/script/raw.rs",
 ];
