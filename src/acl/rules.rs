@@ -105,9 +105,7 @@ pub(super) fn merge_selectors<'a>(
     }
 }
 
-pub(super) fn shown(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).into_owned()
-}
+pub(super) use crate::base::bytes::text as shown;
 
 impl User {
     /// Carries out `rules` in order.

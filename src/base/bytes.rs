@@ -1,4 +1,4 @@
-//! ASCII-case-insensitive words and short previews of user bytes.
+//! ASCII-case-insensitive words, and user bytes in texts.
 //!
 //! Names of commands, options and directives are compared without regard to ASCII case; everything
 //! else in the protocol is plain bytes.
@@ -33,9 +33,43 @@ pub fn equal(a: &[u8], b: &[u8]) -> bool {
     word(a, len - 8) == word(b, len - 8)
 }
 
-/// `word` in lower case, with bytes that are not UTF-8 replaced.
+/// The first of 256 characters, private to whoever uses them, that stand for bytes in texts.
+const STAND_IN: u32 = 0x0010_ff00;
+
+/// `bytes` as part of the text of an error, where those that are not UTF-8 are stand-ins, which
+/// [`write_text`] writes as the bytes that they were.
+pub fn text(bytes: &[u8]) -> String {
+    let stand_in = |byte: u8| char::from_u32(STAND_IN + u32::from(byte)).expect("a character");
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match stood_in_for(c) {
+                None => text.push(c),
+                Some(_) => text.extend(c.encode_utf8(&mut [0; 4]).bytes().map(stand_in)),
+            }
+        }
+        text.extend(chunk.invalid().iter().map(|byte| stand_in(*byte)));
+    }
+    text
+}
+
+/// Appends a text, in which [`text`] may have put bytes.
+pub fn write_text(text: &str, out: &mut Vec<u8>) {
+    for c in text.chars() {
+        match stood_in_for(c) {
+            None => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            Some(byte) => out.push(byte),
+        }
+    }
+}
+
+fn stood_in_for(c: char) -> Option<u8> {
+    u32::from(c).checked_sub(STAND_IN).and_then(|byte| u8::try_from(byte).ok())
+}
+
+/// `word` in lower case, as by [`text`].
 pub fn lower(word: &[u8]) -> String {
-    String::from_utf8_lossy(word).to_ascii_lowercase()
+    text(word).to_ascii_lowercase()
 }
 
 /// At most `len_max` bytes of `bytes` as text for an error message.
@@ -45,10 +79,7 @@ pub fn lower(word: &[u8]) -> String {
 pub fn preview(bytes: &[u8], len_max: usize) -> String {
     let len = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     let cut = &bytes[..len.min(len_max)];
-    String::from_utf8_lossy(cut)
-        .chars()
-        .map(|c| if c == '\r' || c == '\n' { ' ' } else { c })
-        .collect()
+    text(cut).chars().map(|c| if c == '\r' || c == '\n' { ' ' } else { c }).collect()
 }
 
 /// Bytes as people write them: `1.50K`, `12.34M`, as in INFO's `*_human` fields.
@@ -64,6 +95,17 @@ pub fn human_size(size: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_come_out_of_texts_as_they_were() {
+        let all: Vec<u8> = (0..=255).collect();
+        let stand_in = "\u{10ff41}".as_bytes();
+        for bytes in [&b"plain"[..], "größer".as_bytes(), b"\xff\xfe", b"a\xc3", stand_in, &all] {
+            let mut out = Vec::new();
+            write_text(&text(bytes), &mut out);
+            assert_eq!(out, bytes);
+        }
+    }
 
     #[test]
     fn words_compare_without_case() {

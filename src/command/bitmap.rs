@@ -193,7 +193,7 @@ fn bitop(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     }
     if op.adds_first_last() && args.len() < 5 {
         let name = args.get(1).to_ascii_uppercase();
-        return Err(CmdError::BitopSources(String::from_utf8_lossy(&name).into_owned()));
+        return Err(CmdError::BitopSources(bytes::text(&name)));
     }
     let mut combination = Combination::new(op);
     let (mut digits, first) = ([0; 20], 3 + usize::from(op.adds_first_last()));

@@ -115,7 +115,7 @@ fn debug(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
             ctx.out.ok();
         }
         "digest" if len == 2 => super::digest::digest(ctx),
-        "digest-value" if len > 2 => super::digest::digest_value(ctx, args)?,
+        "digest-value" if len >= 2 => super::digest::digest_value(ctx, args)?,
         "config-rewrite-force-all" if len == 2 => {
             rewritten(ctx.server.rewrite_config(true))?;
             ctx.out.ok();

@@ -156,8 +156,9 @@ fn move_entry(ctx: &mut Ctx<'_>, from: Key<'_>, to: Key<'_>) {
         if let Some(object) = entry.object_mut() {
             object.note_moved(to.bytes);
         }
+        ctx.db.put_anew(to, entry);
         ctx.db.written(from).changed(Event::RENAME_FROM);
-        ctx.db.put(to, entry).also(Event::RENAME_TO);
+        ctx.db.written(to).also(Event::RENAME_TO);
     }
 }
 
@@ -184,7 +185,8 @@ fn copy(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     ctx.db.select(target);
     let free = replace || !ctx.db.contains(to);
     if free {
-        ctx.db.put(to, copy).changed(Event::COPY_TO);
+        ctx.db.put_anew(to, copy);
+        ctx.db.written(to).changed(Event::COPY_TO);
     }
     ctx.db.select(source);
     ctx.out.integer(i64::from(free));
@@ -223,9 +225,12 @@ fn move_to(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let entry = if taken { None } else { ctx.db.take(key) };
     ctx.out.integer(i64::from(entry.is_some()));
     if let Some(entry) = entry {
+        ctx.db.select(target);
+        ctx.db.put_anew(key, entry);
+        ctx.db.select(source);
         ctx.db.written(key).changed(Event::MOVE_FROM);
         ctx.db.select(target);
-        ctx.db.put(key, entry).also(Event::MOVE_TO);
+        ctx.db.written(key).also(Event::MOVE_TO);
         ctx.db.select(source);
     }
     Ok(Flow::Done)

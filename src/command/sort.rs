@@ -333,8 +333,9 @@ fn weigh(
         .collect()
 }
 
-/// A text as a number; none at all is zero.
+/// A text as a number, up to the first NUL byte, as in C; none at all is zero.
 fn score(text: &[u8]) -> Result<f64, CmdError> {
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
     if text.is_empty() {
         return Ok(0.0);
     }

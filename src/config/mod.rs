@@ -37,6 +37,7 @@ pub use rewrite::RewriteError;
 pub use table::{DIRECTIVES, GROUPS, Group, find, is_sensitive};
 pub use value::{DbLimit, OutputLimit, SavePoint, ValueError, parse_memory};
 
+use crate::base::bytes;
 use value::Value;
 
 /// The version of Redis that clients and error texts are told.
@@ -277,7 +278,7 @@ impl Config {
         for (name, _) in pairs {
             let (index, own) = self.admit(name, caller)?;
             if indexes.iter().any(|(_, seen)| *seen == own) {
-                return Err(SetError::refused(&lossy(name), "duplicate parameter"));
+                return Err(SetError::refused(&bytes::text(name), "duplicate parameter"));
             }
             indexes.push((index, own));
         }
@@ -336,10 +337,12 @@ impl Config {
 
     /// The directive `name`, if `caller` may change it now.
     fn admit(&self, name: &[u8], caller: Caller) -> Result<(usize, &'static str), SetError> {
-        let Some((index, own)) = find(name) else { return Err(SetError::Unknown(lossy(name))) };
+        let Some((index, own)) = find(name) else {
+            return Err(SetError::Unknown(bytes::text(name)));
+        };
         let directive = &DIRECTIVES[index];
         if directive.is(Flags::IMMUTABLE) {
-            return Err(SetError::refused(&lossy(name), "can't set immutable config"));
+            return Err(SetError::refused(&bytes::text(name), "can't set immutable config"));
         }
         let is_allowed = match self.text("enable-protected-configs") {
             "yes" => true,
@@ -347,7 +350,7 @@ impl Config {
             _ => false,
         };
         if directive.is(Flags::PROTECTED) && !is_allowed {
-            return Err(SetError::refused(&lossy(name), "can't set protected config"));
+            return Err(SetError::refused(&bytes::text(name), "can't set protected config"));
         }
         if directive.is(Flags::DENY_LOADING) && caller.is_loading {
             return Err(SetError::Loading);
@@ -382,10 +385,6 @@ impl Config {
 
 fn wrong_kind(name: &str, value: &Value) -> ! {
     panic!("`{name}` is read as another kind than it has: {value:?}")
-}
-
-fn lossy(name: &[u8]) -> String {
-    String::from_utf8_lossy(name).into_owned()
 }
 
 #[cfg(test)]

@@ -119,8 +119,11 @@ fn permitted(request: &Request<'_>) -> Result<(), Refusal> {
 
 /// What may need memory needs some to be left.
 fn fits_memory(request: &Request<'_>) -> Result<(), Refusal> {
+    // What a transaction queues takes memory, too.
+    let queues = request.client.flags.has(ClientFlags::MULTI)
+        && !["exec", "discard", "quit", "reset"].contains(&request.command.name);
     match request.room {
-        _ if !request.flags.has(Flags::DENYOOM) => Ok(()),
+        _ if !request.flags.has(Flags::DENYOOM) && !queues => Ok(()),
         Room::Enough | Room::Soon => Ok(()),
         Room::Later => Err(Refusal::NoRoomYet),
         Room::None => Err(Refusal::Error(CmdError::OutOfMemory)),

@@ -89,8 +89,10 @@ impl Standin<'_> {
             && let Some(result) = transaction(server, handle, row)
         {
             return match result {
-                Ok(()) => self.conclude(registered, out, Ok(())),
-                Err(error) => self.reject(registered, handle, out, &error),
+                Err(error @ CmdError::ExecRejected(_)) => {
+                    self.reject(registered, handle, out, &error)
+                }
+                result => self.conclude(registered, out, result),
             };
         }
         if !row.flags.has(Flags::ALLOW_BUSY) {
@@ -229,8 +231,8 @@ impl Standin<'_> {
     }
 }
 
-/// Begins or ends a transaction, which the connection's task takes over later; `None` for other
-/// commands and misuse.
+/// Begins or ends a transaction, or what WATCH began, which the connection's task takes over later; `None` for
+/// what only that task can do.
 fn transaction(
     server: &Server,
     handle: &ClientHandle,
@@ -248,8 +250,15 @@ fn transaction(
             handle.meanwhile.fetch_or(meanwhile::BEGUN, Relaxed);
             Some(Ok(()))
         }
+        "multi" => Some(Err(CmdError::NestedMulti)),
         "discard" if queueing => {
             end();
+            Some(Ok(()))
+        }
+        "discard" => Some(Err(CmdError::DiscardWithoutMulti)),
+        "watch" if queueing => Some(Err(CmdError::WatchInsideMulti)),
+        "unwatch" if !queueing => {
+            handle.meanwhile.fetch_or(meanwhile::UNWATCHED, Relaxed);
             Some(Ok(()))
         }
         "exec" => {

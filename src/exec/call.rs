@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -34,11 +33,6 @@ use crate::server::{Client, ClientFlags, Server, Waiter, gate};
 /// Keys that an event loop keeps room for.
 const KEPT_KEYS_MAX: usize = 16 * 1024;
 
-/// While a snapshot's writer is behind, requests that came together wait so often for so long: at most
-/// half a second, so that a disk that hangs does not stop the server for good.
-const PRESSED_NAPS: u32 = 2_000;
-const PRESSED_NAP: Duration = Duration::from_micros(250);
-
 /// After commands that took this long together, the time is read anew, in microseconds.
 const CLOCK_STALE_US: u64 = 500;
 
@@ -54,6 +48,8 @@ pub enum Stop {
     Paused,
     /// Memory is being freed that the request has to wait for; it is still to be run.
     NoRoomYet,
+    /// A snapshot's writer has to catch up first; the request is still to be run.
+    Pressed,
     /// The connection sleeps for that many milliseconds.
     Sleep(u64),
     /// The client waits for a key.
@@ -191,15 +187,16 @@ impl Executor {
         out: &mut ReplyBuf,
     ) -> Progress {
         take_mail(client, out);
-        if self.server.keyspace.is_pressed() {
-            let_snapshot_catch_up(&self.server.keyspace);
-        }
         let commands = Arc::clone(&self.commands);
         let mut keys = std::mem::take(&mut self.keys);
         keys.clear();
         let mut plans: SmallVec<[Plan<'_>; 64]> = SmallVec::new();
         for index in from..batch.len() {
             plans.push(self.plan(&commands, batch.argv(buffer, index), &mut keys));
+        }
+        if self.server.keyspace.is_pressed() && is_held_up(&plans, client) {
+            self.keys = keys;
+            return Progress { ran: from, stop: Some(Stop::Pressed) };
         }
         let mut ahead = self.look_ahead(client.db, &plans, &keys);
         if plans.len() > 1 {
@@ -210,8 +207,7 @@ impl Executor {
             self.sampler.note(&self.server, client.db, argv, &keys[plans[at].keys()]);
         }
         let tracks_latency = self.server.settings.latency_tracking.load(Relaxed);
-        let mut now_ms = self.server.now_ms();
-        let mut ticks = clock::ticks();
+        let (mut now_ms, mut ticks) = (self.server.now_ms(), clock::ticks());
         let mut fresh_ticks = ticks;
         self.cycle.begin(ticks);
         let mut progress = Progress { ran: from, stop: None };
@@ -602,16 +598,17 @@ impl Executor {
     }
 }
 
-/// Waits a little, so that a snapshot's writer catches up with what commands wrote out ahead of it.
+/// Whether requests have to wait until a snapshot's writer has caught up with what commands wrote out
+/// ahead of it: those that may write, but for a client that has waited long enough.
 #[cold]
-#[expect(clippy::disallowed_methods, reason = "the bound on a snapshot's memory")]
-fn let_snapshot_catch_up(keyspace: &Keyspace) {
-    for _ in 0..PRESSED_NAPS {
-        if !keyspace.is_pressed() {
-            return;
-        }
-        std::thread::sleep(PRESSED_NAP);
-    }
+fn is_held_up(plans: &[Plan<'_>], client: &mut Client) -> bool {
+    let may_write = |registered: &Registered| {
+        let command = registered.command;
+        command.flags.has(Flags::WRITE)
+            || matches!(command.locks, Locks::Script | Locks::Transaction)
+    };
+    let writes = plans.iter().filter_map(|plan| plan.registered).any(may_write);
+    writes && !std::mem::take(&mut client.is_let_through)
 }
 
 /// Appends what others sent the client; only between replies.

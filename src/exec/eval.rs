@@ -21,7 +21,7 @@ use crate::command::{CmdError, Command, Ctx, Flags, Locks, Registered, check_cli
 use crate::keyspace::KeyHash;
 use crate::observe::stats::LoopCounters;
 use crate::resp::{Argv, ReplyBuf};
-use crate::script::{Call, Host, ScriptFlags, What, Writing};
+use crate::script::{Call, Host, REPL_AOF, ScriptFlags, What, Writing};
 use crate::server::{ClientFlags, Server, gate};
 
 /// Whether a request runs a script that declares that it writes nothing.
@@ -258,7 +258,8 @@ impl Host for ScriptHost<'_, '_> {
     }
 
     fn set_repl(&mut self, mask: u8) {
-        self.ctx.effects.muted = mask == 0;
+        // There are no replicas, to which alone the other bit matters.
+        self.ctx.effects.muted = mask & REPL_AOF == 0;
     }
 
     fn acl_check(&mut self, argv: Argv<'_>) -> Result<bool, String> {

@@ -543,6 +543,15 @@ impl<'a> DbView<'a> {
         Written { changes: self.changes, what: (self.db, key, minded) }
     }
 
+    /// As [`Self::put`] once what was there is gone; announces nothing but that the key is new.
+    pub fn put_anew(&mut self, key: Key<'_>, entry: Entry) {
+        let replaces = self.changes.attentive && self.find(key).is_some();
+        let _ = self.put(key, entry);
+        if replaces {
+            self.changes.note_event(self.db, key, Event::NEW);
+        }
+    }
+
     /// Announces changes of `key` beyond the one its guard announced.
     pub fn written<'s>(&'s mut self, key: Key<'s>) -> Written<'s> {
         let minded = self.shard(key.hash).is_minded(key.hash);

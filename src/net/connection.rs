@@ -25,6 +25,10 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// How long a request that there is no room for yet waits at most before it looks again.
 const ROOM_RETRY: Duration = Duration::from_millis(5);
+/// How long a client waits for the writer of a snapshot, at most.
+const PRESSED_MAX: Duration = Duration::from_millis(500);
+/// How often it looks meanwhile.
+const PRESSED_NAP: Duration = Duration::from_millis(1);
 
 /// Why a connection's turn ended.
 enum Turn {
@@ -34,6 +38,7 @@ enum Turn {
     Paused,
     /// Its request waits for memory.
     NoRoomYet,
+    Pressed,
     /// It sleeps (DEBUG SLEEP).
     Sleep(Duration),
     /// Its client waits for a key.
@@ -130,6 +135,7 @@ impl Connection {
                     end
                 }
                 Turn::NoRoomYet => Box::pin(self.wait_for_room()).await,
+                Turn::Pressed => Box::pin(self.wait_for_snapshot()).await,
                 Turn::Sleep(time) => Box::pin(self.sleep(time)).await,
                 Turn::Blocked(waiter) => Box::pin(self.wait_for(&waiter)).await,
                 Turn::Work(mut job) => {
@@ -215,6 +221,21 @@ impl Connection {
         let freed = tokio::time::timeout(ROOM_RETRY, server.lazyfree.freed_some());
         let end = self.wait_it_out(async { drop(freed.await) }).await;
         server.latency.end(event::EVICTION_LAZYFREE, begun);
+        end
+    }
+
+    /// Waits until the writer of a snapshot has caught up with what commands wrote out ahead of it, which
+    /// bounds the memory for that, but not for ever: the disk may stall.
+    async fn wait_for_snapshot(&mut self) -> Option<Turn> {
+        let server = Arc::clone(self.reactor.server());
+        let caught_up = async {
+            while server.keyspace.is_pressed() {
+                tokio::time::sleep(PRESSED_NAP).await;
+            }
+        };
+        let caught_up = tokio::time::timeout(PRESSED_MAX, caught_up);
+        let end = self.wait_it_out(async { drop(caught_up.await) }).await;
+        self.client.is_let_through = true;
         end
     }
 
@@ -539,7 +560,7 @@ impl Connection {
                 let done = ran == batch.len() && !batch.is_full() && !grown && parsed.is_ok();
                 let holds = match stopped {
                     Some(Turn::Blocked(_) | Turn::Work(_) | Turn::Await(_)) => !done,
-                    Some(Turn::Paused | Turn::NoRoomYet | Turn::Sleep(_)) => true,
+                    Some(Turn::Paused | Turn::NoRoomYet | Turn::Pressed | Turn::Sleep(_)) => true,
                     _ => false,
                 };
                 if holds {
@@ -592,6 +613,7 @@ impl Connection {
             Stop::Close => Turn::Close,
             Stop::Paused => Turn::Paused,
             Stop::NoRoomYet => Turn::NoRoomYet,
+            Stop::Pressed => Turn::Pressed,
             Stop::Sleep(ms) => Turn::Sleep(Duration::from_millis(ms)),
             Stop::Blocked(waiter) => Turn::Blocked(waiter),
             Stop::Work(job) => Turn::Work(job),

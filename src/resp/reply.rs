@@ -12,6 +12,7 @@ use std::fmt::{Display, Write};
 use std::io::IoSlice;
 use std::sync::Arc;
 
+use crate::base::bytes;
 use crate::base::limits::{POOLED_REPLY_MAX, SHARED_REPLY_LEN};
 use crate::base::number;
 
@@ -426,12 +427,12 @@ pub fn write_bulk(out: &mut Vec<u8>, value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Lets `write!` append to a byte buffer.
+/// Lets `write!` append to a byte buffer; bytes that are not UTF-8 come as by [`bytes::text`].
 struct Text<'a>(&'a mut Vec<u8>);
 
 impl Write for Text<'_> {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        self.0.extend_from_slice(text.as_bytes());
+        bytes::write_text(text, self.0);
         Ok(())
     }
 }

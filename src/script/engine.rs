@@ -16,6 +16,7 @@ use super::sandbox::{Sandbox, Scope, message};
 use super::shared::Shared;
 use super::unit::{ScriptFlags, Unit};
 use super::{Call, Host, What, api, reply, shebang};
+use crate::base::bytes;
 use crate::base::limits::{SCRIPT_COLLECT_RUNS, SCRIPT_MEMORY_MAX};
 use crate::resp::{Argv, ReplyBuf};
 
@@ -283,7 +284,7 @@ impl Engine {
         let registered = std::mem::take(&mut self.state.registration.0);
         let failure = match result {
             Ok((true, _)) => None,
-            Ok((false, error)) => Some(String::from_utf8_lossy(&failure_text(&error)).into_owned()),
+            Ok((false, error)) => Some(bytes::text(&failure_text(&error))),
             Err(error) => Some(format!("ERR {}", message(&error))),
         };
         if let Some(text) = failure {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::base::bytes;
+
 /// Why a script, a function or a library was refused; the Display is the wire text with its prefix.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[expect(missing_docs, reason = "each variant's text says what it means")]
@@ -110,7 +112,7 @@ impl Raise {
 impl fmt::Display for Raise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Reply { text, .. } => f.write_str(&String::from_utf8_lossy(text)),
+            Self::Reply { text, .. } => f.write_str(&bytes::text(text)),
             Self::Stop(text) => f.write_str(text),
         }
     }

@@ -52,6 +52,9 @@ pub use unit::ScriptFlags;
 
 use crate::resp::{Argv, ReplyBuf};
 
+/// The bit of [`Host::set_repl`] for the append-only file.
+pub const REPL_AOF: u8 = 1;
+
 /// Carries out what a script asks for.
 pub trait Host {
     /// Runs one command and appends its reply to `out`, in the protocol of `out`.
@@ -62,7 +65,7 @@ pub trait Host {
     /// Called about every [`crate::base::limits::SCRIPT_TICK`] instructions; `true` stops the script.
     fn tick(&mut self) -> bool;
 
-    /// Chooses who hears of the writes that follow: 1 the append-only file, 2 replicas.
+    /// Chooses who hears of the writes that follow: [`REPL_AOF`], 2 for replicas.
     fn set_repl(&mut self, mask: u8);
 
     /// Whether the client may run that command; an error says why that cannot be told.

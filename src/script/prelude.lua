@@ -80,7 +80,6 @@ local base = {
   assert = assert,
   error = error,
   gcinfo = gcinfo,
-  getmetatable = getmetatable,
   ipairs = ipairs,
   rawequal = rawequal,
   select = select,
@@ -88,6 +87,15 @@ local base = {
   tostring = tostring,
   type = type,
 }
+
+-- What is read-only only here has no metatable as far as scripts know.
+function base.getmetatable(...)
+  local metatable = getmetatable(...)
+  if metatable == false then
+    return nil
+  end
+  return metatable
+end
 
 function base.pcall(...)
   return caught_text(pcall(...))

@@ -285,14 +285,13 @@ fn report(lua: &Lua, failure: Value) -> mlua::Result<Table> {
             Value::String(text) => {
                 let text = text.as_bytes();
                 let mut full = b"ERR ".to_vec();
-                match (own_place(&text), &place) {
-                    (Some(rest), Some((source, line))) => {
-                        let shown = source.trim_start_matches(['@', '=']);
-                        full.extend_from_slice(format!("{shown}:{line}: ").as_bytes());
-                        full.extend_from_slice(rest);
-                    }
-                    _ => full.extend_from_slice(&text),
+                let rest = own_place(&text);
+                // None if the call was the last thing that the script did, and its frame is gone.
+                if let (Some(_), Some((source, line))) = (rest, &place) {
+                    let shown = source.trim_start_matches(['@', '=']);
+                    full.extend_from_slice(format!("{shown}:{line}: ").as_bytes());
                 }
+                full.extend_from_slice(rest.unwrap_or(&text));
                 table.raw_set("err", lua.create_string(full)?)?;
             }
             other => table.raw_set("err", format!("ERR {}", other.to_string()?))?,

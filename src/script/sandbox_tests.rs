@@ -42,6 +42,8 @@ fn shared_tables_can_be_read() {
         ("return {type(rawget(_G, 'redis')), tostring(rawget(_G, 'nothing'))}", "*2 $5 table $3 nil"),
         ("return {redis.LOG_WARNING, redis.REPL_ALL, redis.REDIS_VERSION, redis.REDIS_VERSION_NUM}", "*4 :3 :3 $5 7.4.2 :459778"),
         ("return server.call('ping')", "+PONG"),
+        ("return tostring(getmetatable(redis))", "$3 nil"),
+        ("return type(getmetatable(''))", "$5 table"),
         ("return {tostring(redis.breakpoint()), select('#', redis.debug(1)), tostring(redis.replicate_commands())}", "*3 $5 false :0 $4 true"),
         ("return ('x'):rep(3)", "$3 xxx"),
         ("return type(os.clock())", "$6 number"),

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::saving::step_back;
 use super::{Purpose, SaveFailure, Server};
 use crate::config::Config;
 use crate::keyspace::{Access, LockSet};
@@ -346,6 +347,7 @@ impl Server {
         self.appending.state.lock().scheduled = false;
         let server = Arc::clone(self);
         let work = move || {
+            step_back();
             let started = Instant::now();
             let result = server.saving.in_known_version(|| server.rewrite(&progress));
             let mut state = server.appending.state.lock();

@@ -113,6 +113,8 @@ pub mod meanwhile {
     pub const ABORTED: u8 = 1 << 2;
     /// It sent AUTH or HELLO.
     pub const IDENTIFIED: u8 = 1 << 3;
+    /// It sent UNWATCH.
+    pub const UNWATCHED: u8 = 1 << 4;
 }
 
 /// Where a connection comes from.
@@ -419,6 +421,8 @@ pub struct Client {
     pub watch: Option<Box<Watch>>,
     /// What of its request is still to come.
     pub unfinished: Option<Box<Unfinished>>,
+    /// Whether it has waited for the writer of a snapshot, and need not again for what it sent.
+    pub is_let_through: bool,
     /// The prefixes of the keys whose changes it hears of; none is most common.
     #[expect(clippy::box_collection, reason = "hardly any client has some, and a word is enough")]
     prefixes: Option<Box<BTreeSet<Box<[u8]>>>>,
@@ -440,6 +444,7 @@ impl Client {
             transaction: None,
             watch: None,
             unfinished: None,
+            is_let_through: false,
             prefixes: None,
             subscriptions: None,
         }
@@ -470,7 +475,7 @@ impl Client {
         if let Some(transaction) = &mut self.transaction {
             transaction.aborted |= bits & meanwhile::ABORTED != 0;
         }
-        bits & meanwhile::ENDED != 0
+        bits & (meanwhile::ENDED | meanwhile::UNWATCHED) != 0
     }
 
     /// Who it is; `None` is the server itself, which may do everything.

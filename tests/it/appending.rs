@@ -196,3 +196,19 @@ fn pieces_outlive_a_start_without_them() {
     let server = server.start_again(APPENDING);
     assert_eq!(text(run(&mut server.connect(), "GET k")), "v");
 }
+
+#[test]
+fn scripts_choose_whether_their_writes_are_kept() {
+    let server = Server::start(APPENDING);
+    let mut conn = server.connect();
+    for (key, audience) in
+        [("a", "AOF"), ("b", "ALL"), ("c", "REPLICA"), ("d", "SLAVE"), ("e", "NONE")]
+    {
+        let body = format!("redis.set_repl(redis.REPL_{audience}) redis.call('SET', KEYS[1], 1)");
+        call(&mut conn, &["EVAL", &body, "1", key]);
+    }
+    assert_eq!(run(&mut conn, "EXISTS a b c d e"), Reply::Integer(5));
+    call(&mut conn, &["DEBUG", "LOADAOF"]);
+    assert_eq!(run(&mut conn, "EXISTS a b"), Reply::Integer(2));
+    assert_eq!(run(&mut conn, "EXISTS c d e"), Reply::Integer(0));
+}

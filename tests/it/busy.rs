@@ -312,3 +312,29 @@ fn nobody_connects_once_a_busy_server_was_told_to_end() {
         assert!(TcpStream::connect(server.addr()).is_err(), "{threads} threads");
     }
 }
+
+/// What only tells that it is out of place needs nothing that the busy event loop has.
+#[test]
+fn transactions_are_refused_where_they_are_out_of_place_while_a_script_is_busy() {
+    let server = Server::start(&["--busy-reply-threshold", "50", "--threads", "1"]);
+    let (mut watching, mut setup) = (server.connect(), server.connect());
+    assert_eq!(text(watching.call(&["WATCH", "k"])), "OK");
+    let attacker = keep_busy(&server, "while true do end", &[]);
+    let mut other = server.connect();
+    let mut says = |words: &[&str], reply: &str| {
+        let said = text(other.call(words));
+        assert!(said.starts_with(reply), "{words:?}: {said}");
+    };
+    says(&["DISCARD"], "ERR DISCARD without MULTI");
+    says(&["UNWATCH"], "OK");
+    says(&["MULTI"], "OK");
+    says(&["MULTI"], "ERR MULTI calls can not be nested");
+    says(&["WATCH", "k"], "ERR WATCH inside MULTI is not allowed");
+    says(&["DISCARD"], "OK");
+    assert_eq!(text(watching.call(&["UNWATCH"])), "OK");
+    kill_script(&server, attacker);
+    assert_eq!(text(setup.call(&["SET", "k", "v"])), "OK");
+    assert_eq!(text(watching.call(&["MULTI"])), "OK");
+    assert_eq!(text(watching.call(&["PING"])), "QUEUED");
+    assert!(matches!(watching.call(&["EXEC"]), Reply::Array(_)), "nothing is watched any more");
+}

@@ -190,3 +190,46 @@ fn a_rewrite_shows_one_instant() {
     let args = ["--threads", "2", "--appendonly", "yes", "--auto-aof-rewrite-percentage", "0"];
     save_under_load("BGREWRITEAOF", "aof_rewrite_in_progress", &args);
 }
+
+/// Where commands write out more ahead of a snapshot than may be held, those who write wait, and those
+/// who read do not.
+#[test]
+fn readers_go_on_while_writers_wait_for_a_snapshot() {
+    const KEYS: usize = 60_000;
+    // As long as writers wait at most.
+    const WAIT: Duration = Duration::from_millis(500);
+    let server = Server::start(&["--threads", "1"]);
+    let (mut writer, mut reader) = (server.connect(), server.connect());
+    for conn in [&mut writer, &mut reader] {
+        conn.set_read_deadline(DEADLINE);
+    }
+    let value = "v".repeat(1000);
+    let set = |number: usize| vec!["SET".to_owned(), format!("key:{number}"), value.clone()];
+    let batches = || (0..KEYS).step_by(1000).map(|from| (from..from + 1000).map(set).collect());
+    batches().for_each(|batch: Vec<_>| send_all(&mut writer, &batch));
+    run(&mut reader, "CONFIG SET rdb-key-save-delay 10000");
+    run(&mut reader, "BGSAVE");
+    let over = AtomicBool::new(false);
+    let slowest_read = thread::scope(|scope| {
+        let reading = scope.spawn(|| {
+            let mut slowest = Duration::ZERO;
+            while !over.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                assert!(matches!(run(&mut reader, "GET key:1"), Reply::Bulk(_)));
+                slowest = slowest.max(begun.elapsed());
+            }
+            slowest
+        });
+        let begun = Instant::now();
+        batches().for_each(|batch: Vec<_>| {
+            if begun.elapsed() < 10 * WAIT {
+                send_all(&mut writer, &batch);
+            }
+        });
+        over.store(true, Ordering::Relaxed);
+        assert!(begun.elapsed() > 2 * WAIT, "nobody had to wait");
+        reading.join().expect("reading goes on")
+    });
+    assert!(slowest_read < WAIT / 2, "{slowest_read:?}");
+    run(&mut reader, "BGSAVE CANCEL");
+}

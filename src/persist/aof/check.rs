@@ -1,8 +1,9 @@
 //! `redstart check-aof`: says whether an append-only file is right, and cuts off what is not.
 //!
 //! Takes and prints what redis-check-aof 7.0 takes and prints, which scripts look for. A file is
-//! right here exactly if it loads; where that is stricter than redis-check-aof (no command without
-//! arguments, no half annotation), the place is printed like any other.
+//! right here if its form is one that loads; where that is stricter than redis-check-aof (no command
+//! without arguments, no half annotation), the place is printed like any other. Whether commands are
+//! known and carried out without an error shows only when a server loads them.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
