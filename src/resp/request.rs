@@ -387,6 +387,11 @@ impl RequestParser {
         };
         let line = &buffer[self.position..from + found];
         let line = line.strip_suffix(b"\r").unwrap_or(line);
+        // C ends a text at a NUL byte, so that Redis waits for the end of the line for ever; what stands
+        // before is not what was meant.
+        if line.contains(&0) {
+            return Err(ProtocolError::UnbalancedQuotes);
+        }
         let words = quote::split_args(line).map_err(|_| ProtocolError::UnbalancedQuotes)?;
         self.position = from + found + 1;
         self.scanned = 0;

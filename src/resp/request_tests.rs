@@ -86,6 +86,7 @@ fn errors_are_worded_as_redis_words_them() {
     assert_eq!(error(b"*1\r\n$-10\r\n"), Some(ProtocolError::InvalidBulkLen));
     assert_eq!(error(b"*1\r\n$2000000000\r\n"), Some(ProtocolError::InvalidBulkLen));
     assert_eq!(error(b"set k \"a\r\n"), Some(ProtocolError::UnbalancedQuotes));
+    assert_eq!(error(b"set k a\0b\r\n"), Some(ProtocolError::UnbalancedQuotes));
     assert_eq!(ProtocolError::ExpectedBulk(b'f').to_string(), "expected '$', got 'f'");
 }
 
