@@ -72,14 +72,18 @@ pub fn lower(word: &[u8]) -> String {
     text(word).to_ascii_lowercase()
 }
 
-/// At most `len_max` bytes of `bytes` as text for an error message.
+/// At most `len_max` bytes of `bytes` as [`text`] for an error message.
+pub fn preview(bytes: &[u8], len_max: usize) -> String {
+    text(&one_line(bytes, len_max))
+}
+
+/// At most `len_max` bytes of `bytes` as an error message shows them.
 ///
 /// Line ends become spaces, because an error reply is one line; a NUL ends the text, as it does in
 /// Redis, which prints C strings there.
-pub fn preview(bytes: &[u8], len_max: usize) -> String {
-    let len = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-    let cut = &bytes[..len.min(len_max)];
-    text(cut).chars().map(|c| if c == '\r' || c == '\n' { ' ' } else { c }).collect()
+pub fn one_line(bytes: &[u8], len_max: usize) -> Vec<u8> {
+    let shown = bytes.iter().take(len_max).take_while(|byte| **byte != 0);
+    shown.map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }).collect()
 }
 
 /// Bytes as people write them: `1.50K`, `12.34M`, as in INFO's `*_human` fields.

@@ -1,5 +1,7 @@
 //! Every bound with its unit and, where users can move it, its directive.
 
+use std::time::Duration;
+
 /// Longest inline request, and longest `*` or `$` header line, in bytes (Redis: PROTO_INLINE_MAX_SIZE).
 pub const INLINE_LEN_MAX: usize = 64 * 1024;
 
@@ -154,3 +156,6 @@ pub const CONSOLE_KEYS_MAX: usize = 50;
 
 /// Entries of the slow log that the console shows.
 pub const CONSOLE_SLOW_MAX: usize = 100;
+
+/// How long a client that writes waits for the writer of a snapshot to catch up.
+pub const PRESSED_MAX: Duration = Duration::from_millis(500);

@@ -111,7 +111,8 @@ fn debug(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         // A client has a reply buffer only while a reply waits, so there is none to resize.
         "replybuffer" if len == 4 && args.is(2, "resizing") => ctx.out.ok(),
         "log" if len == 3 => {
-            tracing::warn!("DEBUG LOG: {}", bytes::preview(args.get(2), ERROR_PREVIEW_MAX));
+            let line = bytes::one_line(args.get(2), ERROR_PREVIEW_MAX);
+            tracing::warn!("DEBUG LOG: {}", String::from_utf8_lossy(&line));
             ctx.out.ok();
         }
         "digest" if len == 2 => super::digest::digest(ctx),

@@ -318,15 +318,16 @@ fn name_hash(packed: u64) -> usize {
 
 #[cold]
 fn unknown(argv: Argv<'_>) -> CmdError {
-    let mut args = String::new();
+    let mut args = Vec::new();
     for arg in argv.iter().skip(1) {
         if args.len() >= ERROR_PREVIEW_MAX {
             break;
         }
-        let preview = bytes::preview(arg, ERROR_PREVIEW_MAX - args.len());
-        args.push_str(&format!("'{preview}' "));
+        let shown = bytes::one_line(arg, ERROR_PREVIEW_MAX - args.len());
+        args.extend([b"'", &shown[..], b"' "].concat());
     }
-    CmdError::UnknownCommand { name: bytes::preview(argv.arg(0), ERROR_PREVIEW_MAX), args }
+    let name = bytes::preview(argv.arg(0), ERROR_PREVIEW_MAX);
+    CmdError::UnknownCommand { name, args: bytes::text(&args) }
 }
 
 #[cfg(test)]

@@ -120,11 +120,15 @@ fn permitted(request: &Request<'_>) -> Result<(), Refusal> {
 /// What may need memory needs some to be left.
 fn fits_memory(request: &Request<'_>) -> Result<(), Refusal> {
     // What a transaction queues takes memory, too.
-    let queues = request.client.flags.has(ClientFlags::MULTI)
-        && !["exec", "discard", "quit", "reset"].contains(&request.command.name);
+    let queues = || {
+        request.client.flags.has(ClientFlags::MULTI)
+            && !["exec", "discard", "quit", "reset"].contains(&request.command.name)
+    };
     match request.room {
-        _ if !request.flags.has(Flags::DENYOOM) && !queues => Ok(()),
         Room::Enough | Room::Soon => Ok(()),
+        _ if !request.flags.has(Flags::DENYOOM) && !queues() => Ok(()),
+        // Which says so itself.
+        _ if is_busy(request.server) => Ok(()),
         Room::Later => Err(Refusal::NoRoomYet),
         Room::None => Err(Refusal::Error(CmdError::OutOfMemory)),
     }

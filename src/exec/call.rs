@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use smallvec::SmallVec;
 
@@ -20,6 +21,7 @@ use super::sample::Sampler;
 use super::track::end_caching;
 use super::work::NOTHING;
 use crate::base::clock;
+use crate::base::limits::PRESSED_MAX;
 use crate::command::{
     Args, CmdError, Command, CommandTable, Ctx, Effects, Flags, Flow, Job, Locks, Pending,
     Registered, STREAM, forget_watched, keys_of, only_key, show_to_monitors,
@@ -194,7 +196,7 @@ impl Executor {
         for index in from..batch.len() {
             plans.push(self.plan(&commands, batch.argv(buffer, index), &mut keys));
         }
-        if self.server.keyspace.is_pressed() && is_held_up(&plans, client) {
+        if is_held_up(&self.server.keyspace, &plans, client) {
             self.keys = keys;
             return Progress { ran: from, stop: Some(Stop::Pressed) };
         }
@@ -599,16 +601,27 @@ impl Executor {
 }
 
 /// Whether requests have to wait until a snapshot's writer has caught up with what commands wrote out
-/// ahead of it: those that may write, but for a client that has waited long enough.
+/// ahead of it: those that may write, but for a client that has waited long enough with them.
+#[inline]
+fn is_held_up(keyspace: &Keyspace, plans: &[Plan<'_>], client: &mut Client) -> bool {
+    if keyspace.is_pressed() && is_to_wait(plans, client) {
+        return true;
+    }
+    client.held_up_since = None;
+    false
+}
+
 #[cold]
-fn is_held_up(plans: &[Plan<'_>], client: &mut Client) -> bool {
+fn is_to_wait(plans: &[Plan<'_>], client: &mut Client) -> bool {
     let may_write = |registered: &Registered| {
-        let command = registered.command;
-        command.flags.has(Flags::WRITE)
-            || matches!(command.locks, Locks::Script | Locks::Transaction)
+        let flags = effective_flags(client, registered.command);
+        flags.has(Flags::MAY_WRITE) && !flags.has(Flags::PUBSUB)
     };
-    let writes = plans.iter().filter_map(|plan| plan.registered).any(may_write);
-    writes && !std::mem::take(&mut client.is_let_through)
+    if !plans.iter().filter_map(|plan| plan.registered).any(may_write) {
+        return false;
+    }
+    let waited = client.held_up_since.get_or_insert_with(Instant::now).elapsed();
+    waited < PRESSED_MAX
 }
 
 /// Appends what others sent the client; only between replies.

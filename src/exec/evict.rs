@@ -362,6 +362,8 @@ fn must_wait(server: &Server, now_ms: i64) -> bool {
     server.loading.is_active()
         || server.gates.load(Relaxed) & gate::BUSY != 0
         || server.pause.is_active(now_ms)
+        // What goes is written out for the snapshot first, which frees nothing.
+        || server.keyspace.is_pressed() && may_evict(server)
 }
 
 #[expect(

@@ -42,7 +42,7 @@ impl Executor {
         self.forget_tracked(cursor.thread, cursor.threads);
         let server = std::sync::Arc::clone(self.server());
         let wanted = server.active_expire.load(std::sync::atomic::Ordering::Relaxed);
-        if !wanted || server.loading.is_active() {
+        if !wanted || server.loading.is_active() || server.keyspace.is_pressed() {
             return false;
         }
         let (start, now_ms) = (Instant::now(), server.now_ms());

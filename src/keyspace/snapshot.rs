@@ -11,9 +11,10 @@
 //! wait, see [`Keyspace::is_pressed`].
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::entry::object_mut;
 use super::{Access, Db, Entry, EntryView, Key, Keyspace};
@@ -188,6 +189,17 @@ impl Keyspace {
     #[inline]
     pub fn is_pressed(&self) -> bool {
         self.pressure.is_on()
+    }
+
+    /// Completes when commands are not to wait for a snapshot's reader any more.
+    pub async fn eased(&self) {
+        loop {
+            let eased = self.pressure.eased.notified();
+            if !self.is_pressed() {
+                return;
+            }
+            eased.await;
+        }
     }
 }
 
@@ -387,7 +399,8 @@ fn read_table(
 #[derive(Default)]
 pub(super) struct Pressure {
     limit: AtomicUsize,
-    on: std::sync::atomic::AtomicBool,
+    on: AtomicBool,
+    eased: Notify,
 }
 
 impl Pressure {
@@ -396,8 +409,9 @@ impl Pressure {
         let limit = self.limit.load(Ordering::Relaxed);
         if held > limit && !self.is_on() {
             self.on.store(true, Ordering::Relaxed);
-        } else if held <= limit - limit / 1024 && self.is_on() {
+        } else if held <= limit - limit / 8 && self.is_on() {
             self.on.store(false, Ordering::Relaxed);
+            self.eased.notify_waiters();
         }
     }
 

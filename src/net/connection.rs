@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::reactor::Reactor;
 use super::sink::{Flushed, Sink};
 use super::stream::{Reader, Stream};
-use crate::base::limits::{BIG_READ_LEN, READ_LEN, UNAUTHENTICATED_QUERY_MAX};
+use crate::base::limits::{BIG_READ_LEN, PRESSED_MAX, READ_LEN, UNAUTHENTICATED_QUERY_MAX};
 use crate::command::{Job, Pending};
 use crate::exec::{Batch, Stop};
 use crate::observe::latency_monitor::event;
@@ -25,10 +25,6 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// How long a request that there is no room for yet waits at most before it looks again.
 const ROOM_RETRY: Duration = Duration::from_millis(5);
-/// How long a client waits for the writer of a snapshot, at most.
-const PRESSED_MAX: Duration = Duration::from_millis(500);
-/// How often it looks meanwhile.
-const PRESSED_NAP: Duration = Duration::from_millis(1);
 
 /// Why a connection's turn ended.
 enum Turn {
@@ -38,6 +34,7 @@ enum Turn {
     Paused,
     /// Its request waits for memory.
     NoRoomYet,
+    /// A snapshot's writer has to catch up first.
     Pressed,
     /// It sleeps (DEBUG SLEEP).
     Sleep(Duration),
@@ -228,15 +225,12 @@ impl Connection {
     /// bounds the memory for that, but not for ever: the disk may stall.
     async fn wait_for_snapshot(&mut self) -> Option<Turn> {
         let server = Arc::clone(self.reactor.server());
-        let caught_up = async {
-            while server.keyspace.is_pressed() {
-                tokio::time::sleep(PRESSED_NAP).await;
-            }
-        };
-        let caught_up = tokio::time::timeout(PRESSED_MAX, caught_up);
-        let end = self.wait_it_out(async { drop(caught_up.await) }).await;
-        self.client.is_let_through = true;
-        end
+        let left = self
+            .client
+            .held_up_since
+            .map_or(PRESSED_MAX, |since| PRESSED_MAX.saturating_sub(since.elapsed()));
+        let eased = tokio::time::timeout(left, server.keyspace.eased());
+        self.wait_it_out(async { drop(eased.await) }).await
     }
 
     /// Sleeps, and with the client its replies.

@@ -8,6 +8,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -31,6 +32,8 @@ use crate::value::{ItemEncoder, StrView, Type, ValueReading, ValueView};
 
 /// Entries that are read at a time, under the lock of their shard.
 const STEP: usize = 64;
+/// What threads that write in the background add to their niceness.
+const NICENESS: i32 = 10;
 /// Pieces are collected up to this size before they are written, in bytes.
 const PIECE_LEN: usize = 128 * 1024;
 /// How much waits unwritten before the parts that commands wrote to are looked after, in bytes.
@@ -110,12 +113,18 @@ pub struct Progress {
     pub held_peak: AtomicUsize,
     cancelled: AtomicBool,
     field_deadlines: AtomicBool,
+    steps_back: AtomicBool,
 }
 
 impl Progress {
     /// Ends the snapshot before it is whole.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets the threads that serve clients run before those that write it.
+    pub fn step_back(&self) {
+        self.steps_back.store(true, Ordering::Relaxed);
     }
 
     /// Whether a field of a hash had a deadline.
@@ -192,13 +201,27 @@ impl Begun {
         let out = Mutex::new(Output { file, form, crc, len: 0, db: None });
         out.lock().write(&self.head(facts, libraries))?;
         let next = AtomicUsize::new(0);
-        std::thread::scope(|scope| {
-            let worker = || self.work(keyspace, &next, &out);
-            let others: Vec<_> =
-                (1..self.options.threads.max(1)).map(|_| scope.spawn(worker)).collect();
-            let mut result = worker();
-            for other in others {
-                let ended = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        // The niceness of threads of their own goes with them.
+        let steps_back = self.progress.steps_back.load(Ordering::Relaxed);
+        let worker = || {
+            if steps_back {
+                // Where that is not allowed they only take more of the others' time.
+                let _ = rustix::process::nice(NICENESS);
+            }
+            self.work(keyspace, &next, &out)
+        };
+        thread::scope(|scope| {
+            let wanted = self.options.threads.max(1) - usize::from(!steps_back);
+            // With fewer threads than wanted it takes longer.
+            let workers: Vec<_> = (0..wanted)
+                .map_while(|_| thread::Builder::new().spawn_scoped(scope, worker).ok())
+                .collect();
+            let mut result = Ok(());
+            if !steps_back || workers.is_empty() {
+                result = self.work(keyspace, &next, &out);
+            }
+            for worker in workers {
+                let ended = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
                 result = cause(result, ended);
             }
             result

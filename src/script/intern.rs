@@ -16,7 +16,7 @@
 
 use std::ffi::{c_int, c_void};
 use std::ptr::{null_mut, slice_from_raw_parts};
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use mlua::ffi::{LUA_TSTRING, lua_State};
@@ -43,14 +43,14 @@ struct Text {
     len: usize,
 }
 
-impl Text {
-    /// # Safety
-    ///
-    /// `self` must be one of the interpreter's, with its bytes behind it.
-    unsafe fn bytes(&self) -> *const [u8] {
-        // SAFETY: as promised.
-        slice_from_raw_parts(unsafe { (&raw const *self).add(1).cast() }, self.len)
-    }
+/// The bytes of a string.
+///
+/// # Safety
+///
+/// `text` must be one of the interpreter's.
+unsafe fn bytes_of(text: *const Text) -> *const [u8] {
+    // SAFETY: they follow the head.
+    unsafe { slice_from_raw_parts(text.add(1).cast(), (*text).len) }
 }
 
 /// All strings of an interpreter.
@@ -108,8 +108,12 @@ unsafe extern "C-unwind" {
     fn resize(state: *mut lua_State, chain_count: c_int);
 }
 
+/// The hash with a key. The key is drawn before it is needed, when drawing it could fail.
+static HASHER: LazyLock<KeyHasher> = LazyLock::new(KeyHasher::random);
+
 /// Keeps the function from being left out by the linker, which knows of it only by its name.
 pub(super) fn link() {
+    LazyLock::force(&HASHER);
     std::hint::black_box(find_or_make as *const c_void);
 }
 
@@ -127,7 +131,7 @@ unsafe extern "C-unwind" fn find_or_make(
     // SAFETY: Lua gives a valid state, and `len` bytes.
     unsafe {
         let shared = (*state.cast::<State>()).shared;
-        let text = &*slice_from_raw_parts(bytes, len);
+        let text = if len == 0 { &[] } else { &*slice_from_raw_parts(bytes, len) };
         let mut hash = plain_hash(text);
         let (mut found, met) = find(shared, hash, text);
         if found.is_null() && (met >= CHAIN_LEN_MAX || KEYED.load(Relaxed)) {
@@ -156,8 +160,7 @@ fn plain_hash(text: &[u8]) -> u32 {
 
 #[cold]
 fn keyed_hash(text: &[u8]) -> u32 {
-    static HASHER: OnceLock<KeyHasher> = OnceLock::new();
-    HASHER.get_or_init(KeyHasher::random).hash(text) as u32
+    HASHER.hash(text) as u32
 }
 
 /// The string in the chain of `hash`, which is no garbage then, and how many were looked at.
@@ -171,7 +174,7 @@ unsafe fn find(shared: *mut Shared, hash: u32, text: &[u8]) -> (*mut Text, usize
     unsafe {
         let mut at = *(*shared).strings.chain(hash);
         while !at.is_null() {
-            if (*at).len == text.len() && &*(*at).bytes() == text {
+            if (*at).hash == hash && (*at).len == text.len() && &*bytes_of(at) == text {
                 if (*at).mark & WHITE & !(*shared).white != 0 {
                     (*at).mark ^= WHITE;
                 }
@@ -195,7 +198,6 @@ unsafe fn make(state: *mut lua_State, shared: *mut Shared, hash: u32, text: &[u8
         if text.len() > isize::MAX as usize - size_of::<Text>() - 1 {
             refuse(state);
         }
-        // May collect garbage, so the chain is looked up afterwards.
         let block = reallocate(state, null_mut(), 0, size_of::<Text>() + text.len() + 1);
         let new: *mut Text = block.cast();
         let strings = &raw mut (*shared).strings;

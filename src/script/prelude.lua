@@ -18,6 +18,9 @@ local deep, settle = engine.deep, engine.settle
 local READ_ONLY = "Attempt to modify a readonly table"
 local ARGUMENTS_MAX = 8000
 
+-- What getmetatable shows of faces that have none as far as scripts know.
+local NONE = {}
+
 -- Of each face, its contents.
 local shown = {}
 
@@ -34,7 +37,7 @@ local function freeze(contents, shown_metatable)
   end
   local face = {}
   shown[face] = contents
-  local metatable = { __index = contents, __newindex = refuse, __metatable = shown_metatable or false }
+  local metatable = { __index = contents, __newindex = refuse, __metatable = shown_metatable or NONE }
   return setmetatable(face, metatable), metatable
 end
 
@@ -88,10 +91,9 @@ local base = {
   type = type,
 }
 
--- What is read-only only here has no metatable as far as scripts know.
 function base.getmetatable(...)
   local metatable = getmetatable(...)
-  if metatable == false then
+  if metatable == NONE then
     return nil
   end
   return metatable

@@ -2,6 +2,7 @@
 
 use super::error::ScriptError;
 use super::unit::ScriptFlags;
+use crate::base::bytes::text;
 use crate::base::quote;
 
 /// The words of the first line and what follows it, its line feed included, so that the numbers of
@@ -13,10 +14,6 @@ fn split(code: &[u8]) -> Option<(Vec<Vec<u8>>, &[u8])> {
         return None;
     }
     Some((quote::split_args(&code[..end]).unwrap_or_default(), &code[end..]))
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// The flags of a script and its code without the shebang.

@@ -17,7 +17,6 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::saving::step_back;
 use super::{Purpose, SaveFailure, Server};
 use crate::config::Config;
 use crate::keyspace::{Access, LockSet};
@@ -344,10 +343,10 @@ impl Server {
             }
             Err(failure) => return Err(failure),
         };
+        progress.step_back();
         self.appending.state.lock().scheduled = false;
         let server = Arc::clone(self);
         let work = move || {
-            step_back();
             let started = Instant::now();
             let result = server.saving.in_known_version(|| server.rewrite(&progress));
             let mut state = server.appending.state.lock();

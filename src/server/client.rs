@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{
     AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
+use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -421,8 +422,8 @@ pub struct Client {
     pub watch: Option<Box<Watch>>,
     /// What of its request is still to come.
     pub unfinished: Option<Box<Unfinished>>,
-    /// Whether it has waited for the writer of a snapshot, and need not again for what it sent.
-    pub is_let_through: bool,
+    /// Since when it waits for the writer of a snapshot with what it sent.
+    pub held_up_since: Option<Instant>,
     /// The prefixes of the keys whose changes it hears of; none is most common.
     #[expect(clippy::box_collection, reason = "hardly any client has some, and a word is enough")]
     prefixes: Option<Box<BTreeSet<Box<[u8]>>>>,
@@ -444,7 +445,7 @@ impl Client {
             transaction: None,
             watch: None,
             unfinished: None,
-            is_let_through: false,
+            held_up_since: None,
             prefixes: None,
             subscriptions: None,
         }

@@ -480,7 +480,7 @@ impl Line {
         (&mut self.stream).take(REPLY_LEN_MAX).read_until(b'\n', &mut line)?;
         let text = line.strip_suffix(b"\r\n").ok_or(ErrorKind::UnexpectedEof)?;
         Ok(match text.strip_prefix(b"-") {
-            Some(error) => Err(String::from_utf8_lossy(error).into_owned()),
+            Some(error) => Err(crate::base::bytes::text(error)),
             None => Ok(()),
         })
     }

@@ -221,15 +221,6 @@ impl Saving {
     }
 }
 
-/// What a thread that writes in the background adds to its niceness.
-const NICENESS: i32 = 10;
-
-/// Lets the threads that serve clients run before this one, which writes in the background.
-pub(super) fn step_back() {
-    // Where that is not allowed it only takes more of their time.
-    let _ = rustix::process::nice(NICENESS);
-}
-
 impl Server {
     /// Changes since the last save.
     pub fn unsaved_changes(&self) -> u64 {
@@ -256,9 +247,9 @@ impl Server {
     /// When something is being written already.
     pub fn save_in_background(self: &Arc<Self>) -> Result<(), SaveFailure> {
         let progress = self.saving.begin(Purpose::Save)?;
+        progress.step_back();
         let server = Arc::clone(self);
         let work = move || {
-            step_back();
             let result = server.save_to_file(&progress);
             if let Err(SaveFailure::Failed(reason)) = &result {
                 server.saving.state.lock().error = Some(reason.clone());
