@@ -156,7 +156,8 @@ fn move_entry(ctx: &mut Ctx<'_>, from: Key<'_>, to: Key<'_>) {
         if let Some(object) = entry.object_mut() {
             object.note_moved(to.bytes);
         }
-        ctx.db.put_anew(to, entry);
+        // That it is new comes first.
+        let _ = ctx.db.put(to, entry);
         ctx.db.written(from).changed(Event::RENAME_FROM);
         ctx.db.written(to).also(Event::RENAME_TO);
     }
@@ -185,8 +186,7 @@ fn copy(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     ctx.db.select(target);
     let free = replace || !ctx.db.contains(to);
     if free {
-        ctx.db.put_anew(to, copy);
-        ctx.db.written(to).changed(Event::COPY_TO);
+        ctx.db.put(to, copy).changed(Event::COPY_TO);
     }
     ctx.db.select(source);
     ctx.out.integer(i64::from(free));
@@ -226,7 +226,7 @@ fn move_to(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     ctx.out.integer(i64::from(entry.is_some()));
     if let Some(entry) = entry {
         ctx.db.select(target);
-        ctx.db.put_anew(key, entry);
+        let _ = ctx.db.put(key, entry);
         ctx.db.select(source);
         ctx.db.written(key).changed(Event::MOVE_FROM);
         ctx.db.select(target);

@@ -532,8 +532,10 @@ impl<'a> DbView<'a> {
         self.keyspace.databases()
     }
 
-    /// Puts the value and deadline of `entry` under `key`, replacing what was there.
+    /// Puts the value and deadline of `entry` under `key`, which is a new key then also if there was one.
     pub fn put<'s>(&'s mut self, key: Key<'s>, mut entry: Entry) -> Written<'s> {
+        // That what was there goes is not announced.
+        let _ = self.remove(key);
         let deadline = entry.view().deadline().map_or(Deadline::Clear, Deadline::At);
         let access = Some(entry.view().access());
         let minded = match entry.take_boxed() {
@@ -541,15 +543,6 @@ impl<'a> DbView<'a> {
             None => self.store(key, NewValue::copy_of(entry.view().value()), deadline, access),
         };
         Written { changes: self.changes, what: (self.db, key, minded) }
-    }
-
-    /// As [`Self::put`] once what was there is gone; announces nothing but that the key is new.
-    pub fn put_anew(&mut self, key: Key<'_>, entry: Entry) {
-        let replaces = self.changes.attentive && self.find(key).is_some();
-        let _ = self.put(key, entry);
-        if replaces {
-            self.changes.note_event(self.db, key, Event::NEW);
-        }
     }
 
     /// Announces changes of `key` beyond the one its guard announced.
