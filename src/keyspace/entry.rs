@@ -75,7 +75,7 @@ impl Form {
     const FIRST_PACKED: u8 = 3;
 
     #[inline]
-    fn bits(self) -> u8 {
+    const fn bits(self) -> u8 {
         match self {
             Self::Int => 0,
             Self::Heap => 1,
@@ -145,6 +145,10 @@ impl Head {
         }
     }
 }
+
+/// The tag of an entry without flags that holds bytes, and of one that holds an integer.
+const PLAIN_INLINE: u8 = Form::Inline.bits();
+const PLAIN_INT: u8 = Form::Int.bits();
 
 /// What is to be stored in an entry.
 #[derive(Debug)]
@@ -331,6 +335,44 @@ impl Entry {
         unsafe { self.raw.cast::<Head>().write(head) };
         // SAFETY: the class holds the payload at its place; the old one needs no drop.
         unsafe { payload.write(self.raw.as_ptr().add(payload_at)) };
+    }
+
+    /// Stores `value` in the place of one of the same form, if nothing but that changes: the entry has
+    /// no deadline and stays in its size class. `false`, and nothing is done, if it is not so.
+    #[inline]
+    pub fn overwrite(&mut self, value: &NewStr<'_>, access: u32) -> bool {
+        let mut head = self.view().head();
+        let payload_at = HEAD_LEN + usize::from(head.key_len);
+        let word;
+        let bytes = match (value, head.tag & !RAW) {
+            (NewStr::Bytes { bytes, raw }, PLAIN_INLINE) => {
+                let (old, new) = (usize::from(head.payload_len), bytes.len());
+                if old != new && size_class(payload_at + old) != size_class(payload_at + new) {
+                    return false;
+                }
+                head.tag = if *raw { PLAIN_INLINE | RAW } else { PLAIN_INLINE };
+                head.payload_len = payload_len(new);
+                bytes
+            }
+            (NewStr::Int(value), PLAIN_INT) => {
+                word = value.to_ne_bytes();
+                &word[..]
+            }
+            _ => return false,
+        };
+        head.set_access(access);
+        // SAFETY: the entry is exclusively borrowed, and the layout's class stays the same.
+        unsafe { self.raw.cast::<Head>().write(head) };
+        // SAFETY: without a deadline and a long key the payload lies there, the class holds it, the
+        // old one needs no drop, and the new one is not part of the entry.
+        unsafe {
+            ptr::copy_nonoverlapping(
+                bytes.as_ptr(),
+                self.raw.as_ptr().add(payload_at),
+                bytes.len(),
+            );
+        }
+        true
     }
 
     /// Replaces the bytes `at` of a packed collection by `with`; it has `count` items afterwards.

@@ -56,6 +56,47 @@ fn inline_strings_change_in_place() {
     assert!(entry.inline_mut().is_none());
 }
 
+/// Bytes and numbers, some as long as others.
+fn a_string() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..40),
+        prop::collection::vec(any::<u8>(), 1_000..6_000),
+        (1i64..1000).prop_map(|number| number.to_string().into_bytes()),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn overwriting_stores_or_does_nothing(
+        key in prop_oneof![Just(vec![b'k'; 16]), prop::collection::vec(any::<u8>(), 0..300)],
+        (before, after) in (a_string(), a_string()),
+        raw in any::<bool>(),
+        deadline in prop_oneof![3 => Just(None), 1 => any::<i64>().prop_map(Some)],
+    ) {
+        let value = || if raw { NewStr::modified(&after) } else { NewStr::from_bytes(&after) };
+        let mut entry = Entry::new(&key, new_str(&before), deadline, 7);
+        let mut stored = entry.view().to_entry();
+        stored.set_value(NewValue::Str(value()));
+        let (at, memory) = (entry.raw, entry.view().memory());
+        if entry.overwrite(&value(), 0x1234_5678) {
+            prop_assert_eq!(text(&entry), after);
+            prop_assert_eq!(entry.view().value().encoding(), stored.view().value().encoding());
+            prop_assert_eq!(entry.view().access(), 0x1234_5678);
+            prop_assert_eq!((entry.raw, entry.view().memory()), (at, stored.view().memory()));
+            prop_assert_eq!(deadline, None);
+        } else {
+            let forms = [&entry, &stored].map(|entry| entry.view().head().tag & FORM_MASK);
+            let alike = forms[0] == forms[1] && forms[0] != Form::Heap.bits();
+            let fits = memory == stored.view().memory();
+            prop_assert!(deadline.is_some() || key.len() > 255 || !alike || !fits);
+            prop_assert_eq!(text(&entry), before);
+            prop_assert_eq!((entry.view().access(), entry.raw), (7, at));
+        }
+        prop_assert_eq!(entry.view().key(), &key[..]);
+        prop_assert_eq!(entry.view().deadline(), deadline);
+    }
+}
+
 fn packed(entry: &Entry) -> (Option<usize>, Vec<u8>) {
     match entry.view().value() {
         ValueView::Packed(packed) => (packed.count, packed.body.to_vec()),

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::*;
 use crate::base::random::Random;
 use crate::value::packed::{Packed, PackedForm, Place};
-use crate::value::{Collection, EditContext, Fresh, Kind, NewStr, Str, ValueView};
+use crate::value::{Collection, EditContext, Fresh, Kind, NewStr, Str, Value, ValueView};
 
 fn key<'k>(keyspace: &Keyspace, bytes: &'k [u8]) -> Key<'k> {
     Key { bytes, hash: keyspace.hash(bytes) }
@@ -141,6 +141,33 @@ fn nobody_sees_an_expired_key() {
     });
     let stats = with(&keyspace, LockSet::All, 10, |view| view.stats());
     assert_eq!((stats.hits, stats.misses, stats.expired), (1, 1, 1));
+}
+
+#[test]
+fn what_has_expired_is_overwritten_where_nothing_expires() {
+    let keyspace = Keyspace::new(1, 1, KeyHasher::seeded(4));
+    let list = || {
+        Entry::new(
+            b"k",
+            NewValue::Object(Box::new(Value::Str(Arc::new(vec![b'x'; 5000])))),
+            Some(10),
+            0,
+        )
+    };
+    for (after, deadline) in [(Deadline::Keep, None), (Deadline::At(20), Some(20))] {
+        let key = key(&keyspace, b"k");
+        keyspace.load_entry(0, key.hash, list(), true);
+        with(&keyspace, LockSet::All, 10, |view| {
+            view.no_expire();
+            assert!(!view.contains(key));
+            assert_eq!(view.len(), 1, "it waits to be removed");
+            view.set_string(key, NewStr::Int(2), after).changed(Event::SET);
+            let value = view.read::<Str>(key).expect("a string").and_then(|v| v.integer());
+            assert_eq!((value, view.len()), (Some(2), 1));
+            let entry = view.lookup(key, Lookup::Silent).expect("it is there");
+            assert_eq!(entry.deadline(), deadline);
+        });
+    }
 }
 
 /// A collection whose editor is its place, for testing what keeps it.

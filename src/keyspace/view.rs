@@ -342,35 +342,39 @@ impl<'a> DbView<'a> {
         deadline: Deadline,
         access: Option<u32>,
     ) -> bool {
-        let found = self.find(key);
         let (db, clock_ms, policy) = (self.db, self.clock_ms, self.policy);
-        let hasher = self.keyspace.hasher();
+        let (now_ms, hasher) = (self.now_ms, self.keyspace.hasher());
         let shard = self.access.shard(self.keyspace.shard_of(key.hash));
+        let minded = shard.is_minded(key.hash);
         let (table, _, random) = shard.parts(db);
-        if let Some(position) = found {
-            let touched = access
-                .unwrap_or_else(|| policy.touched(table.view(position).access(), clock_ms, random));
-            let old = table.update(position, |entry| {
-                let old = entry.take_boxed();
-                entry.set_value(value);
-                match deadline {
-                    Deadline::Keep => {}
-                    Deadline::Clear => entry.set_deadline(None),
-                    Deadline::At(at_ms) => entry.set_deadline(Some(at_ms)),
-                }
-                entry.set_access(touched);
-                old
-            });
-            self.changes.trash.extend(old.map(Trash::Value));
-        } else {
-            let deadline = if let Deadline::At(at_ms) = deadline { Some(at_ms) } else { None };
-            let access = access.unwrap_or_else(|| policy.fresh(clock_ms));
-            table.insert(key.hash, Entry::new(key.bytes, value, deadline, access), hasher);
-            if self.changes.attentive {
-                self.changes.note_event(db, key, Event::NEW);
+        let mut in_place = None;
+        if let Some((position, entry)) = table.find_item(key.hash, key.bytes) {
+            if entry.is_live(now_ms) {
+                let touched =
+                    access.unwrap_or_else(|| policy.touched(entry.access(), clock_ms, random));
+                let old = overwrite(table, position, value, deadline, touched);
+                self.changes.trash.extend(old.map(Trash::Value));
+                return minded;
             }
+            self.expire(key, position);
+            // Where nothing expires, what has is still there.
+            in_place = (!self.expires).then_some(position);
         }
-        shard.is_minded(key.hash)
+        let at_ms = if let Deadline::At(at_ms) = deadline { Some(at_ms) } else { None };
+        let access = access.unwrap_or_else(|| policy.fresh(clock_ms));
+        let entry = Entry::new(key.bytes, value, at_ms, access);
+        let table = self.shard(key.hash).db_mut(db);
+        match in_place {
+            Some(position) => {
+                let old = table.replace(position, entry);
+                self.changes.discard(old);
+            }
+            None => drop(table.insert(key.hash, entry, hasher)),
+        }
+        if self.changes.attentive {
+            self.changes.note_event(db, key, Event::NEW);
+        }
+        minded
     }
 
     /// The collection at `key`, for changing it in place.
@@ -707,6 +711,36 @@ impl<'a> StrMut<'a> {
     pub fn finish(self) -> Written<'a> {
         self.written
     }
+}
+
+/// Puts a value in the place of the one at `position`; returns what is costly to free of that.
+#[inline]
+fn overwrite(
+    table: &mut Db,
+    position: Position,
+    value: NewValue<'_>,
+    deadline: Deadline,
+    access: u32,
+) -> Option<Box<Value>> {
+    if let NewValue::Str(value @ (NewStr::Bytes { .. } | NewStr::Int(_))) = &value
+        && !matches!(deadline, Deadline::At(_))
+    {
+        table.before_change_at(position);
+        if table.touch(position, |entry| entry.overwrite(value, access)) {
+            return None;
+        }
+    }
+    table.update(position, |entry| {
+        let old = entry.take_boxed();
+        entry.set_value(value);
+        match deadline {
+            Deadline::Keep => {}
+            Deadline::Clear => entry.set_deadline(None),
+            Deadline::At(at_ms) => entry.set_deadline(Some(at_ms)),
+        }
+        entry.set_access(access);
+        old
+    })
 }
 
 /// The string of an entry that is known to hold one.

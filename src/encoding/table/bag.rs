@@ -1,6 +1,6 @@
 //! Thin items found by key: a short list, and a table once they are many.
 //!
-//! A [`Table`] begins with a segment of 4 KiB. That suits a keyspace and a large collection, but not
+//! A [`Table`] takes half a kilobyte at least. That suits a keyspace and a large collection, but not
 //! the many collections of a few items that only became objects because one item is long or has a
 //! deadline. Up to [`FEW_MAX`] items therefore lie in a list of slots, whose bits of the keys' hashes
 //! are compared before an item is looked at. A table does not become a list again.

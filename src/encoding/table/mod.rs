@@ -3,6 +3,7 @@
 //! Extendible hashing (Fagin et al., 1979) over the segments of `segment`: the directory maps the
 //! top bits of a hash to a segment; a full segment splits in two by one more bit, which moves at most
 //! 448 items, so no insertion ever waits for a table-wide rehash. Two thin neighbours merge again.
+//! The first segment of a table is small and grows twice before it splits.
 //!
 //! Items stay in hash order (directory, then home bucket), which gives [`Table::scan`] a stateless
 //! cursor: a split or merge refines or coarsens ranges but never reorders them, so an item that stays
@@ -25,7 +26,7 @@ mod tally;
 pub use bag::Bag;
 use reading::Readers;
 pub use reading::{Encode, Reading, SharedReading};
-use segment::{HOME_BUCKETS, Place, SEGMENT_SLOTS, SLOTS as BUCKET_SLOTS, Segment};
+use segment::{BUCKETS, Place, SEGMENT_SLOTS, SLOTS as BUCKET_SLOTS, Segment};
 pub use slot::{Lent, Thin};
 use tally::Tally;
 
@@ -47,8 +48,8 @@ const MERGE_LEN: usize = SEGMENT_SLOTS / 4 * 3;
 /// The most that one of two neighbours may hold that merge: its items share half of the buckets.
 const MERGE_HALF_LEN: usize = MERGE_LEN / 16 * 9;
 
-/// So many items fit into a segment even if all have the same home bucket: that one, the next one
-/// and the stash have room for 42.
+/// So many items fit into a full segment even if all have the same home bucket: that one, the next
+/// one and the stash have room for 42.
 const CLUMP_LEN_MAX: usize = 32;
 
 /// `min_expire` of a segment in which nothing expires.
@@ -165,7 +166,7 @@ impl Volatile {
 #[repr(C, align(64))]
 pub struct Table<T: Thin> {
     directory: Vec<Pointer>,
-    segments: Vec<Box<Segment<T>>>,
+    segments: Vec<Segment<T>>,
     /// The directory has `1 << depth` entries; 0 entries while there is no segment.
     depth: u32,
     base_bits: u32,
@@ -223,7 +224,8 @@ impl<T: Thin> Table<T> {
 
     /// Bytes of memory behind the table, without those of its items.
     pub fn overhead(&self) -> usize {
-        self.segments.len() * (size_of::<Segment<T>>() + size_of::<Box<Segment<T>>>())
+        self.segments.iter().map(Segment::memory).sum::<usize>()
+            + self.segments.len() * size_of::<Segment<T>>()
             + self.metas.len() * size_of::<Meta>()
             + self.directory.len() * size_of::<Pointer>()
     }
@@ -261,7 +263,15 @@ impl<T: Thin> Table<T> {
 
     /// How many slots there are, filled or not.
     pub fn slots(&self) -> usize {
-        self.segments.len() * SEGMENT_SLOTS
+        self.buckets() * BUCKET_SLOTS
+    }
+
+    /// How many buckets there are.
+    pub fn buckets(&self) -> usize {
+        match &self.segments[..] {
+            [only] => only.buckets(),
+            all => all.len() * BUCKETS,
+        }
     }
 
     #[inline]
@@ -282,26 +292,31 @@ impl<T: Thin> Table<T> {
     }
 
     #[inline]
-    fn home(local: u64, depth: u32) -> usize {
-        (((local << depth) >> (64 - HOME_BITS)) as usize * HOME_BUCKETS) >> HOME_BITS
+    fn home(local: u64, depth: u32, homes: usize) -> usize {
+        (((local << depth) >> (64 - HOME_BITS)) as usize * homes) >> HOME_BITS
+    }
+
+    /// The segment of a local hash and the home bucket in it; `None` while the table is empty.
+    #[inline]
+    fn whereabouts(&self, local: u64) -> Option<(usize, &Segment<T>, usize)> {
+        let pointer = self.pointer(local)?;
+        let segment = &self.segments[pointer.segment()];
+        Some((pointer.segment(), segment, Self::home(local, pointer.depth(), segment.homes())))
     }
 
     /// Asks for the line of the bucket that `hash` belongs in.
     #[inline]
     pub fn prefetch_bucket(&self, hash: u64) {
-        let local = self.local(hash);
-        if let Some(pointer) = self.pointer(local) {
-            self.segments[pointer.segment()].prefetch_bucket(Self::home(local, pointer.depth()));
+        if let Some((_, segment, home)) = self.whereabouts(self.local(hash)) {
+            segment.prefetch_bucket(home);
         }
     }
 
     /// Asks for the first two lines of the item of `hash`; reads the bucket.
     #[inline]
     pub fn prefetch_item(&self, hash: u64) {
-        let local = self.local(hash);
-        if let Some(pointer) = self.pointer(local) {
-            self.segments[pointer.segment()]
-                .prefetch_item(hash, Self::home(local, pointer.depth()));
+        if let Some((_, segment, home)) = self.whereabouts(self.local(hash)) {
+            segment.prefetch_item(hash, home);
         }
     }
 
@@ -314,11 +329,9 @@ impl<T: Thin> Table<T> {
     /// The item of `key` and where it is.
     #[inline(always)]
     pub fn find_item(&self, hash: u64, key: &[u8]) -> Option<(Position, T::View<'_>)> {
-        let local = self.local(hash);
-        let pointer = self.pointer(local)?;
-        let home = Self::home(local, pointer.depth());
-        let (place, view) = self.segments[pointer.segment()].find(hash, home, key)?;
-        Some((Position { segment: pointer.segment() as u32, place }, view))
+        let (number, segment, home) = self.whereabouts(self.local(hash))?;
+        let (place, view) = segment.find(hash, home, key)?;
+        Some((Position { segment: number as u32, place }, view))
     }
 
     /// The item at `position`, which must come from this table as it is.
@@ -351,11 +364,11 @@ impl<T: Thin> Table<T> {
     }
 
     /// Changes the item at `position` in what neither its key, its deadlines nor its weight depend on,
-    /// and what readers need not see as it was.
+    /// and what readers need not see as it was, or were told of by [`Self::before_change_at`].
     #[inline]
-    pub fn touch(&mut self, position: Position, change: impl FnOnce(&mut T)) {
+    pub fn touch<R>(&mut self, position: Position, change: impl FnOnce(&mut T) -> R) -> R {
         let slot = self.segments[position.segment as usize].slot_mut(position.place);
-        change(&mut slot.lend().expect("a position names an item"));
+        change(&mut slot.lend().expect("a position names an item"))
     }
 
     fn note_due(&mut self, segment: usize, due: Option<i64>) {
@@ -384,14 +397,14 @@ impl<T: Thin> Table<T> {
 
     fn place(&mut self, hash: u64, mut item: T, hasher: &KeyHasher) -> Position {
         if self.segments.is_empty() {
-            self.push_segment();
-            self.directory.push(Pointer::new(0, 0));
+            self.begin();
         }
         let local = self.local(hash);
         loop {
             let index = self.directory_index(local);
             let pointer = self.directory[index];
-            let (segment, home) = (pointer.segment(), Self::home(local, pointer.depth()));
+            let segment = pointer.segment();
+            let home = Self::home(local, pointer.depth(), self.segments[segment].homes());
             let placed = self.segments[segment].insert(hash, home, item);
             match placed.or_else(|item| self.insert_settled(pointer, hash, item, hasher)) {
                 Ok(place) => {
@@ -407,7 +420,10 @@ impl<T: Thin> Table<T> {
                 }
                 Err(back) => item = back,
             }
-            self.split(index, hasher);
+            match self.segments[segment].larger() {
+                Some(larger) => self.grow(segment, larger, hasher),
+                None => self.split(index, hasher),
+            }
         }
     }
 
@@ -424,16 +440,27 @@ impl<T: Thin> Table<T> {
         hasher: &KeyHasher,
     ) -> Result<Place, T> {
         let (base_bits, depth) = (self.base_bits, pointer.depth());
-        let home_of = |hash: u64| Self::home(hash << base_bits, depth);
         let segment = &mut self.segments[pointer.segment()];
+        let homes = segment.homes();
+        let home_of = |hash: u64| Self::home(hash << base_bits, depth, homes);
         segment.settle(|key| home_of(hasher.hash(key)));
         segment.insert(hash, home_of(hash), item)
     }
 
-    fn push_segment(&mut self) -> usize {
-        self.segments.push(Segment::boxed());
-        self.metas.push(Meta::EMPTY);
-        self.segments.len() - 1
+    /// Makes the first segment, with no room behind it: most tables inside values need no other.
+    #[cold]
+    fn begin(&mut self) {
+        self.segments = Vec::from([Segment::first()]);
+        self.metas = Vec::from([Meta::EMPTY]);
+        self.directory = Vec::from([Pointer::new(0, 0)]);
+    }
+
+    /// Puts a larger one in the place of the only segment.
+    #[cold]
+    fn grow(&mut self, segment: usize, larger: Segment<T>, hasher: &KeyHasher) {
+        let items = self.drain(segment);
+        self.segments[segment] = larger;
+        self.refill(items, hasher);
     }
 
     /// Splits the segment of directory entry `index` by one more bit of the hash.
@@ -448,7 +475,9 @@ impl<T: Thin> Table<T> {
             self.depth += 1;
             index *= 2;
         }
-        let (lower, upper) = (pointer.segment(), self.push_segment());
+        let (lower, upper) = (pointer.segment(), self.segments.len());
+        self.segments.push(Segment::full());
+        self.metas.push(Meta::EMPTY);
         let was_thin = usize::from(self.metas[lower].len) <= MERGE_LEN;
         let span = 1 << (self.depth - depth);
         let first = index & !(2 * span - 1);
@@ -465,10 +494,21 @@ impl<T: Thin> Table<T> {
 
     /// Takes all items out of `segment` and inserts them anew.
     fn redistribute(&mut self, segment: usize, hasher: &KeyHasher) {
-        let mut items = Vec::with_capacity(SEGMENT_SLOTS);
+        let items = self.drain(segment);
+        self.refill(items, hasher);
+    }
+
+    /// Takes all items out of `segment`; they count until [`Self::refill`].
+    fn drain(&mut self, segment: usize) -> Vec<T> {
+        let mut items = Vec::with_capacity(usize::from(self.metas[segment].len));
         self.segments[segment].prefetch_items();
         self.segments[segment].drain_into(&mut items);
         self.metas[segment] = Meta::EMPTY;
+        items
+    }
+
+    /// Inserts what was drained.
+    fn refill(&mut self, items: Vec<T>, hasher: &KeyHasher) {
         self.len -= items.len();
         for item in items {
             let view = item.as_view();
@@ -614,18 +654,19 @@ impl<T: Thin> Table<T> {
             let pointer = self.pointer(at)?;
             let depth = pointer.depth();
             let segment = &self.segments[pointer.segment()];
+            let homes = segment.homes();
             let start = at >> 1 >> (63 - depth) << 1 << (63 - depth);
             let mut visited = 0;
             if self.metas[pointer.segment()].len > 0 {
-                let home = Self::home(at, depth);
-                let home_of = |key: &[u8]| Self::home(self.local(hasher.hash(key)), depth);
+                let home = Self::home(at, depth, homes);
+                let home_of = |key: &[u8]| Self::home(self.local(hasher.hash(key)), depth, homes);
                 segment.visit_home(home, home_of, &mut |view| {
                     visited += 1;
                     visit(view);
                 });
-                at = Self::bucket_start(start, home + 1, depth)?;
+                at = Self::bucket_start(start, (home + 1, homes), depth)?;
             } else {
-                at = Self::bucket_start(start, HOME_BUCKETS, depth)?;
+                at = Self::bucket_start(start, (homes, homes), depth)?;
             }
             if visited > 0 || *skips == 0 {
                 return Some(at);
@@ -634,10 +675,11 @@ impl<T: Thin> Table<T> {
         }
     }
 
-    /// Where home bucket `home` of the segment that starts at `start` begins; `None` past the end.
-    fn bucket_start(start: u64, home: usize, depth: u32) -> Option<u64> {
-        if home < HOME_BUCKETS {
-            let offset = (home << HOME_BITS).div_ceil(HOME_BUCKETS) as u64;
+    /// Where home bucket `home` of the segment of so many that starts at `start` begins; `None` past
+    /// the end.
+    fn bucket_start(start: u64, (home, homes): (usize, usize), depth: u32) -> Option<u64> {
+        if home < homes {
+            let offset = (home << HOME_BITS).div_ceil(homes) as u64;
             return Some(start + (offset << (64 - HOME_BITS) >> depth));
         }
         if depth == 0 {

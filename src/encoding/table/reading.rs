@@ -249,9 +249,10 @@ impl<T: Thin> Table<T> {
         let pointer = self.pointer(local)?;
         let (segment, depth) = (pointer.segment(), pointer.depth());
         let start = local >> 1 >> (63 - depth) << 1 << (63 - depth);
-        let home = Self::home(local, depth);
-        let first = Self::bucket_start(start, home, depth).unwrap_or(start);
-        let end = Self::bucket_start(start, home + 1, depth);
+        let homes = self.segments[segment].homes();
+        let home = Self::home(local, depth, homes);
+        let first = Self::bucket_start(start, (home, homes), depth).unwrap_or(start);
+        let end = Self::bucket_start(start, (home + 1, homes), depth);
         Some(Bucket { segment, home, depth, span: (first, end.map_or(u64::MAX, |end| end - 1)) })
     }
 
@@ -262,7 +263,8 @@ impl<T: Thin> Table<T> {
         if home == 0 {
             segment.prefetch_items();
         }
-        let home_of = |key: &[u8]| Self::home(hasher.hash(key) << base_bits, depth);
+        let homes = segment.homes();
+        let home_of = |key: &[u8]| Self::home(hasher.hash(key) << base_bits, depth, homes);
         segment.visit_home_mut(home, home_of, visit);
     }
 }

@@ -20,11 +20,6 @@ const DRAWS: usize = 16;
 const RARE: usize = 8;
 
 impl<T: Thin> Table<T> {
-    /// How many buckets there are: the chance of one to be drawn is one in so many.
-    pub fn buckets(&self) -> usize {
-        self.segments.len() * BUCKETS
-    }
-
     /// Shows the items of a bucket drawn by chance; if only those that have a deadline are `wanted`,
     /// the others are passed over. Shows nothing where there is nothing.
     pub fn sample(&self, volatile: bool, random: &mut Random, mut visit: impl FnMut(T::View<'_>)) {

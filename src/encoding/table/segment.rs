@@ -1,20 +1,27 @@
-//! One segment: 64 buckets of one cache line each, a contiguous range of the hash space.
+//! One segment: buckets of one cache line each, a contiguous range of the hash space.
 //!
 //! ```text
 //! bucket, 64 bytes:  [ 7 tag bytes | meta ] [ slot ] x 7      meta: 7 presence bits, overflow bit
 //! segment, 4 KiB:    60 home buckets in hash order, 4 stash buckets
+//!          1 KiB:    15 and 1, for the only segment of a small table
+//!          256 B:     3 and 1, for its first items
 //! ```
 //!
 //! An item goes into its home bucket, else (displaced) into the next one, else into the stash. A
 //! home bucket's overflow bit says that one of its items went elsewhere, so most lookups read one
 //! line. The idea is that of Dash (Lu et al., VLDB 2020).
 
+use std::ops::Range;
+
 use super::slot::{Slot, Thin, prefetch};
 use crate::base::bytes;
 
-/// Buckets that items hash to.
-pub(super) const HOME_BUCKETS: usize = 60;
+/// Buckets of a segment of full size.
 pub(super) const BUCKETS: usize = 64;
+/// Buckets of the first segment of a table.
+const FIRST_BUCKETS: usize = 4;
+/// How many times as large a segment becomes that has no room.
+const GROWTH: usize = 4;
 /// Most items of one bucket.
 pub(super) const SLOTS: usize = 7;
 /// Most items of one segment.
@@ -119,14 +126,57 @@ pub(super) struct Place {
     pub(super) slot: u8,
 }
 
-/// 64 buckets.
+/// 4, 16 or 64 buckets.
 pub(super) struct Segment<T: Thin> {
-    buckets: [Bucket<T>; BUCKETS],
+    buckets: Box<[Bucket<T>]>,
 }
 
 impl<T: Thin> Segment<T> {
-    pub(super) fn boxed() -> Box<Self> {
-        Box::new(Self { buckets: std::array::from_fn(|_| Bucket::new()) })
+    /// The first segment of a table.
+    pub(super) fn first() -> Self {
+        Self::of(FIRST_BUCKETS)
+    }
+
+    /// One of full size.
+    pub(super) fn full() -> Self {
+        Self::of(BUCKETS)
+    }
+
+    fn of(buckets: usize) -> Self {
+        Self { buckets: (0..buckets).map(|_| Bucket::new()).collect() }
+    }
+
+    /// An empty one of the next size; `None` after full size.
+    pub(super) fn larger(&self) -> Option<Self> {
+        (self.buckets() < BUCKETS).then(|| Self::of(GROWTH * self.buckets()))
+    }
+
+    /// How many buckets there are.
+    #[inline]
+    pub(super) fn buckets(&self) -> usize {
+        self.buckets.len()
+    }
+
+    /// How many of them items hash to: 3, 15 or 60. Each of few is several whole ones of more.
+    #[inline]
+    pub(super) fn homes(&self) -> usize {
+        self.buckets.len() * 15 / 16
+    }
+
+    /// Bytes of memory behind the segment, without those of its items.
+    pub(super) fn memory(&self) -> usize {
+        size_of_val(&*self.buckets)
+    }
+
+    /// The bucket that takes what does not fit into `home`.
+    #[inline]
+    fn next(&self, home: usize) -> usize {
+        if home + 1 == self.homes() { 0 } else { home + 1 }
+    }
+
+    /// The buckets that take what fits nowhere else.
+    fn stash(&self) -> Range<usize> {
+        self.homes()..self.buckets()
     }
 
     #[inline]
@@ -158,7 +208,7 @@ impl<T: Thin> Segment<T> {
 
     #[cold]
     fn find_elsewhere(&self, hash: u64, home: usize, key: &[u8]) -> Option<(Place, T::View<'_>)> {
-        std::iter::once(next(home)).chain(HOME_BUCKETS..BUCKETS).find_map(|bucket| {
+        std::iter::once(self.next(home)).chain(self.stash()).find_map(|bucket| {
             let (slot, view) = self.buckets[bucket].find(hash, key)?;
             Some((Place { bucket: bucket as u8, slot: slot as u8 }, view))
         })
@@ -172,11 +222,12 @@ impl<T: Thin> Segment<T> {
             Err(item) => item,
         };
         self.buckets[home].set_overflows(true);
-        let mut item = match self.buckets[next(home)].put(hash, item, true) {
-            Ok(slot) => return Ok(place(next(home), slot)),
+        let next = self.next(home);
+        let mut item = match self.buckets[next].put(hash, item, true) {
+            Ok(slot) => return Ok(place(next, slot)),
             Err(item) => item,
         };
-        for bucket in HOME_BUCKETS..BUCKETS {
+        for bucket in self.stash() {
             item = match self.buckets[bucket].put(hash, item, false) {
                 Ok(slot) => return Ok(place(bucket, slot)),
                 Err(item) => item,
@@ -188,21 +239,21 @@ impl<T: Thin> Segment<T> {
     /// Moves items back to where room was made since they went elsewhere: from the next bucket to
     /// their home, from the stash to either. `home_of` finds the home of a stashed key.
     pub(super) fn settle(&mut self, home_of: impl Fn(&[u8]) -> usize) {
-        for home in 0..HOME_BUCKETS {
+        for home in 0..self.homes() {
             let mut overflows = false;
-            for place in self.bucket_places(next(home)) {
+            for place in self.bucket_places(self.next(home)) {
                 if self.slot(place).is_displaced() {
                     overflows |= !self.shift(place, home, false);
                 }
             }
             self.buckets[home].set_overflows(overflows);
         }
-        for at in HOME_BUCKETS..BUCKETS {
+        for at in self.stash() {
             for place in self.bucket_places(at) {
                 let Some(view) = self.slot(place).view() else { continue };
                 let home = home_of(T::key(view));
                 if !self.shift(place, home, false) {
-                    self.shift(place, next(home), true);
+                    self.shift(place, self.next(home), true);
                     self.buckets[home].set_overflows(true);
                 }
             }
@@ -233,7 +284,7 @@ impl<T: Thin> Segment<T> {
 
     /// The places of all items.
     pub(super) fn places(&self) -> impl Iterator<Item = Place> + '_ {
-        (0..BUCKETS).flat_map(|bucket| self.bucket_places(bucket))
+        (0..self.buckets()).flat_map(|bucket| self.bucket_places(bucket))
     }
 
     fn bucket_places(&self, bucket: usize) -> impl Iterator<Item = Place> + use<T> {
@@ -283,8 +334,8 @@ impl<T: Thin> Segment<T> {
         };
         each(home, &|slot, _| !slot.is_displaced());
         if bucket.overflows() {
-            each(next(home), &|slot, _| slot.is_displaced());
-            for at in HOME_BUCKETS..BUCKETS {
+            each(self.next(home), &|slot, _| slot.is_displaced());
+            for at in self.stash() {
                 each(at, &|_, view| home_of(T::key(*view)) == home);
             }
         }
@@ -298,14 +349,15 @@ impl<T: Thin> Segment<T> {
         mut visit: impl FnMut(&mut T),
     ) {
         let overflows = self.buckets[home].overflows();
-        let elsewhere = std::iter::once(next(home)).chain(HOME_BUCKETS..BUCKETS);
+        let homes = self.homes();
+        let elsewhere = std::iter::once(self.next(home)).chain(self.stash());
         let buckets = std::iter::once(home).chain(elsewhere.filter(|_| overflows));
         for at in buckets {
             for place in self.bucket_places(at) {
                 let slot = self.slot(place);
                 let wanted = if at == home {
                     !slot.is_displaced()
-                } else if at < HOME_BUCKETS {
+                } else if at < homes {
                     slot.is_displaced()
                 } else {
                     slot.view().is_some_and(|view| home_of(T::key(view)) == home)
@@ -328,7 +380,7 @@ impl<T: Thin> Segment<T> {
 
     /// Counts the buckets by the number of items in them.
     pub(super) fn count_fills(&self, fills: &mut [usize; SLOTS + 1]) {
-        for bucket in &self.buckets {
+        for bucket in &*self.buckets {
             fills[bucket.presence().count_ones() as usize] += 1;
         }
     }
@@ -341,7 +393,7 @@ impl<T: Thin> Segment<T> {
 
     /// Empties the segment into `out`.
     pub(super) fn drain_into(&mut self, out: &mut Vec<T>) {
-        for bucket in &mut self.buckets {
+        for bucket in &mut *self.buckets {
             out.extend(bucket.slots.iter_mut().filter_map(Slot::take));
             bucket.word = 0;
         }
@@ -355,19 +407,21 @@ impl<T: Thin> Segment<T> {
     }
 }
 
-/// The bucket that takes what does not fit into `home`.
-#[inline]
-fn next(home: usize) -> usize {
-    if home + 1 == HOME_BUCKETS { 0 } else { home + 1 }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_segment_is_one_page_of_cache_lines() {
-        assert_eq!(size_of::<Bucket<super::super::tests::Item>>(), 64);
-        assert_eq!(size_of::<Segment<super::super::tests::Item>>(), 4096);
+    fn segments_are_cache_lines_up_to_a_page() {
+        type Items = Segment<super::super::tests::Item>;
+        let mut sizes = vec![Items::first()];
+        while let Some(larger) = sizes.last().and_then(Segment::larger) {
+            sizes.push(larger);
+        }
+        let memory: Vec<usize> = sizes.iter().map(Segment::memory).collect();
+        assert_eq!(memory, [256, 1024, 4096]);
+        let homes: Vec<usize> = sizes.iter().map(Segment::homes).collect();
+        assert_eq!(homes, [3, 15, 60]);
+        assert_eq!(Items::full().memory(), 4096);
     }
 }

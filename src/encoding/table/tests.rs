@@ -173,7 +173,8 @@ fn settled_items_are_found_by_scans_and_lookups() {
     (0..380).filter(|n| n % 3 > 0).for_each(|n| model.remove(n));
     let depth = model.table.depth;
     for segment in &mut model.table.segments {
-        segment.settle(|key| Table::<Item>::home(model.hasher.hash(key), depth));
+        let homes = segment.homes();
+        segment.settle(|key| Table::<Item>::home(model.hasher.hash(key), depth, homes));
     }
     model.check();
     let mut seen = HashSet::new();
@@ -287,7 +288,7 @@ enum Op {
     Remove(u32),
     Grow(u32),
     Shrink(u32),
-    Scan,
+    Scan(usize),
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
@@ -296,7 +297,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         4 => (0..3000u32).prop_map(Op::Remove),
         1 => (0..3000u32).prop_map(Op::Grow),
         1 => (0..3000u32).prop_map(Op::Shrink),
-        6 => Just(Op::Scan),
+        6 => (1..40usize).prop_map(Op::Scan),
     ];
     prop::collection::vec(op, 1..60)
 }
@@ -304,10 +305,13 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn agrees_with_a_hash_map_while_scans_run(ops in ops()) {
+    fn agrees_with_a_hash_map_while_scans_run(
+        staying in prop::sample::select(&[3, 20, 60, 400][..]),
+        ops in ops(),
+    ) {
         let mut model = Model::new(0);
         // These stay throughout, so a full scan must see every one of them.
-        (10_000..10_400).for_each(|n| model.set(n, 0, None));
+        (10_000..10_000 + staying).for_each(|n| model.set(n, 0, None));
         let (mut cursor, mut seen) = (Some(0), HashSet::new());
         for op in ops {
             match op {
@@ -315,8 +319,8 @@ proptest! {
                 Op::Remove(n) => model.remove(n),
                 Op::Grow(n) => (n..n + 700).for_each(|n| model.set(n, n, None)),
                 Op::Shrink(n) => (n..n + 900).for_each(|n| model.remove(n)),
-                Op::Scan => {
-                    for _ in 0..40 {
+                Op::Scan(steps) => {
+                    for _ in 0..steps {
                         cursor = cursor.and_then(|at| model.scan_step(at, &mut seen));
                     }
                 }
@@ -326,7 +330,54 @@ proptest! {
         while let Some(at) = cursor {
             cursor = model.scan_step(at, &mut seen);
         }
-        prop_assert!((10_000..10_400).all(|n| seen.contains(&Model::key(n))));
+        prop_assert!((10_000..10_000 + staying).all(|n| seen.contains(&Model::key(n))));
+    }
+}
+
+#[test]
+fn a_small_table_grows_with_its_items() {
+    let mut model = Model::new(0);
+    let mut grown: Vec<(usize, usize)> = Vec::new();
+    for number in 0..1000 {
+        model.set(number, 0, (number % 4 == 0).then_some(9));
+        model.check();
+        if grown.last().is_none_or(|(slots, _)| *slots != model.table.slots()) {
+            grown.push((model.table.slots(), model.table.len()));
+        }
+        let seen: HashSet<u32> = model.table.iter().map(|view| view.1).collect();
+        assert_eq!(seen.len(), 1, "all have the same value");
+    }
+    let slots: Vec<usize> = grown.iter().map(|(slots, _)| *slots).collect();
+    assert_eq!(slots[..4], [28, 112, 448, 896]);
+    // Each is as full as the larger ones before something larger takes its place.
+    for pair in grown[..4].windows(2) {
+        let (slots, len) = (pair[0].0, pair[1].1);
+        assert!(len > slots * 7 / 10, "{len} of {slots}");
+    }
+}
+
+#[test]
+fn a_scan_goes_on_where_it_was_when_the_segment_has_grown() {
+    for stops in 1..15 {
+        let mut model = Model::new(0);
+        (0..70).for_each(|n| model.set(n, n, None));
+        let (mut cursor, mut seen) = (Some(0), HashSet::new());
+        for _ in 0..stops {
+            cursor = cursor.and_then(|at| model.scan_step(at, &mut seen));
+        }
+        let before = seen.len();
+        (70..300).for_each(|n| model.set(n, n, None));
+        let (mut visits, mut old) = (0, 0);
+        while let Some(at) = cursor {
+            cursor = model.table.scan(at, &mut 16, &model.hasher, |view| {
+                visits += 1;
+                old += usize::from(view.1 < 70);
+                seen.insert(view.0.clone());
+            });
+        }
+        assert!((0..70).all(|n| seen.contains(&Model::key(n))));
+        // The smaller segment's buckets are whole ones of the larger, so nothing comes twice.
+        assert_eq!(before + old, 70, "{visits} visits");
     }
 }
 
@@ -348,7 +399,7 @@ proptest! {
 
     #[test]
     fn a_reading_yields_the_table_as_it_was(
-        size in 0u32..6_000,
+        size in prop_oneof![0u32..6_000, 0u32..120],
         steps in prop::collection::vec((0u8..8, any::<u32>(), 1u32..1_500), 0..40),
         dropped in any::<bool>(),
     ) {
