@@ -30,6 +30,35 @@ fn decode(kind: u8, body: &[u8]) -> Result<String, RdbError> {
     decode_as(Dialect::Redis, false, kind, body)
 }
 
+/// A string that LZF makes as short as it can be, and too long for a packed collection.
+fn long_of_few_bytes() -> Vec<u8> {
+    let packed = crate::encoding::lzf::compress(&[b'x'; 65], 64).unwrap();
+    [&[0xc3, packed.len() as u8, 0x40, 65][..], &packed].concat()
+}
+
+#[test]
+fn large_collections_of_one_element_take_little() {
+    let (limits, hasher) = (Limits::default(), KeyHasher::seeded(3));
+    let context = EditContext { limits: &limits, hasher: &hasher, now_ms: NOW_MS };
+    let decoder = Decoder { context, dialect: Dialect::Redis, drops_fields: false };
+    let long = long_of_few_bytes();
+    let set = [&[1], &long[..]].concat();
+    let hash = [&[1], &long[..], &[1, b'v']].concat();
+    let zset = [&[1], &long[..], &[254]].concat();
+    for (kind, body, encoding, bound) in [
+        (kind::SET, set, "hashtable", 512),
+        (kind::HASH, hash, "hashtable", 512),
+        (kind::ZSET, zset, "skiplist", 1_800),
+    ] {
+        let (mut source, mut scratch) = (Slice::new(&body, 0), Scratch::default());
+        let mut restored = decoder.value(kind, &mut source, &mut scratch).unwrap();
+        let entry = Entry::new(b"key", restored.as_new_value(), None, 0);
+        assert_eq!(entry.view().value().encoding(), encoding);
+        let memory = entry.view().memory();
+        assert!(memory <= bound, "{memory} bytes for kind {kind} of {} bytes", body.len());
+    }
+}
+
 /// All elements, with those that have no order sorted.
 pub(in crate::persist::rdb) fn show(value: ValueView<'_>) -> String {
     let text = |bytes: &[u8]| match bytes {
