@@ -56,6 +56,15 @@ fn bgsave(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
         2 if args.is(1, "cancel") => return cancel(ctx),
         _ => return Err(CmdError::Syntax),
     }
+    if ctx.inside {
+        // As in Redis it begins behind the transaction, and so with all of it.
+        if ctx.server.saving.running() == Some(Purpose::Save) {
+            return Err(CmdError::SaveInProgress);
+        }
+        ctx.server.saving.schedule();
+        ctx.out.simple("Background saving scheduled");
+        return Ok(Flow::Done);
+    }
     match ctx.server.arc().save_in_background() {
         Ok(()) => {
             tracing::info!("Background saving started by pid {}", std::process::id());

@@ -118,8 +118,16 @@ fn write_arg(out: &mut Vec<u8>, arg: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// Lengths of one and two digits, which nearly all are, are written in one go.
 #[inline]
 fn write_head(out: &mut Vec<u8>, kind: u8, len: usize) {
+    let digit = |number: usize| b'0' + number as u8;
+    if len < 10 {
+        return out.extend_from_slice(&[kind, digit(len), b'\r', b'\n']);
+    }
+    if len < 100 {
+        return out.extend_from_slice(&[kind, digit(len / 10), digit(len % 10), b'\r', b'\n']);
+    }
     out.push(kind);
     // Lengths of memory fit: no allocation is larger than isize::MAX.
     write_i64(out, len as i64);
@@ -144,6 +152,15 @@ mod tests {
         assert_eq!(String::from_utf8_lossy(unit.body()), expected);
         unit.clear();
         assert!(unit.is_empty() && unit.body().is_empty());
+    }
+
+    #[test]
+    fn lengths_are_written_in_decimal() {
+        for len in [0, 1, 9, 10, 11, 42, 99, 100, 101, 12_345] {
+            let mut out = Vec::new();
+            write_head(&mut out, b'$', len);
+            assert_eq!(String::from_utf8_lossy(&out), format!("${len}\r\n"));
+        }
     }
 
     #[test]

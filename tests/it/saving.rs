@@ -50,6 +50,22 @@ const MISCONF: &str = "MISCONF Redis is configured to save RDB snapshots, but it
                        Redis logs for details about the RDB error.";
 
 #[test]
+fn a_save_in_a_transaction_begins_behind_it() {
+    let server = Server::start(DEBUG);
+    let mut conn = server.connect();
+    for command in ["MULTI", "SET a 1", "BGSAVE", "SET b 2"] {
+        run(&mut conn, command);
+    }
+    let replies = ["OK", "Background saving scheduled", "OK"].map(|r| Reply::Simple(r.into()));
+    assert_eq!(conn.call(&["EXEC"]), Reply::Array(replies.into()));
+    wait_says(&mut conn, "rdb_changes_since_last_save:0");
+    let before = digest(&mut conn);
+    run(&mut conn, "DEBUG RELOAD NOSAVE");
+    assert_eq!(digest(&mut conn), before);
+    assert_eq!(conn.call(&["DBSIZE"]), Reply::Integer(2));
+}
+
+#[test]
 fn a_failed_save_stops_writes_until_one_succeeds() {
     let server = Server::start(&["--save", "3600 1"]);
     let mut conn = server.connect();

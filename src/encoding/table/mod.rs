@@ -3,7 +3,6 @@
 //! Extendible hashing (Fagin et al., 1979) over the segments of `segment`: the directory maps the
 //! top bits of a hash to a segment; a full segment splits in two by one more bit, which moves at most
 //! 448 items, so no insertion ever waits for a table-wide rehash. Two thin neighbours merge again.
-//! The first segment of a table is small and grows twice before it splits.
 //!
 //! Items stay in hash order (directory, then home bucket), which gives [`Table::scan`] a stateless
 //! cursor: a split or merge refines or coarsens ranges but never reorders them, so an item that stays
@@ -447,10 +446,11 @@ impl<T: Thin> Table<T> {
         segment.insert(hash, home_of(hash), item)
     }
 
-    /// Makes the first segment, with no room behind it: most tables inside values need no other.
+    /// Makes the first segment; that of a part of a keyspace, as `base_bits` says, has full size.
     #[cold]
     fn begin(&mut self) {
-        self.segments = Vec::from([Segment::first()]);
+        let is_part = self.base_bits > 0;
+        self.segments = vec![if is_part { Segment::full() } else { Segment::first() }];
         self.metas = Vec::from([Meta::EMPTY]);
         self.directory = Vec::from([Pointer::new(0, 0)]);
     }

@@ -3,7 +3,7 @@
 //! ```text
 //! bucket, 64 bytes:  [ 7 tag bytes | meta ] [ slot ] x 7      meta: 7 presence bits, overflow bit
 //! segment, 4 KiB:    60 home buckets in hash order, 4 stash buckets
-//!          1 KiB:    15 and 1, for the only segment of a small table
+//!          1 KiB:    15 and 1, for the only segment of a small table in a value
 //!          256 B:     3 and 1, for its first items
 //! ```
 //!
