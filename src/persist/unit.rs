@@ -118,16 +118,8 @@ fn write_arg(out: &mut Vec<u8>, arg: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Lengths of one and two digits, which nearly all are, are written in one go.
 #[inline]
 fn write_head(out: &mut Vec<u8>, kind: u8, len: usize) {
-    let digit = |number: usize| b'0' + number as u8;
-    if len < 10 {
-        return out.extend_from_slice(&[kind, digit(len), b'\r', b'\n']);
-    }
-    if len < 100 {
-        return out.extend_from_slice(&[kind, digit(len / 10), digit(len % 10), b'\r', b'\n']);
-    }
     out.push(kind);
     // Lengths of memory fit: no allocation is larger than isize::MAX.
     write_i64(out, len as i64);
