@@ -5,6 +5,7 @@
 //! so that every reader of the stream ends up with the same data.
 
 use crate::persist::unit::Unit;
+use crate::resp::Argv;
 use crate::server::gate;
 
 /// In [`Effects::audience`]: somebody reads the stream.
@@ -60,17 +61,12 @@ impl Effects {
 
     /// Ends the collection. If the command changed anything, what it propagates goes into the unit:
     /// what its handler said, or the command as it came.
-    pub fn close<'a>(
-        &mut self,
-        changed: bool,
-        db: usize,
-        argv: impl IntoIterator<Item = &'a [u8], IntoIter: ExactSizeIterator>,
-    ) {
+    pub fn close(&mut self, changed: bool, db: usize, argv: Argv<'_>) {
         let replaced = std::mem::take(&mut self.replaced);
         if changed && !self.muted {
             match replaced {
                 true => self.unit.append(db, &self.commands),
-                false => self.unit.push(db, argv),
+                false => self.unit.push_sent(db, argv),
             }
         }
         self.commands.clear();

@@ -25,7 +25,7 @@ use super::transaction::begin_to_watch;
 use crate::base::{bytes, number};
 use crate::keyspace::{Event, Key, Lookup};
 use crate::persist::rdb::payload;
-use crate::resp::Argv;
+use crate::resp::{Argv, write_bulk, write_head};
 use crate::server::{
     Answer, Broken, ClientFlags, Delivery, Parcel, Receipt, Request, Watch, WatchedKey,
 };
@@ -132,15 +132,10 @@ fn request(args: &[&[u8]]) -> Vec<u8> {
 
 /// The beginning of a request of `count` arguments, up to the last of `args`.
 fn head(count: usize, args: &[&[u8]]) -> Vec<u8> {
-    let mut out = format!("*{count}\r\n").into_bytes();
-    args.iter().for_each(|arg| argument(&mut out, arg));
+    let mut out = Vec::new();
+    write_head(&mut out, b'*', count as i64);
+    args.iter().for_each(|arg| write_bulk(&mut out, arg));
     out
-}
-
-fn argument(out: &mut Vec<u8>, arg: &[u8]) {
-    out.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
-    out.extend_from_slice(arg);
-    out.extend_from_slice(b"\r\n");
 }
 
 fn migrate(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
@@ -259,10 +254,10 @@ impl Migration {
         let body = Arc::new(payload::of(entry.value(), &formats)?);
         let words: [&[u8]; 3] = [b"RESTORE", &item.key.key, &ttl];
         let mut head = head(if replace { 5 } else { 4 }, &words);
-        head.extend_from_slice(format!("${}\r\n", body.len()).as_bytes());
+        write_head(&mut head, b'$', body.len() as i64);
         let mut tail = b"\r\n".to_vec();
         if replace {
-            argument(&mut tail, b"REPLACE");
+            write_bulk(&mut tail, b"REPLACE");
         }
         item.sent = Sent::Value;
         Ok(Request { head, body, tail })

@@ -90,7 +90,7 @@ fn add_to_unit(changes: &mut Changes, effects: &mut Effects, db: usize, argv: Ar
             Expired::Fields(fields) => push_deletion(&mut effects.unit, &fields),
         }
     }
-    effects.close(changes.dirty > 0, db, argv.iter());
+    effects.close(changes.dirty > 0, db, argv);
 }
 
 /// Ends a request: looks after those who mind changes of its keys, then appends its unit to the

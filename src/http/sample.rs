@@ -62,7 +62,7 @@ impl Sampler {
             let Some(shard) = shard else { continue };
             counts.stats = *shard.stats();
             counts.databases.clear();
-            for db in (0..all).take_while(|db| shard.db(*db).is_some()) {
+            for db in 0..shard.db_count().min(all) {
                 let mut figures = DbFigures::default();
                 figures.add(&shard, db);
                 counts.databases.push(figures);

@@ -83,14 +83,14 @@ pub struct Evictor {
     pool: Vec<Candidate>,
     random: Random,
     last: Option<Hunt>,
-    /// The most buckets that a table was seen to have lately.
-    buckets_max: usize,
+    /// The most parts that a table was seen to have lately.
+    parts_max: usize,
 }
 
 impl Default for Evictor {
     fn default() -> Self {
         let (pool, random) = (Vec::with_capacity(EVICTION_POOL_LEN), Random::from_os());
-        Self { pool, random, last: None, buckets_max: 0 }
+        Self { pool, random, last: None, parts_max: 0 }
     }
 }
 
@@ -98,7 +98,7 @@ impl Default for Evictor {
 const PICKY_ROUNDS: usize = 4;
 
 /// At each draw the size of the largest table is forgotten by one of so many parts, in case it is gone.
-const BUCKETS_DECAY: usize = 16;
+const PARTS_DECAY: usize = 16;
 
 impl Evictor {
     /// Removes one key into `removed` and has `tell` let others know while the key's shard, whose number
@@ -114,7 +114,7 @@ impl Evictor {
     ) -> Evicted {
         if self.last.replace(hunt) != Some(hunt) {
             self.pool.clear();
-            self.buckets_max = 0;
+            self.parts_max = 0;
         }
         for round in 0.. {
             let drawn = self.draw(keyspace, hunt, samples, now_ms);
@@ -142,7 +142,7 @@ impl Evictor {
         // An odd step meets every shard, in another order each time, since their number is a power of 2.
         let (start, step) = (self.random.next_u64() as usize, self.random.next_u64() as usize | 1);
         let (mut seen, mut outcome) = (0, Evicted::Nothing);
-        self.buckets_max -= self.buckets_max / BUCKETS_DECAY;
+        self.parts_max -= self.parts_max.div_ceil(PARTS_DECAY);
         // In the second round no shard is passed over because it is small.
         for turn in 0..2 * count {
             let number = start.wrapping_add(turn.wrapping_mul(step)) % count;
@@ -165,7 +165,7 @@ impl Evictor {
         if seen > 0 { Evicted::One } else { outcome }
     }
 
-    /// Draws one bucket of a database in a shard; returns how many items it showed.
+    /// Draws one part of a database in a shard; returns how many items it showed.
     fn draw_from(
         &mut self,
         keyspace: &Keyspace,
@@ -176,9 +176,10 @@ impl Evictor {
     ) -> usize {
         let hunt = self.last.expect("it is set before any draw");
         let Some(table) = shard.db(db).filter(|table| !table.is_empty()) else { return 0 };
-        self.buckets_max = table.buckets().max(self.buckets_max);
-        // A bucket of a table with few of them would be drawn too often.
-        if fair && self.random.below(self.buckets_max as u64) >= table.buckets() as u64 {
+        let parts = table.parts();
+        self.parts_max = parts.max(self.parts_max);
+        // A part of a table with few of them would be drawn too often.
+        if fair && self.random.below(self.parts_max as u64) >= parts as u64 {
             return 0;
         }
         let (access, mut seen) = (keyspace.policy_of(db), 0);

@@ -59,19 +59,22 @@ impl Stats {
 
 /// One shard of the keyspace.
 ///
-/// What every read of a key needs lies in the first cache line, with the lock.
+/// What every read of a key in database 0 needs lies in two cache lines side by side: that of the lock
+/// and the counts, and the first one of the table.
 #[repr(C)]
 pub struct Shard {
-    /// Grows up to the highest database in use.
-    dbs: Vec<Db>,
     pub(super) stats: Stats,
-    pub(super) random: Random,
+    shard_bits: u32,
+    /// How many clients mind changes of every key; each stands in `minded` too, under [`EVERY`].
+    every: u32,
+    /// The table of database 0, which most users never leave.
+    first: Db,
+    /// Those of databases 1 and up to the highest that was ever used, where they were.
+    others: Vec<Option<Box<Db>>>,
     /// How many clients mind changes of keys of a hash, in any database: wait for them, watch or track
     /// them.
     minded: HashMap<u64, u32>,
-    /// How many clients mind changes of every key; each stands in `minded` too, under [`EVERY`].
-    every: u32,
-    shard_bits: u32,
+    pub(super) random: Random,
     /// Where the weights of a database's entries are added up, if they are.
     tallies: Vec<Option<Arc<AtomicI64>>>,
 }
@@ -82,15 +85,15 @@ const EVERY: u64 = 0;
 
 impl Shard {
     pub(super) fn new(shard_bits: u32, seed: u64) -> Self {
-        let (dbs, stats) = (vec![Db::new(shard_bits)], Stats::default());
         Self {
-            dbs,
-            tallies: Vec::new(),
+            stats: Stats::default(),
             shard_bits,
-            stats,
-            random: Random::seeded(seed),
-            minded: HashMap::new(),
             every: 0,
+            first: Db::new(shard_bits),
+            others: Vec::new(),
+            minded: HashMap::new(),
+            random: Random::seeded(seed),
+            tallies: Vec::new(),
         }
     }
 
@@ -143,14 +146,17 @@ impl Shard {
     }
 
     /// How many databases there are up to the highest that was ever used.
-    pub(super) fn db_count(&self) -> usize {
-        self.dbs.len()
+    pub fn db_count(&self) -> usize {
+        1 + self.others.len()
     }
 
     /// The table of database `db`, if it was ever used.
     #[inline]
     pub fn db(&self, db: usize) -> Option<&Db> {
-        self.dbs.get(db)
+        match db.checked_sub(1) {
+            None => Some(&self.first),
+            Some(other) => self.others.get(other)?.as_deref(),
+        }
     }
 
     /// The table of database `db`.
@@ -162,18 +168,17 @@ impl Shard {
     /// The table of database `db` with the counters beside it.
     #[inline]
     pub(super) fn parts(&mut self, db: usize) -> (&mut Db, &mut Stats, &mut Random) {
-        if db >= self.dbs.len() {
-            self.grow(db);
-        }
-        (&mut self.dbs[db], &mut self.stats, &mut self.random)
-    }
-
-    /// Makes the tables up to that of database `db`.
-    #[cold]
-    fn grow(&mut self, db: usize) {
-        for number in self.dbs.len()..=db {
-            self.dbs.push(self.fresh(number));
-        }
+        let table = match db.checked_sub(1) {
+            None => &mut self.first,
+            Some(other) => {
+                if other >= self.others.len() {
+                    self.others.resize_with(db, || None);
+                }
+                let fresh = || Box::new(fresh(self.shard_bits, tally(&self.tallies, db)));
+                self.others[other].get_or_insert_with(fresh)
+            }
+        };
+        (table, &mut self.stats, &mut self.random)
     }
 
     #[inline]
@@ -192,23 +197,17 @@ impl Shard {
 
     /// Exchanges two databases.
     pub(super) fn swap(&mut self, one: usize, other: usize) {
-        self.parts(one.max(other));
-        self.dbs.swap(one, other);
-        for db in [one, other] {
-            let tally = self.tally(db);
-            self.dbs[db].set_tally(tally);
+        if one == other || self.db(one).is_none() && self.db(other).is_none() {
+            return;
         }
-    }
-
-    fn tally(&self, db: usize) -> Option<Arc<AtomicI64>> {
-        self.tallies.get(db).cloned().flatten()
-    }
-
-    /// An empty table for database `db`.
-    fn fresh(&self, db: usize) -> Db {
-        let mut table = Db::new(self.shard_bits);
-        table.set_tally(self.tally(db));
-        table
+        let empty = Db::new(self.shard_bits);
+        let table = std::mem::replace(self.db_mut(one), empty);
+        let table = std::mem::replace(self.db_mut(other), table);
+        *self.db_mut(one) = table;
+        for db in [one, other] {
+            let tally = tally(&self.tallies, db);
+            self.db_mut(db).set_tally(tally);
+        }
     }
 
     /// Adds the weights of the entries of database `db` up in `tally`, or no longer.
@@ -217,22 +216,28 @@ impl Shard {
             self.tallies.resize(db + 1, None);
         }
         self.tallies[db].clone_from(&tally);
-        if let Some(table) = self.dbs.get_mut(db) {
-            table.set_tally(tally);
+        if self.db(db).is_some() {
+            self.db_mut(db).set_tally(tally);
         }
     }
 
     /// Empties database `db` and returns what it held.
     pub(super) fn take_db(&mut self, db: usize) -> Option<Db> {
-        let fresh = self.fresh(db);
-        let mut taken = std::mem::replace(self.dbs.get_mut(db)?, fresh);
+        let mut taken = match db.checked_sub(1) {
+            None => {
+                let fresh = fresh(self.shard_bits, tally(&self.tallies, db));
+                std::mem::replace(&mut self.first, fresh)
+            }
+            Some(other) => *self.others.get_mut(other)?.take()?,
+        };
         taken.set_tally(None);
         Some(taken)
     }
 
     /// When the next entry of any database may be due, in Unix milliseconds.
     pub fn min_expire_ms(&self) -> i64 {
-        self.dbs.iter().map(Db::min_expire_ms).min().unwrap_or(i64::MAX)
+        let others = self.others.iter().flatten().map(|table| table.min_expire_ms());
+        others.fold(self.first.min_expire_ms(), i64::min)
     }
 
     /// Removes what expired by `now_ms` from one segment that had something due by `due_ms`;
@@ -246,7 +251,7 @@ impl Shard {
         hasher: &KeyHasher,
         removed: &mut Removed,
     ) -> bool {
-        (0..self.dbs.len()).any(|db| self.expire_in(db, due_ms, now_ms, hasher, removed))
+        (0..self.db_count()).any(|db| self.expire_in(db, due_ms, now_ms, hasher, removed))
     }
 
     fn expire_in(
@@ -257,8 +262,11 @@ impl Shard {
         hasher: &KeyHasher,
         removed: &mut Removed,
     ) -> bool {
-        let before = removed.keys.len();
-        let (mut budget, stats) = (EXPIRE_FIELDS_MAX, &mut self.stats);
+        if self.db(db).is_none() {
+            return false;
+        }
+        let (before, mut budget) = (removed.keys.len(), EXPIRE_FIELDS_MAX);
+        let (table, stats, _) = self.parts(db);
         let Removed { keys, fields: parts, emptied } = removed;
         let tend = |entry: &mut Entry| {
             let mut fields = Vec::new();
@@ -278,8 +286,56 @@ impl Shard {
                 emptied.push(entry);
             }
         };
-        let found = self.dbs[db].expire_segment(due_ms, now_ms, hasher, tend, expired);
+        let found = table.expire_segment(due_ms, now_ms, hasher, tend, expired);
         self.stats.expired += (removed.keys.len() - before) as u64;
         found
+    }
+}
+
+/// An empty table.
+fn fresh(shard_bits: u32, tally: Option<Arc<AtomicI64>>) -> Db {
+    let mut table = Db::new(shard_bits);
+    table.set_tally(tally);
+    table
+}
+
+/// Where the weights of database `db` are added up.
+fn tally(tallies: &[Option<Arc<AtomicI64>>], db: usize) -> Option<Arc<AtomicI64>> {
+    tallies.get(db).cloned().flatten()
+}
+
+#[cfg(all(test, not(feature = "shuttle")))]
+mod tests {
+    use super::super::Keyspace;
+    use crate::base::hash::KeyHasher;
+
+    #[test]
+    fn the_first_table_begins_a_cache_line() {
+        let keyspace = Keyspace::new(16, 1, KeyHasher::seeded(1));
+        for number in 0..keyspace.shard_count() {
+            let shard = keyspace.lock(number);
+            let counts = std::ptr::from_ref(&shard.stats).addr();
+            let table = std::ptr::from_ref(&shard.first).addr();
+            assert_eq!((table % 64, table / 64), (0, counts / 64 + 1));
+        }
+    }
+
+    #[test]
+    fn only_databases_in_use_have_tables() {
+        let keyspace = Keyspace::new(16, 1, KeyHasher::seeded(1));
+        let mut shard = keyspace.lock(0);
+        shard.db_mut(9);
+        assert_eq!(shard.db_count(), 10);
+        let there = |shard: &super::Shard| -> Vec<usize> {
+            (0..16).filter(|db| shard.db(*db).is_some()).collect()
+        };
+        assert_eq!(there(&shard), [0, 9]);
+        shard.swap(4, 5);
+        assert_eq!(there(&shard), [0, 9]);
+        shard.swap(0, 3);
+        assert_eq!(there(&shard), [0, 3, 9]);
+        assert!(shard.take_db(9).is_some() && shard.take_db(9).is_none());
+        assert!(shard.take_db(0).is_some() && shard.take_db(12).is_none());
+        assert_eq!(there(&shard), [0, 3]);
     }
 }

@@ -170,7 +170,7 @@ impl<'a> DbView<'a> {
     #[inline(always)]
     fn find(&mut self, key: Key<'_>) -> Option<Position> {
         let (db, now_ms) = (self.db, self.now_ms);
-        let table = self.shard(key.hash).db_mut(db);
+        let table = self.shard(key.hash).db(db)?;
         let (position, entry) = table.find_item(key.hash, key.bytes)?;
         if entry.is_live(now_ms) {
             return Some(position);

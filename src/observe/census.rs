@@ -197,7 +197,7 @@ impl Walk {
             return false;
         }
         (self.segment, self.db) = (0, self.db + 1);
-        if self.db < databases && shard.db(self.db).is_some() {
+        if self.db < databases.min(shard.db_count()) {
             return false;
         }
         (self.db, self.shard) = (0, self.shard + self.threads);

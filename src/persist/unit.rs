@@ -9,7 +9,7 @@
 //! stands around them (MULTI, EXEC, the first SELECT) depends on what the log said before, so
 //! [`super::log::WriteLog`] adds it.
 
-use crate::base::number::write_i64;
+use crate::resp::{Argv, write_bulk, write_head};
 
 /// Memory of a body that is kept for the next request, in bytes.
 const KEPT_MAX: usize = 64 * 1024;
@@ -41,35 +41,45 @@ impl Unit {
     /// Begins a command of database `db` that has `len` arguments, its name included. Exactly so
     /// many calls of [`Self::arg`] have to follow.
     pub fn begin(&mut self, db: usize, len: usize) {
+        self.enter(db, 1);
+        write_head(&mut self.body, b'*', len as i64);
+    }
+
+    /// Makes `db` the database of the next commands, `count` of them.
+    fn enter(&mut self, db: usize, count: usize) {
         if self.count == 0 {
             self.first = db;
         } else if self.last != db {
             write_select(&mut self.body, db);
         }
         self.last = db;
-        self.count += 1;
-        write_head(&mut self.body, b'*', len);
+        self.count += count;
     }
 
     /// Adds the next argument of the command that was begun.
     #[inline]
     pub fn arg(&mut self, arg: &[u8]) {
-        write_arg(&mut self.body, arg);
+        write_bulk(&mut self.body, arg);
     }
 
     /// Adds commands of database `db` that were collected in `others` without one.
     pub fn append(&mut self, db: usize, others: &Self) {
-        if others.is_empty() {
-            return;
+        if !others.is_empty() {
+            self.enter(db, others.count);
+            self.body.extend_from_slice(&others.body);
         }
-        if self.count == 0 {
-            self.first = db;
-        } else if self.last != db {
-            write_select(&mut self.body, db);
+    }
+
+    /// Adds a command of database `db` that a client sent: with one copy, where it lies as it is to
+    /// be written.
+    pub fn push_sent(&mut self, db: usize, argv: Argv<'_>) {
+        match argv.verbatim() {
+            Some(bytes) => {
+                self.enter(db, 1);
+                self.body.extend_from_slice(bytes);
+            }
+            None => self.push(db, argv.iter()),
         }
-        self.last = db;
-        self.count += others.count;
-        self.body.extend_from_slice(&others.body);
     }
 
     /// Forgets all commands.
@@ -107,23 +117,8 @@ impl Unit {
 pub fn write_select(out: &mut Vec<u8>, db: usize) {
     let mut digits = itoa::Buffer::new();
     write_head(out, b'*', 2);
-    write_arg(out, b"SELECT");
-    write_arg(out, digits.format(db).as_bytes());
-}
-
-#[inline]
-fn write_arg(out: &mut Vec<u8>, arg: &[u8]) {
-    write_head(out, b'$', arg.len());
-    out.extend_from_slice(arg);
-    out.extend_from_slice(b"\r\n");
-}
-
-#[inline]
-fn write_head(out: &mut Vec<u8>, kind: u8, len: usize) {
-    out.push(kind);
-    // Lengths of memory fit: no allocation is larger than isize::MAX.
-    write_i64(out, len as i64);
-    out.extend_from_slice(b"\r\n");
+    write_bulk(out, b"SELECT");
+    write_bulk(out, digits.format(db).as_bytes());
 }
 
 #[cfg(test)]
@@ -144,15 +139,6 @@ mod tests {
         assert_eq!(String::from_utf8_lossy(unit.body()), expected);
         unit.clear();
         assert!(unit.is_empty() && unit.body().is_empty());
-    }
-
-    #[test]
-    fn lengths_are_written_in_decimal() {
-        for len in [0, 1, 9, 10, 11, 42, 99, 100, 101, 12_345] {
-            let mut out = Vec::new();
-            write_head(&mut out, b'$', len);
-            assert_eq!(String::from_utf8_lossy(&out), format!("${len}\r\n"));
-        }
     }
 
     #[test]

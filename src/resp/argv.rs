@@ -96,9 +96,36 @@ impl<'a> Argv<'a> {
 
     /// How many bytes the request has as a client sends it.
     pub fn wire_len(&self) -> usize {
-        let headed = |len: usize| 3 + len.checked_ilog10().unwrap_or(0) as usize + 1;
-        let args = self.iter().map(|arg| headed(arg.len()) + arg.len() + 2);
-        headed(self.len()) + args.sum::<usize>()
+        let args = self.iter().map(|arg| head_len(arg.len()) + arg.len() + 2);
+        head_len(self.len()) + args.sum::<usize>()
+    }
+
+    /// The request as it lies in the read buffer, if that is byte for byte how the protocol writes
+    /// it; `None` also for one argument and for more than nine.
+    pub fn verbatim(&self) -> Option<&'a [u8]> {
+        let (2..=9, [first, rest @ ..], []) = (self.len(), self.ranges, self.bigs) else {
+            return None;
+        };
+        let head = [b'*', b'0' + self.len() as u8, b'\r', b'\n', b'$'];
+        let text = |start: usize, len: usize| self.buffer.get(start..start + len);
+        // The lengths were parsed: between their marks there are the digits, and no more than needed.
+        let before = head.len() - 1 + head_len(first.len as usize);
+        let from = (first.start as usize).checked_sub(before)?;
+        if text(from, head.len())? != head || text(first.start as usize - 2, 2)? != b"\r\n" {
+            return None;
+        }
+        let mut end = (first.start + first.len) as usize;
+        for arg in rest {
+            let (start, len) = (arg.start as usize, arg.len as usize);
+            let follows = start == end + 2 + head_len(len)
+                && text(end, 3)? == b"\r\n$"
+                && text(start - 2, 2)? == b"\r\n";
+            if !follows {
+                return None;
+            }
+            end = start + len;
+        }
+        (text(end, 2)? == b"\r\n").then(|| &self.buffer[from..end + 2])
     }
 
     /// The arguments from `start` on as a request of their own.
@@ -111,6 +138,17 @@ impl<'a> Argv<'a> {
         let argv = *self;
         (0..argv.len()).map(move |i| argv.arg(i))
     }
+}
+
+/// Bytes of `$len\r\n`.
+#[inline]
+fn head_len(len: usize) -> usize {
+    let digits = match len {
+        0..=9 => 1,
+        10..=99 => 2,
+        _ => len.ilog10() as usize + 1,
+    };
+    3 + digits
 }
 
 impl Index<usize> for Argv<'_> {

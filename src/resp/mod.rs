@@ -7,7 +7,9 @@
 mod argv;
 mod reply;
 mod request;
+mod wire;
 
 pub use argv::{ArgRange, Argv, OwnedArgv};
-pub use reply::{Mark, Protocol, ReplyBuf, write_bulk};
+pub use reply::{Mark, Protocol, ReplyBuf};
 pub use request::{ParseLimits, ParseState, ProtocolError, RequestParser};
+pub use wire::{write_bulk, write_head};

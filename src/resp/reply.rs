@@ -12,12 +12,10 @@ use std::fmt::{Display, Write};
 use std::io::IoSlice;
 use std::sync::Arc;
 
+use super::wire::{write_bulk, write_head};
 use crate::base::bytes;
 use crate::base::limits::{POOLED_REPLY_MAX, SHARED_REPLY_LEN};
 use crate::base::number;
-
-/// Most bytes around a bulk string.
-const BULK_FRAME_MAX: usize = 26;
 
 /// Up to here doubles that are whole are written as integers without a detour.
 const DOUBLE_WHOLE_MAX: u64 = 1 << 53;
@@ -222,19 +220,7 @@ impl ReplyBuf {
     /// A bulk string.
     #[inline]
     pub fn bulk(&mut self, value: &[u8]) {
-        let len = value.len();
-        let digit = |value: usize| b'0' + value as u8;
-        self.bytes.reserve(len + BULK_FRAME_MAX);
-        match len {
-            0..10 => self.bytes.extend_from_slice(&[b'$', digit(len), b'\r', b'\n']),
-            10..100 => {
-                let head = [b'$', digit(len / 10), digit(len % 10), b'\r', b'\n'];
-                self.bytes.extend_from_slice(&head);
-            }
-            _ => self.header(b'$', len as i64),
-        }
-        self.bytes.extend_from_slice(value);
-        self.bytes.extend_from_slice(b"\r\n");
+        write_bulk(&mut self.bytes, value);
     }
 
     /// A bulk string that references `value` when it is long enough to be worth it.
@@ -399,13 +385,7 @@ impl ReplyBuf {
 
     #[inline]
     fn header(&mut self, kind: u8, value: i64) {
-        if (0..10).contains(&value) {
-            self.bytes.extend_from_slice(&[kind, b'0' + value as u8, b'\r', b'\n']);
-            return;
-        }
-        let mut digits = [0; 20];
-        let text = number::format_i64(value, &mut digits);
-        self.line(kind, text);
+        write_head(&mut self.bytes, kind, value);
     }
 
     #[inline]
@@ -415,16 +395,6 @@ impl ReplyBuf {
         self.bytes.extend_from_slice(text);
         self.bytes.extend_from_slice(b"\r\n");
     }
-}
-
-/// Appends a bulk string to encoded replies.
-pub fn write_bulk(out: &mut Vec<u8>, value: &[u8]) {
-    let mut digits = [0; 20];
-    out.push(b'$');
-    out.extend_from_slice(number::format_i64(value.len() as i64, &mut digits));
-    out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
 }
 
 /// Lets `write!` append to a byte buffer; bytes that are not UTF-8 come as by [`bytes::text`].
@@ -468,14 +438,6 @@ mod tests {
     #[test]
     fn errors_stay_on_one_line() {
         assert_eq!(written(Protocol::Resp2, |out| out.error(&"ERR a\r\nb")), "-ERR a  b\r\n");
-    }
-
-    #[test]
-    fn lengths_of_every_digit_count() {
-        for len in [0, 9, 10, 42, 99, 100, 12345] {
-            let reply = written(Protocol::Resp2, |out| out.bulk(&vec![b'x'; len]));
-            assert_eq!(reply, format!("${len}\r\n{}\r\n", "x".repeat(len)));
-        }
     }
 
     #[test]

@@ -32,6 +32,9 @@ fn parse_pieces(pieces: &[&[u8]], limits: ParseLimits) -> (Requests, Option<Prot
                 match parser.parse(&buffer, limits, &mut args, &mut bigs) {
                     Ok(ParseState::Request) => {
                         let argv = Argv::new(&buffer, &args, &bigs);
+                        if let Some(verbatim) = argv.verbatim() {
+                            assert_eq!(verbatim, encoded(&argv.iter().collect::<Vec<_>>()));
+                        }
                         requests.push(argv.iter().map(<[u8]>::to_vec).collect());
                     }
                     Ok(ParseState::NeedMore) => break,
@@ -53,6 +56,24 @@ fn parse_pieces(pieces: &[&[u8]], limits: ParseLimits) -> (Requests, Option<Prot
     (requests, None)
 }
 
+/// A request as the protocol writes it.
+fn encoded(argv: &[&[u8]]) -> Vec<u8> {
+    let mut out = format!("*{}\r\n", argv.len()).into_bytes();
+    for arg in argv {
+        out.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
+        out.extend_from_slice(arg);
+        out.extend_from_slice(b"\r\n");
+    }
+    out
+}
+
+/// Whether the first request of `input` is one that lies there as the protocol writes it.
+fn is_verbatim(input: &[u8]) -> bool {
+    let (mut parser, mut args, mut bigs) = (RequestParser::default(), Vec::new(), Vec::new());
+    assert_eq!(parser.parse(input, OPEN, &mut args, &mut bigs), Ok(ParseState::Request));
+    Argv::new(input, &args, &bigs).verbatim().is_some()
+}
+
 fn parse(input: &[u8]) -> (Requests, Option<ProtocolError>) {
     parse_pieces(&[input], OPEN)
 }
@@ -71,6 +92,22 @@ fn multibulk_inline_and_empty_requests_mix() {
         b"*1\r\n$4\r\nPING\r\n\r\n*0\r\n*-5\r\nset k \"a b\"\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\n";
     let expected = vec![words(&["PING"]), words(&["set", "k", "a b"]), words(&["GET", "k"])];
     assert_eq!(parse(input), (expected, None));
+}
+
+#[test]
+fn requests_lie_in_the_buffer_as_the_protocol_writes_them_or_not() {
+    for len in [0, 1, 9, 10, 99, 100, 1000] {
+        assert!(is_verbatim(&encoded(&[b"SET", &vec![b'*'; len], b"$1\r\n"])), "{len}");
+    }
+    assert!(is_verbatim(&encoded(&[&b"A"[..]; 9])) && !is_verbatim(&encoded(&[&b"A"[..]; 10])));
+    assert!(!is_verbatim(&encoded(&[b"FLUSHALL"])));
+    assert!(!is_verbatim(b"SET a b\r\n") && !is_verbatim(b"SET      a      b\r\n"));
+    for odd in ["*2\rX$3\r\nGET\r\n$1\r\na\r\n", "*2\r\n$3\rXGET\r\n$1\r\na\r\n"] {
+        assert!(!is_verbatim(odd.as_bytes()), "{odd:?}");
+    }
+    for odd in ["*2\r\n$3\r\nGETXY$1\r\na\r\n", "*2\r\n$3\r\nGET\r\n$1\r\naXY"] {
+        assert!(!is_verbatim(odd.as_bytes()), "{odd:?}");
+    }
 }
 
 #[test]

@@ -3,8 +3,7 @@
 use mlua::{Table, Value};
 
 use crate::base::limits::{SCRIPT_REPLY_DEPTH_MAX, SCRIPT_REPLY_MAX};
-use crate::base::number;
-use crate::resp::{Protocol, ReplyBuf};
+use crate::resp::{Protocol, ReplyBuf, write_head};
 
 /// What a reply turned out to be, for statistics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -124,9 +123,8 @@ impl Writer<'_> {
             return self.out.bulk(text);
         }
         let format = c_text(format);
-        let mut head = b"=".to_vec();
-        number::write_i64(&mut head, text.len() as i64 + 4);
-        head.extend_from_slice(b"\r\n");
+        let mut head = Vec::new();
+        write_head(&mut head, b'=', text.len() as i64 + 4);
         head.extend((0..3).map(|at| format.get(at).copied().unwrap_or(b' ')));
         head.push(b':');
         self.out.raw(&head);

@@ -7,7 +7,7 @@ use super::client::{ClientFlags, ClientHandle};
 use super::{Server, gate};
 use crate::keyspace::{Shard, Touched};
 use crate::pubsub::Message;
-use crate::resp::write_bulk;
+use crate::resp::{write_bulk, write_head};
 
 /// Where clients that speak RESP2 get invalidations.
 const CHANNEL: &[u8] = b"__redis__:invalidate";
@@ -39,7 +39,7 @@ impl<'a> Invalidation<'a> {
             }
             match keys {
                 Some(keys) => {
-                    body.extend_from_slice(format!("*{}\r\n", keys.len()).as_bytes());
+                    write_head(&mut body, b'*', keys.len() as i64);
                     keys.iter().for_each(|key| write_bulk(&mut body, key));
                 }
                 None => body.extend_from_slice(if resp3 { b"_\r\n" } else { b"$-1\r\n" }),

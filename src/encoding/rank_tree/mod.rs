@@ -3,7 +3,8 @@
 //! Elements are ordered by score, then by the bytes of the member, and none is there twice. Leaves
 //! hold up to 63 elements, scores and members in arrays of their own, so that a search reads members
 //! only where scores are equal. Inner nodes hold of each child its first element and how many
-//! elements are below it, from which ranks follow in O(log n) (an order-statistic tree).
+//! elements are below it, from which ranks follow in O(log n) (an order-statistic tree). A tree begins
+//! with a small leaf for 7 elements; the eighth moves them into one of full size, which stays.
 //!
 //! ```text
 //!                 firsts  1:a     4:k      7:b
@@ -150,7 +151,7 @@ impl<M: Member> RankTree<M> {
             return None;
         }
         let (leaf, at) = self.root.leaf_at(rank);
-        Some(leaf.get(at))
+        Some((leaf.scores[at], leaf.members[at]))
     }
 
     /// The elements of those ranks, which are cut to those there are.
@@ -193,6 +194,10 @@ struct Run<'a, M> {
 }
 
 impl<M: Copy> Run<'_, M> {
+    fn part(self, of: Range<usize>) -> Self {
+        Self { scores: &self.scores[of.clone()], members: &self.members[of] }
+    }
+
     fn pop_front(&mut self) -> Option<(f64, M)> {
         let ((score, scores), (member, members)) =
             (self.scores.split_first()?, self.members.split_first()?);
@@ -231,9 +236,8 @@ impl<M: Member> Iterator for Iter<'_, M> {
             return self.back.pop_front();
         }
         let (leaf, at) = self.tree.root.leaf_at(self.ranks.start);
-        let len = (leaf.len() - at).min(self.ranks.len());
-        self.front =
-            Run { scores: &leaf.scores()[at..at + len], members: &leaf.members()[at..at + len] };
+        let len = (leaf.scores.len() - at).min(self.ranks.len());
+        self.front = leaf.part(at..at + len);
         self.ranks.start += len;
         self.front.pop_front()
     }
@@ -256,8 +260,7 @@ impl<M: Member> DoubleEndedIterator for Iter<'_, M> {
         let (leaf, last) = self.tree.root.leaf_at(self.ranks.end - 1);
         let len = (last + 1).min(self.ranks.len());
         let first = last + 1 - len;
-        self.back =
-            Run { scores: &leaf.scores()[first..=last], members: &leaf.members()[first..=last] };
+        self.back = leaf.part(first..last + 1);
         self.ranks.end -= len;
         self.back.pop_back()
     }

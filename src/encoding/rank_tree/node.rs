@@ -4,16 +4,19 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use super::{Bound, Member};
+use super::{Bound, Member, Run};
 
 /// Elements of a full leaf, which then takes 1 KiB.
 const LEAF_MAX: usize = 63;
+
+/// Elements of the full first leaf of a tree, which then takes 128 bytes.
+const FIRST_MAX: usize = 7;
 
 /// Children of a full inner node, which then takes 2 KiB.
 const KIDS_MAX: usize = 50;
 
 /// Elements in order. The vectors never outgrow the node, so they have no memory of their own.
-struct Elements<M, const MAX: usize> {
+pub(super) struct Elements<M, const MAX: usize> {
     scores: SmallVec<[f64; MAX]>,
     members: SmallVec<[M; MAX]>,
 }
@@ -63,15 +66,56 @@ impl<M: Member, const MAX: usize> Elements<M, MAX> {
         Self { scores, members }
     }
 
-    fn append(&mut self, right: &Self) {
+    fn append<const RIGHT_MAX: usize>(&mut self, right: &Elements<M, RIGHT_MAX>) {
         debug_assert!(self.len() + right.len() <= MAX);
         self.scores.extend_from_slice(&right.scores);
         self.members.extend_from_slice(&right.members);
     }
-}
 
-/// A leaf.
-pub(super) struct Leaf<M>(Elements<M, LEAF_MAX>);
+    fn all(&self) -> Run<'_, M> {
+        Run { scores: &self.scores, members: &self.members }
+    }
+
+    /// Adds the element where it belongs; a full node gives its upper part away.
+    fn add(&mut self, score: f64, member: M) -> Option<Self> {
+        let at = self.count_before(Bound::Element(score, member.bytes()));
+        if self.len() < MAX {
+            self.insert(at, (score, member));
+            return None;
+        }
+        let middle = split_point(MAX, at);
+        let mut right = self.split_off(middle);
+        if at < middle || middle == 0 {
+            self.insert(at, (score, member));
+        } else {
+            right.insert(at - middle, (score, member));
+        }
+        Some(right)
+    }
+
+    fn find(&self, score: f64, bytes: &[u8]) -> Option<usize> {
+        let at = self.count_before(Bound::Element(score, bytes));
+        let found = at < self.len() && self.scores[at] == score;
+        (found && self.members[at].bytes() == bytes).then_some(at)
+    }
+
+    fn take(&mut self, score: f64, bytes: &[u8], new_score: Option<f64>) -> Taken<M> {
+        let Some(at) = self.find(score, bytes) else { return Taken::Absent };
+        if let Some(new_score) = new_score.filter(|score| self.keeps_place(at, *score)) {
+            self.scores[at] = new_score;
+            return Taken::Changed;
+        }
+        let (_, member) = self.get(at);
+        self.remove(at..at + 1);
+        Taken::Out(member)
+    }
+
+    /// Whether the element at `at` would stay between its neighbours in the node with `score`.
+    fn keeps_place(&self, at: usize, score: f64) -> bool {
+        // Equal scores would have to be told apart by their members; moving does that too.
+        at > 0 && at + 1 < self.len() && self.scores[at - 1] < score && score < self.scores[at + 1]
+    }
+}
 
 /// A node with children, at least one.
 pub(super) struct Inner<M> {
@@ -84,7 +128,9 @@ pub(super) struct Inner<M> {
 
 /// A node; its children are all of the same height.
 pub(super) enum Node<M> {
-    Leaf(Box<Leaf<M>>),
+    /// The root of a tree of few elements.
+    First(Box<Elements<M, FIRST_MAX>>),
+    Leaf(Box<Elements<M, LEAF_MAX>>),
     Inner(Box<Inner<M>>),
 }
 
@@ -101,71 +147,6 @@ pub(super) enum Taken<M> {
 /// Where a full node of `len` parts splits to take another one at `at`.
 fn split_point(len: usize, at: usize) -> usize {
     if at == 0 || at == len { at } else { len / 2 }
-}
-
-impl<M: Member> Leaf<M> {
-    #[inline]
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    #[inline]
-    pub(super) fn get(&self, at: usize) -> (f64, M) {
-        self.0.get(at)
-    }
-
-    #[inline]
-    pub(super) fn scores(&self) -> &[f64] {
-        &self.0.scores
-    }
-
-    #[inline]
-    pub(super) fn members(&self) -> &[M] {
-        &self.0.members
-    }
-
-    /// Adds the element; a full leaf gives its upper part away.
-    fn insert(&mut self, score: f64, member: M) -> Option<Self> {
-        let at = self.0.count_before(Bound::Element(score, member.bytes()));
-        if self.len() < LEAF_MAX {
-            self.0.insert(at, (score, member));
-            return None;
-        }
-        let middle = split_point(LEAF_MAX, at);
-        let mut right = Self(self.0.split_off(middle));
-        if at < middle || middle == 0 {
-            self.0.insert(at, (score, member));
-        } else {
-            right.0.insert(at - middle, (score, member));
-        }
-        Some(right)
-    }
-
-    fn find(&self, score: f64, bytes: &[u8]) -> Option<usize> {
-        let at = self.0.count_before(Bound::Element(score, bytes));
-        let found = at < self.len() && self.scores()[at] == score;
-        (found && self.members()[at].bytes() == bytes).then_some(at)
-    }
-
-    fn take(&mut self, score: f64, bytes: &[u8], new_score: Option<f64>) -> Taken<M> {
-        let Some(at) = self.find(score, bytes) else { return Taken::Absent };
-        if let Some(new_score) = new_score.filter(|score| self.keeps_place(at, *score)) {
-            self.0.scores[at] = new_score;
-            return Taken::Changed;
-        }
-        let (_, member) = self.get(at);
-        self.0.remove(at..at + 1);
-        Taken::Out(member)
-    }
-
-    /// Whether the element at `at` would stay between its neighbours in the leaf with `score`.
-    fn keeps_place(&self, at: usize, score: f64) -> bool {
-        // Equal scores would have to be told apart by their members; moving does that too.
-        at > 0
-            && at + 1 < self.len()
-            && self.scores()[at - 1] < score
-            && score < self.scores()[at + 1]
-    }
 }
 
 impl<M: Member> Inner<M> {
@@ -295,7 +276,7 @@ impl<M: Member> Inner<M> {
 
 impl<M: Member> Node<M> {
     pub(super) fn empty() -> Self {
-        Self::Leaf(Box::new(Leaf(Elements::new())))
+        Self::First(Box::new(Elements::new()))
     }
 
     /// A node with two children.
@@ -309,6 +290,7 @@ impl<M: Member> Node<M> {
     /// How many parts the node has: elements or children.
     fn width(&self) -> usize {
         match self {
+            Self::First(first) => first.len(),
             Self::Leaf(leaf) => leaf.len(),
             Self::Inner(inner) => inner.kids.len(),
         }
@@ -316,6 +298,7 @@ impl<M: Member> Node<M> {
 
     fn width_max(&self) -> usize {
         match self {
+            Self::First(_) => FIRST_MAX,
             Self::Leaf(_) => LEAF_MAX,
             Self::Inner(_) => KIDS_MAX,
         }
@@ -328,6 +311,7 @@ impl<M: Member> Node<M> {
     /// How many elements are in the node and below it.
     fn count(&self) -> usize {
         match self {
+            Self::First(first) => first.len(),
             Self::Leaf(leaf) => leaf.len(),
             Self::Inner(inner) => inner.counts.iter().sum(),
         }
@@ -335,6 +319,7 @@ impl<M: Member> Node<M> {
 
     fn first(&self) -> (f64, M) {
         match self {
+            Self::First(first) => first.get(0),
             Self::Leaf(leaf) => leaf.get(0),
             Self::Inner(inner) => inner.firsts.get(0),
         }
@@ -343,7 +328,18 @@ impl<M: Member> Node<M> {
     /// Adds an element; a node that splits returns its upper part.
     pub(super) fn insert(&mut self, score: f64, member: M) -> Option<Self> {
         match self {
-            Self::Leaf(leaf) => leaf.insert(score, member).map(|right| Self::Leaf(Box::new(right))),
+            Self::First(first) if first.len() < FIRST_MAX => {
+                let at = first.count_before(Bound::Element(score, member.bytes()));
+                first.insert(at, (score, member));
+                None
+            }
+            Self::First(first) => {
+                let mut leaf = Box::new(Elements::new());
+                leaf.append(first);
+                *self = Self::Leaf(leaf);
+                self.insert(score, member)
+            }
+            Self::Leaf(leaf) => leaf.add(score, member).map(|right| Self::Leaf(Box::new(right))),
             Self::Inner(inner) => {
                 inner.insert(score, member).map(|right| Self::Inner(Box::new(right)))
             }
@@ -355,13 +351,15 @@ impl<M: Member> Node<M> {
         match self {
             Self::Inner(inner) => inner.take(score, bytes, new_score),
             Self::Leaf(leaf) => leaf.take(score, bytes, new_score),
+            Self::First(first) => first.take(score, bytes, new_score),
         }
     }
 
     /// Removes the elements of those ranks, which are there and not none.
     pub(super) fn remove_range(&mut self, ranks: Range<usize>) {
         match self {
-            Self::Leaf(leaf) => leaf.0.remove(ranks),
+            Self::First(first) => first.remove(ranks),
+            Self::Leaf(leaf) => leaf.remove(ranks),
             Self::Inner(inner) => inner.remove_range(ranks),
         }
     }
@@ -370,7 +368,8 @@ impl<M: Member> Node<M> {
         let (mut node, mut before) = (self, 0);
         loop {
             match node {
-                Self::Leaf(leaf) => return before + leaf.0.count_before(bound),
+                Self::First(first) => return before + first.count_before(bound),
+                Self::Leaf(leaf) => return before + leaf.count_before(bound),
                 Self::Inner(inner) => {
                     let at = inner.kid_of(bound);
                     before += inner.counts[..at].iter().sum::<usize>();
@@ -381,11 +380,12 @@ impl<M: Member> Node<M> {
     }
 
     /// The leaf that holds the element of that rank, which is there, and its index within.
-    pub(super) fn leaf_at(&self, mut rank: usize) -> (&Leaf<M>, usize) {
+    pub(super) fn leaf_at(&self, mut rank: usize) -> (Run<'_, M>, usize) {
         let mut node = self;
         loop {
             match node {
-                Self::Leaf(leaf) => return (leaf, rank),
+                Self::First(first) => return (first.all(), rank),
+                Self::Leaf(leaf) => return (leaf.all(), rank),
                 Self::Inner(inner) => {
                     let mut at = 0;
                     while rank >= inner.counts[at] {
@@ -401,7 +401,7 @@ impl<M: Member> Node<M> {
     /// Puts the parts of `right`, a node of the same height, behind those of this one.
     fn append(&mut self, right: Self) {
         match (self, right) {
-            (Self::Leaf(left), Self::Leaf(right)) => left.0.append(&right.0),
+            (Self::Leaf(left), Self::Leaf(right)) => left.append(&right),
             (Self::Inner(left), Self::Inner(right)) => left.append(*right),
             _ => unreachable!("the children of a node are of the same height"),
         }
@@ -420,7 +420,8 @@ impl<M: Member> Node<M> {
     /// Bytes of memory of the node and what is below it.
     pub(super) fn memory(&self) -> usize {
         match self {
-            Self::Leaf(_) => size_of::<Leaf<M>>(),
+            Self::First(_) => size_of::<Elements<M, FIRST_MAX>>(),
+            Self::Leaf(_) => size_of::<Elements<M, LEAF_MAX>>(),
             Self::Inner(inner) => {
                 size_of::<Inner<M>>() + inner.kids.iter().map(Self::memory).sum::<usize>()
             }
@@ -448,6 +449,7 @@ impl<M: Member> Node<M> {
     #[cfg(test)]
     pub(super) fn leaf_lens(&self, out: &mut Vec<usize>) {
         match self {
+            Self::First(first) => out.push(first.len()),
             Self::Leaf(leaf) => out.push(leaf.len()),
             Self::Inner(inner) => inner.kids.iter().for_each(|kid| kid.leaf_lens(out)),
         }

@@ -161,8 +161,8 @@ impl Volatile {
 
 /// A hash table of thin items. See the module's documentation.
 ///
-/// What every lookup reads lies in the first cache line.
-#[repr(C, align(64))]
+/// What every lookup reads lies in the first 64 bytes.
+#[repr(C)]
 pub struct Table<T: Thin> {
     directory: Vec<Pointer>,
     segments: Vec<Segment<T>>,
@@ -265,8 +265,7 @@ impl<T: Thin> Table<T> {
         self.buckets() * BUCKET_SLOTS
     }
 
-    /// How many buckets there are.
-    pub fn buckets(&self) -> usize {
+    fn buckets(&self) -> usize {
         match &self.segments[..] {
             [only] => only.buckets(),
             all => all.len() * BUCKETS,
@@ -446,11 +445,10 @@ impl<T: Thin> Table<T> {
         segment.insert(hash, home_of(hash), item)
     }
 
-    /// Makes the first segment; that of a part of a keyspace, as `base_bits` says, has full size.
+    /// Makes the first segment, which grows twice before it splits.
     #[cold]
     fn begin(&mut self) {
-        let is_part = self.base_bits > 0;
-        self.segments = vec![if is_part { Segment::full() } else { Segment::first() }];
+        self.segments = Vec::from([Segment::first()]);
         self.metas = Vec::from([Meta::EMPTY]);
         self.directory = Vec::from([Pointer::new(0, 0)]);
     }

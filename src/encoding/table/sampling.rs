@@ -2,16 +2,14 @@
 //!
 //! A bucket is one cache line and names about five items, whose lines are asked for all at once. Every
 //! item is in exactly one bucket and its hash put it there, so a bucket drawn with equal chance shows
-//! every item with equal chance, whatever the items are used for.
+//! every item with equal chance, whatever the items are used for. The few items of a small table are
+//! shown together, so that among few all are compared.
 
 use std::cell::Cell;
 
-use super::segment::BUCKETS;
+use super::segment::{BUCKETS, FIRST_BUCKETS};
 use super::{NEVER, Table, Thin};
 use crate::base::random::Random;
-
-/// A table with so few items shows all of them.
-const FEW: usize = 16;
 
 /// Draws before a table counts as empty; a table that is half full shows something at the first.
 const DRAWS: usize = 16;
@@ -20,8 +18,14 @@ const DRAWS: usize = 16;
 const RARE: usize = 8;
 
 impl<T: Thin> Table<T> {
-    /// Shows the items of a bucket drawn by chance; if only those that have a deadline are `wanted`,
-    /// the others are passed over. Shows nothing where there is nothing.
+    /// Into how many parts the table is divided of which [`Self::sample`] shows one: its buckets, but
+    /// those of a first segment are one.
+    pub fn parts(&self) -> usize {
+        if self.buckets() <= FIRST_BUCKETS { 1 } else { self.buckets() }
+    }
+
+    /// Shows the items of a part drawn by chance; if only `volatile` ones are wanted, those that have a
+    /// deadline, the others are passed over. Shows nothing where there is nothing.
     pub fn sample(&self, volatile: bool, random: &mut Random, mut visit: impl FnMut(T::View<'_>)) {
         let candidates = if volatile { self.volatile_len() } else { self.len };
         if candidates == 0 {
@@ -34,10 +38,7 @@ impl<T: Thin> Table<T> {
                 visit(view);
             }
         };
-        if self.len <= FEW {
-            return self.segments.iter().for_each(|segment| segment.visit_all(&mut show));
-        }
-        if candidates * RARE >= self.len {
+        if self.parts() > 1 && candidates * RARE >= self.len {
             for _ in 0..DRAWS {
                 let draw = random.below(self.buckets() as u64) as usize;
                 self.segments[draw / BUCKETS].visit_bucket(draw % BUCKETS, &mut show);

@@ -3,7 +3,7 @@
 //! ```text
 //! bucket, 64 bytes:  [ 7 tag bytes | meta ] [ slot ] x 7      meta: 7 presence bits, overflow bit
 //! segment, 4 KiB:    60 home buckets in hash order, 4 stash buckets
-//!          1 KiB:    15 and 1, for the only segment of a small table in a value
+//!          1 KiB:    15 and 1, for the only segment of a small table
 //!          256 B:     3 and 1, for its first items
 //! ```
 //!
@@ -19,7 +19,7 @@ use crate::base::bytes;
 /// Buckets of a segment of full size.
 pub(super) const BUCKETS: usize = 64;
 /// Buckets of the first segment of a table.
-const FIRST_BUCKETS: usize = 4;
+pub(super) const FIRST_BUCKETS: usize = 4;
 /// How many times as large a segment becomes that has no room.
 const GROWTH: usize = 4;
 /// Most items of one bucket.

@@ -48,7 +48,7 @@ fn large_collections_of_one_element_take_little() {
     for (kind, body, encoding, bound) in [
         (kind::SET, set, "hashtable", 512),
         (kind::HASH, hash, "hashtable", 512),
-        (kind::ZSET, zset, "skiplist", 1_800),
+        (kind::ZSET, zset, "skiplist", 900),
     ] {
         let (mut source, mut scratch) = (Slice::new(&body, 0), Scratch::default());
         let mut restored = decoder.value(kind, &mut source, &mut scratch).unwrap();
