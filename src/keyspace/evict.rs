@@ -3,11 +3,11 @@
 //! As in Redis (evict.c), the best candidates of several draws are kept in a small pool, and the best of
 //! those goes. A draw takes one shard by chance, and of each database there one bucket: its items are
 //! there because of their hashes, so they are a fair sample that costs one cache line and, all at once,
-//! the heads of its entries. Shards that others hold are passed over: evicting never waits for a lock, and
-//! holds one at a time.
+//! the heads of its entries; a table of few shows all. Shards that others hold are passed over: evicting
+//! never waits for a lock, and holds one at a time.
 
 use super::shard::Removed;
-use super::{AccessPolicy, EntryView, Keyspace, Shard, ShardGuard};
+use super::{AccessPolicy, Db, EntryView, Keyspace, Shard, ShardGuard};
 use crate::base::limits::EVICTION_POOL_LEN;
 use crate::base::random::Random;
 
@@ -97,8 +97,8 @@ impl Default for Evictor {
 /// Keys that were touched after they were drawn are left alone in so many rounds; then anything goes.
 const PICKY_ROUNDS: usize = 4;
 
-/// At each draw the size of the largest table is forgotten by one of so many parts, in case it is gone.
-const PARTS_DECAY: usize = 16;
+/// At each draw the size of the largest table is forgotten by a share of so many, in case it is gone.
+const DECAY: usize = 16;
 
 impl Evictor {
     /// Removes one key into `removed` and has `tell` let others know while the key's shard, whose number
@@ -142,7 +142,7 @@ impl Evictor {
         // An odd step meets every shard, in another order each time, since their number is a power of 2.
         let (start, step) = (self.random.next_u64() as usize, self.random.next_u64() as usize | 1);
         let (mut seen, mut outcome) = (0, Evicted::Nothing);
-        self.parts_max -= self.parts_max.div_ceil(PARTS_DECAY);
+        self.parts_max -= self.parts_max.div_ceil(DECAY);
         // In the second round no shard is passed over because it is small.
         for turn in 0..2 * count {
             let number = start.wrapping_add(turn.wrapping_mul(step)) % count;
@@ -175,7 +175,9 @@ impl Evictor {
         now_ms: i64,
     ) -> usize {
         let hunt = self.last.expect("it is set before any draw");
-        let Some(table) = shard.db(db).filter(|table| !table.is_empty()) else { return 0 };
+        let candidates =
+            |table: &&Db| if hunt.policy.volatile { table.volatile_len() } else { table.len() };
+        let Some(table) = shard.db(db).filter(|table| candidates(table) > 0) else { return 0 };
         let parts = table.parts();
         self.parts_max = parts.max(self.parts_max);
         // A part of a table with few of them would be drawn too often.

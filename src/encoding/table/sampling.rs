@@ -2,14 +2,17 @@
 //!
 //! A bucket is one cache line and names about five items, whose lines are asked for all at once. Every
 //! item is in exactly one bucket and its hash put it there, so a bucket drawn with equal chance shows
-//! every item with equal chance, whatever the items are used for. The few items of a small table are
+//! every item with equal chance, whatever the items are used for. Where there are few items they are
 //! shown together, so that among few all are compared.
 
 use std::cell::Cell;
 
-use super::segment::{BUCKETS, FIRST_BUCKETS};
+use super::segment::BUCKETS;
 use super::{NEVER, Table, Thin};
 use crate::base::random::Random;
+
+/// So few items are shown together.
+const FEW: usize = 16;
 
 /// Draws before a table counts as empty; a table that is half full shows something at the first.
 const DRAWS: usize = 16;
@@ -18,10 +21,10 @@ const DRAWS: usize = 16;
 const RARE: usize = 8;
 
 impl<T: Thin> Table<T> {
-    /// Into how many parts the table is divided of which [`Self::sample`] shows one: its buckets, but
-    /// those of a first segment are one.
+    /// Into how many parts the table is divided of which [`Self::sample`] shows one: its buckets, as
+    /// far as there are items in them.
     pub fn parts(&self) -> usize {
-        if self.buckets() <= FIRST_BUCKETS { 1 } else { self.buckets() }
+        if self.len <= FEW { 1 } else { self.buckets().min(self.len) }
     }
 
     /// Shows the items of a part drawn by chance; if only `volatile` ones are wanted, those that have a
@@ -38,7 +41,10 @@ impl<T: Thin> Table<T> {
                 visit(view);
             }
         };
-        if self.parts() > 1 && candidates * RARE >= self.len {
+        if self.len <= FEW {
+            return self.segments.iter().for_each(|segment| segment.visit_all(&mut show));
+        }
+        if candidates * RARE >= self.len {
             for _ in 0..DRAWS {
                 let draw = random.below(self.buckets() as u64) as usize;
                 self.segments[draw / BUCKETS].visit_bucket(draw % BUCKETS, &mut show);
@@ -49,10 +55,11 @@ impl<T: Thin> Table<T> {
         }
         let count = self.segments.len();
         let start = random.below(count as u64) as usize;
-        for at in (start..count).chain(0..start) {
-            if !volatile || self.metas[at].min_expire < NEVER {
-                self.segments[at].visit_all(&mut show);
-            }
+        let all = (start..count).chain(0..start);
+        // A deadline at the end of time leaves no trace in its segment, so at last all are looked at.
+        let likely = all.clone().filter(|at| !volatile || self.metas[*at].min_expire < NEVER);
+        for at in likely.chain(all) {
+            self.segments[at].visit_all(&mut show);
             if shown.get() {
                 return;
             }
@@ -64,6 +71,7 @@ impl<T: Thin> Table<T> {
 mod tests {
     use super::super::tests::{Item, filled};
     use super::*;
+    use crate::base::hash::KeyHasher;
 
     #[test]
     fn every_item_is_drawn_about_as_often() {
@@ -94,5 +102,29 @@ mod tests {
             assert!(seen > 0);
         }
         assert_eq!(drawn.len(), 2);
+    }
+
+    #[test]
+    fn a_deadline_at_the_end_of_time_is_found() {
+        for count in [10, 3000] {
+            let table = filled(count, |n| (n == 7).then_some(i64::MAX));
+            let mut seen = 0;
+            table.sample(true, &mut Random::seeded(5), |_| seen += 1);
+            assert_eq!(seen, 1, "of {count}");
+        }
+    }
+
+    #[test]
+    fn tables_that_were_large_have_no_more_parts_than_items() {
+        let (hasher, mut table) = (KeyHasher::seeded(1), filled(300, |_| None));
+        assert_eq!(table.parts(), BUCKETS);
+        let mut random = Random::seeded(6);
+        while table.len() > FEW {
+            assert_eq!(table.parts(), BUCKETS.min(table.len()));
+            table.take_random(&mut random, &hasher);
+        }
+        let mut seen = 0;
+        table.sample(false, &mut random, |_| seen += 1);
+        assert_eq!((table.parts(), seen), (1, FEW));
     }
 }

@@ -19,7 +19,7 @@ use crate::base::bytes;
 /// Buckets of a segment of full size.
 pub(super) const BUCKETS: usize = 64;
 /// Buckets of the first segment of a table.
-pub(super) const FIRST_BUCKETS: usize = 4;
+const FIRST_BUCKETS: usize = 4;
 /// How many times as large a segment becomes that has no room.
 const GROWTH: usize = 4;
 /// Most items of one bucket.
