@@ -59,14 +59,13 @@ impl Stats {
 
 /// One shard of the keyspace.
 ///
-/// What every read of a key in database 0 needs lies in two cache lines side by side: that of the lock
+/// What a command on a key in database 0 needs lies in two cache lines side by side: that of the lock
 /// and the counts, and the first one of the table.
 #[repr(C)]
 pub struct Shard {
     pub(super) stats: Stats,
-    shard_bits: u32,
-    /// How many clients mind changes of every key; each stands in `minded` too, under [`EVERY`].
-    every: u32,
+    /// How many hashes there are in `minded`.
+    minded_len: usize,
     /// The table of database 0, which most users never leave.
     first: Db,
     /// Those of databases 1 and up to the highest that was ever used, where they were.
@@ -74,6 +73,9 @@ pub struct Shard {
     /// How many clients mind changes of keys of a hash, in any database: wait for them, watch or track
     /// them.
     minded: HashMap<u64, u32>,
+    /// How many clients mind changes of every key; each stands in `minded` too, under [`EVERY`].
+    every: u32,
+    shard_bits: u32,
     pub(super) random: Random,
     /// Where the weights of a database's entries are added up, if they are.
     tallies: Vec<Option<Arc<AtomicI64>>>,
@@ -87,11 +89,12 @@ impl Shard {
     pub(super) fn new(shard_bits: u32, seed: u64) -> Self {
         Self {
             stats: Stats::default(),
-            shard_bits,
-            every: 0,
+            minded_len: 0,
             first: Db::new(shard_bits),
             others: Vec::new(),
             minded: HashMap::new(),
+            every: 0,
+            shard_bits,
             random: Random::seeded(seed),
             tallies: Vec::new(),
         }
@@ -100,6 +103,7 @@ impl Shard {
     /// One more client minds changes of a key of `hash`.
     pub fn mind(&mut self, hash: u64) {
         *self.minded.entry(hash).or_default() += 1;
+        self.minded_len = self.minded.len();
     }
 
     /// One client less minds changes of a key of `hash`.
@@ -108,6 +112,7 @@ impl Shard {
             *count -= 1;
             if *count == 0 {
                 self.minded.remove(&hash);
+                self.minded_len = self.minded.len();
             }
         }
     }
@@ -115,7 +120,7 @@ impl Shard {
     /// Whether a client minds changes of a key of `hash`.
     #[inline]
     pub fn is_minded(&self, hash: u64) -> bool {
-        !self.minded.is_empty() && (self.every > 0 || self.minded.contains_key(&hash))
+        self.minded_len > 0 && (self.every > 0 || self.minded.contains_key(&hash))
     }
 
     /// One more client minds changes of every key.
@@ -132,7 +137,7 @@ impl Shard {
 
     /// Whether clients mind changes of any key.
     pub fn minds_any(&self) -> bool {
-        !self.minded.is_empty()
+        self.minded_len > 0
     }
 
     /// What was counted.
