@@ -175,9 +175,8 @@ impl Evictor {
         now_ms: i64,
     ) -> usize {
         let hunt = self.last.expect("it is set before any draw");
-        let candidates =
-            |table: &&Db| if hunt.policy.volatile { table.volatile_len() } else { table.len() };
-        let Some(table) = shard.db(db).filter(|table| candidates(table) > 0) else { return 0 };
+        let has_candidates = |table: &&Db| table.candidates(hunt.policy.volatile) > 0;
+        let Some(table) = shard.db(db).filter(has_candidates) else { return 0 };
         let parts = table.parts();
         self.parts_max = parts.max(self.parts_max);
         // A part of a table with few of them would be drawn too often.

@@ -179,7 +179,7 @@ impl Shard {
                 if other >= self.others.len() {
                     self.others.resize_with(db, || None);
                 }
-                let fresh = || Box::new(fresh(self.shard_bits, tally(&self.tallies, db)));
+                let fresh = || Box::new(fresh(self.shard_bits, &self.tallies, db));
                 self.others[other].get_or_insert_with(fresh)
             }
         };
@@ -230,7 +230,7 @@ impl Shard {
     pub(super) fn take_db(&mut self, db: usize) -> Option<Db> {
         let mut taken = match db.checked_sub(1) {
             None => {
-                let fresh = fresh(self.shard_bits, tally(&self.tallies, db));
+                let fresh = fresh(self.shard_bits, &self.tallies, db);
                 std::mem::replace(&mut self.first, fresh)
             }
             Some(other) => *self.others.get_mut(other)?.take()?,
@@ -297,10 +297,10 @@ impl Shard {
     }
 }
 
-/// An empty table.
-fn fresh(shard_bits: u32, tally: Option<Arc<AtomicI64>>) -> Db {
+/// An empty table for database `db`.
+fn fresh(shard_bits: u32, tallies: &[Option<Arc<AtomicI64>>], db: usize) -> Db {
     let mut table = Db::new(shard_bits);
-    table.set_tally(tally);
+    table.set_tally(tally(tallies, db));
     table
 }
 

@@ -3,6 +3,8 @@
 use std::ops::Index;
 use std::sync::Arc;
 
+use super::wire::head_len;
+
 /// Where one argument lies: bytes of the read buffer, or a whole big buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArgRange {
@@ -138,17 +140,6 @@ impl<'a> Argv<'a> {
         let argv = *self;
         (0..argv.len()).map(move |i| argv.arg(i))
     }
-}
-
-/// Bytes of `$len\r\n`.
-#[inline]
-fn head_len(len: usize) -> usize {
-    let digits = match len {
-        0..=9 => 1,
-        10..=99 => 2,
-        _ => len.ilog10() as usize + 1,
-    };
-    3 + digits
 }
 
 impl Index<usize> for Argv<'_> {

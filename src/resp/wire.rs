@@ -23,6 +23,17 @@ pub fn write_head(out: &mut Vec<u8>, kind: u8, value: i64) {
     }
 }
 
+/// How many bytes [`write_head`] appends for a length.
+#[inline]
+pub(super) fn head_len(len: usize) -> usize {
+    let digits = match len {
+        0..=9 => 1,
+        10..=99 => 2,
+        _ => len.ilog10() as usize + 1,
+    };
+    3 + digits
+}
+
 /// Appends a bulk string.
 #[inline]
 pub fn write_bulk(out: &mut Vec<u8>, value: &[u8]) {
@@ -43,6 +54,9 @@ mod tests {
             let mut out = Vec::new();
             write_head(&mut out, b':', value);
             assert_eq!(String::from_utf8_lossy(&out), format!(":{value}\r\n"));
+            if let Ok(len) = usize::try_from(value) {
+                assert_eq!(head_len(len), out.len());
+            }
         }
     }
 

@@ -328,16 +328,16 @@ impl<M: Member> Node<M> {
     /// Adds an element; a node that splits returns its upper part.
     pub(super) fn insert(&mut self, score: f64, member: M) -> Option<Self> {
         match self {
-            Self::First(first) if first.len() < FIRST_MAX => {
-                let at = first.count_before(Bound::Element(score, member.bytes()));
-                first.insert(at, (score, member));
-                None
-            }
-            Self::First(first) => {
+            Self::First(first) if first.len() == FIRST_MAX => {
                 let mut leaf = Box::new(Elements::new());
                 leaf.append(first);
                 *self = Self::Leaf(leaf);
                 self.insert(score, member)
+            }
+            Self::First(first) => {
+                let split = first.add(score, member);
+                debug_assert!(split.is_none(), "there was room");
+                None
             }
             Self::Leaf(leaf) => leaf.add(score, member).map(|right| Self::Leaf(Box::new(right))),
             Self::Inner(inner) => {

@@ -27,10 +27,15 @@ impl<T: Thin> Table<T> {
         if self.len <= FEW { 1 } else { self.buckets().min(self.len) }
     }
 
+    /// How many items [`Self::sample`] can show.
+    pub fn candidates(&self, volatile: bool) -> usize {
+        if volatile { self.volatile_len() } else { self.len }
+    }
+
     /// Shows the items of a part drawn by chance; if only `volatile` ones are wanted, those that have a
     /// deadline, the others are passed over. Shows nothing where there is nothing.
     pub fn sample(&self, volatile: bool, random: &mut Random, mut visit: impl FnMut(T::View<'_>)) {
-        let candidates = if volatile { self.volatile_len() } else { self.len };
+        let candidates = self.candidates(volatile);
         if candidates == 0 {
             return;
         }

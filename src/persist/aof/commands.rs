@@ -16,7 +16,7 @@ use crate::encoding::End;
 use crate::encoding::field::FieldView;
 use crate::encoding::quicklist::{NodeView, Quicklist};
 use crate::keyspace::EntryView;
-use crate::persist::unit::Unit;
+use crate::resp::{write_bulk, write_head};
 use crate::value::stream::{
     Group, ID_LEN_MAX, Idempotence, IdempotenceLimits, Pending, Stream, StreamId,
 };
@@ -270,7 +270,6 @@ fn push_field_deadline(out: &mut Vec<u8>, key: &[u8], field: &[u8], at_ms: i64) 
 
 /// Writes a command.
 pub fn push(out: &mut Vec<u8>, argv: &[&[u8]]) {
-    let mut unit = Unit::default();
-    unit.push(0, argv.iter().copied());
-    out.extend_from_slice(unit.body());
+    write_head(out, b'*', argv.len() as i64);
+    argv.iter().for_each(|arg| write_bulk(out, arg));
 }

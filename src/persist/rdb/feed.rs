@@ -30,7 +30,8 @@ pub struct Feed<'p, R> {
 }
 
 impl<'p, R: Read> Feed<'p, R> {
-    /// Reads `input` through a window of `window_len` bytes, and shows in `progress` how far it got.
+    /// Reads `input` through a window of `window_len` bytes, no fewer than the longest array that is
+    /// asked for, and shows in `progress` how far it got.
     pub fn new(input: R, window_len: usize, progress: &'p AtomicU64) -> Self {
         Self {
             input,
