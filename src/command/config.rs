@@ -68,24 +68,24 @@ fn set(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<Flow, CmdError> {
     let is_local = ctx.client.handle.peer.is_local();
     let caller = Caller { is_local, is_loading: ctx.server.loading.is_active() };
     let changed = ctx.server.reconfigure(|config| config.set_by(&pairs, caller));
-    let switches_off = changed.map_err(|error| match error {
+    let ends_log = changed.map_err(|error| match error {
         SetError::Loading => CmdError::Loading,
         error => CmdError::Config(error),
     })?;
     // The table of cached keys may have to become smaller.
     ctx.effects.audience |= gate::TRACKING;
-    if !switches_off {
+    if !ends_log {
         ctx.out.ok();
         return Ok(Flow::Done);
     }
     if ctx.inside {
         // It takes the shards that are held here.
-        apart(&ctx.server.arc(), "appending", |server| server.switch_appending_off());
+        apart(&ctx.server.arc(), "appending", |server| server.end_log());
         ctx.out.ok();
         return Ok(Flow::Done);
     }
     Ok(Flow::Background(Background::on_thread("appending", |server| {
-        server.switch_appending_off();
+        server.end_log();
         Ok(())
     })))
 }

@@ -5,7 +5,11 @@
 //! waiting --the base is whole--> on: base and increment are named by the manifest
 //! on --BGREWRITEAOF--> the log goes on in the next increment, from the instant of the new base on;
 //!                      when that is whole, what it contains becomes history and is deleted
+//! waiting or on --CONFIG SET appendonly no--> off, and the log is ended: it goes to disk
 //! ```
+//!
+//! A rewrite, of which there is one at a time, begins behind the end of a log before it; so there is
+//! never more than one writer that takes from the log.
 //!
 //! The manifest names whole files only, so that whenever the process ends the data is there.
 
@@ -15,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::{Purpose, SaveFailure, Server};
 use crate::config::Config;
@@ -38,6 +42,8 @@ const RETRY_MAX: Duration = Duration::from_secs(3600);
 #[derive(Default)]
 pub struct Appending {
     state: Mutex<State>,
+    /// Wakes who waits for the end of the log.
+    ended: Condvar,
 }
 
 #[derive(Default)]
@@ -47,7 +53,9 @@ struct State {
     epoch: u64,
     directory: Option<Directory>,
     manifest: Manifest,
+    /// Of the writer, which goes on until the log has ended.
     syncer: Option<Syncer>,
+    ending: Ending,
     /// Whether a rewrite waits for a save to end.
     scheduled: bool,
     rewrites: u64,
@@ -63,6 +71,16 @@ enum Phase {
     Off,
     Waiting,
     On,
+}
+
+/// How far the end of a log is that was switched off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Ending {
+    /// There is nothing to end.
+    #[default]
+    Over,
+    Due,
+    UnderWay,
 }
 
 /// What INFO says of the append-only file.
@@ -227,46 +245,58 @@ impl Server {
         Ok(())
     }
 
-    /// Whether the append-only file is switched on, or about to be.
-    pub fn is_appending(&self) -> bool {
-        self.appending.state.lock().phase != Phase::Off
-    }
-
     /// Whether the append-only file is switched on, but not whole yet.
     pub fn is_appending_first(&self) -> bool {
         self.appending.state.lock().phase == Phase::Waiting
     }
 
-    /// Switches the append-only file off, if the configuration still says so; what is in the log goes
-    /// to disk. Takes every shard, so nobody may call it who holds one, or the configuration.
-    pub fn switch_appending_off(&self) {
-        if self.config.read().flag("appendonly") {
-            return;
+    /// Switches the append-only file off; whether its log is to be ended then by [`Self::end_log`].
+    pub fn switch_appending_off(&self) -> bool {
+        let mut state = self.appending.state.lock();
+        if state.phase == Phase::Off {
+            return false;
         }
         if self.saving.cancel(Purpose::Rewrite) {
             tracing::info!("Killing running AOF rewrite child: {}", std::process::id());
         }
+        if state.phase == Phase::Waiting {
+            // What cannot be removed is emptied by the next one.
+            let _ = fs::remove_file(state.directory().temporary_increment());
+        }
+        (state.phase, state.scheduled) = (Phase::Off, false);
+        if state.ending == Ending::Over {
+            state.ending = Ending::Due;
+        }
+        true
+    }
+
+    /// Ends the log of an append-only file that was switched off: what is in it goes to disk. Waits if
+    /// somebody else is about it. Takes every shard, so nobody may call it who holds one.
+    pub fn end_log(&self) {
         let mut state = self.appending.state.lock();
-        let before = state.phase;
-        state.phase = Phase::Off;
-        state.scheduled = false;
+        while state.ending == Ending::UnderWay {
+            self.appending.ended.wait(&mut state);
+        }
+        if state.ending == Ending::Over {
+            return;
+        }
+        state.ending = Ending::UnderWay;
         let syncer = state.syncer.take();
         // Who holds shards may ask for the state.
         drop(state);
         self.stop_writing();
         drop(syncer);
-        if before == Phase::Waiting {
-            let _ = fs::remove_file(self.appending.state.lock().directory().temporary_increment());
-        }
+        self.appending.state.lock().ending = Ending::Over;
+        self.appending.ended.notify_all();
     }
 
-    /// Ends the log and writes what is in it to disk. Replies wait for that until the end.
+    /// Has nothing appended any more and writes what was to disk. Replies wait for that until the end.
     fn stop_writing(&self) {
         let access = Access::take(&self.keyspace, LockSet::All);
         self.propagation.stop();
         drop(access);
         if let Some(writer) = self.propagation.writer()
-            && let Err(error) = writer.finish()
+            && let Err(error) = writer.close()
         {
             tracing::warn!("The last of the append-only file was not written: {error}");
         }
@@ -316,7 +346,8 @@ impl Server {
         }
         directory.delete_pieces(&history);
         let mut state = self.appending.state.lock();
-        if state.manifest.history().len() == history.len() {
+        let is_same = state.directory.as_ref() == Some(&directory);
+        if is_same && state.manifest.history() == history {
             state.manifest.forget_history();
             if let Err(error) = directory.store(&state.manifest) {
                 tracing::warn!("Old pieces of the AOF are named still: {error}");
@@ -413,6 +444,7 @@ impl Server {
     }
 
     fn rewrite(&self, progress: &Arc<Progress>) -> Result<(), SaveError> {
+        self.end_log();
         let situation = self.appending.state.lock().situation();
         if self.config.read().flag("no-appendfsync-on-rewrite")
             && let Some(writer) = self.propagation.writer()
@@ -433,6 +465,9 @@ impl Server {
     ) -> Result<(), SaveError> {
         let directory = {
             let mut state = self.appending.state.lock();
+            if state.situation() != situation {
+                return Err(SaveError::Cancelled);
+            }
             let mut next = state.manifest.clone();
             let directory = state.directory().clone();
             let path = directory.path(&next.begin_increment(directory.filename()));
@@ -476,6 +511,11 @@ impl Server {
         });
         if adopted.is_err() {
             self.stop_writing();
+            let state = self.appending.state.lock();
+            if state.situation() != situation {
+                // Another one's may be there, which its rewrite makes again.
+                let _ = fs::remove_file(&path);
+            }
         }
         adopted
     }
@@ -487,7 +527,14 @@ impl Server {
     ) -> Result<(), SaveError> {
         let directory = self.append_directory()?;
         directory.create().map_err(std::io::Error::other)?;
-        self.appending.state.lock().manifest = directory.load().map_err(std::io::Error::other)?;
+        {
+            let mut state = self.appending.state.lock();
+            if state.situation() != situation {
+                return Err(SaveError::Cancelled);
+            }
+            state.manifest = directory.load().map_err(std::io::Error::other)?;
+            state.directory = Some(directory.clone());
+        }
         let base = self.write_base(&directory, progress, || ())?;
         self.adopt(&directory, base, situation, None)
     }
@@ -521,8 +568,13 @@ impl Server {
             }
             None => next.retire_increments(usize::from(phase == Phase::On)),
         }
-        file::sync_directory(&path)?;
-        directory.store(&next).map_err(std::io::Error::other)?;
+        let stored = file::sync_directory(&path)
+            .and_then(|()| directory.store(&next).map_err(std::io::Error::other));
+        if let Err(error) = stored {
+            // It may be there all the same, and what it names is not to be written to again.
+            state.manifest.skip_names_of(&next);
+            return Err(error.into());
+        }
         state.manifest = next;
         if phase == Phase::Waiting {
             (state.phase, state.syncer) = (Phase::On, syncer);

@@ -132,7 +132,7 @@ impl Server {
     }
 
     /// Changes the configuration by `change` and carries out what follows; all or nothing. Returns
-    /// whether the append-only file is to be switched off, which nobody may do who holds a shard.
+    /// whether a log is to be ended, which nobody may do who holds a shard.
     pub fn reconfigure(
         &self,
         change: impl FnOnce(&mut Config) -> Result<Vec<Effect>, SetError>,
@@ -178,7 +178,7 @@ impl Server {
                 "Unable to turn on AOF. Check server logs.",
             ));
         }
-        Ok(!wanted && self.is_appending())
+        Ok(!wanted && self.switch_appending_off())
     }
 
     fn carry_out(

@@ -321,6 +321,58 @@ fn switching_quickly_ends_switched_on() {
     }
 }
 
+/// Clients that switch it off and on at the same time, while others write, end neither the process nor
+/// its log.
+#[test]
+fn switching_by_several_clients_ends_switched_on() {
+    let args = [
+        "--enable-debug-command",
+        "yes",
+        "--appendonly",
+        "yes",
+        "--appendfsync",
+        "always",
+        "--threads",
+        "2",
+    ];
+    let server = Server::start(&args);
+    run(&mut server.connect(), "DEBUG POPULATE 500");
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (server, is_over) = (&server, &is_over);
+        for client in 0..WRITERS {
+            scope.spawn(move || {
+                let mut conn = server.connect();
+                while !is_over.load(Ordering::Relaxed) {
+                    run(&mut conn, &format!("INCR {client}"));
+                }
+            });
+        }
+        for _ in 0..4 {
+            scope.spawn(move || {
+                let mut conn = server.connect();
+                while !is_over.load(Ordering::Relaxed) {
+                    match fastrand::u8(..4) {
+                        0 => drop(conn.call(&["BGREWRITEAOF"])),
+                        1 => drop(run(&mut conn, "CONFIG SET appendonly no")),
+                        _ => drop(run(&mut conn, "CONFIG SET appendonly yes")),
+                    }
+                }
+            });
+        }
+        let end = Instant::now() + Duration::from_secs(u64::from(rounds(20).min(60)) / 10);
+        wait_for(DEADLINE, || Instant::now() >= end);
+        is_over.store(true, Ordering::Relaxed);
+    });
+    let mut conn = server.connect();
+    run(&mut conn, "CONFIG SET appendonly yes");
+    wait_rewritten(&mut conn);
+    run(&mut conn, "SET afterwards 1");
+    assert!(text(run(&mut conn, "INFO persistence")).contains("aof_enabled:1\r\n"));
+    let again = Server::start_on(server.dir(), &args);
+    assert_eq!(digest(&mut again.connect()), digest(&mut conn));
+}
+
 /// The last increment of a server that wrote `count` units, and the digest after each.
 fn appended(count: usize) -> (Server, PathBuf, Vec<(u64, String)>) {
     let args = ["--enable-debug-command", "yes", "--appendonly", "yes", "--appendfsync", "always"];

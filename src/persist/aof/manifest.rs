@@ -181,6 +181,12 @@ impl Manifest {
         std::mem::take(&mut self.history)
     }
 
+    /// Gives out no names that `other` gave out.
+    pub fn skip_names_of(&mut self, other: &Self) {
+        self.base_seq = self.base_seq.max(other.base_seq);
+        self.incr_seq = self.incr_seq.max(other.incr_seq);
+    }
+
     /// Takes a file that is no part of a manifest yet as the first base.
     pub fn adopt_base(&mut self, name: &OsStr) {
         self.base = Some(Piece { name: name.to_owned(), seq: 1 });

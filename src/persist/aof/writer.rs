@@ -84,7 +84,10 @@ struct Inner {
     write_error: Option<WriteError>,
     sync_error: Option<String>,
     last_error_line: Option<Instant>,
+    /// Whether the thread is to end.
     is_stopped: bool,
+    /// Whether the log is left to another writer.
+    is_closed: bool,
 }
 
 struct WriteError {
@@ -122,6 +125,7 @@ impl Writer {
             sync_error: None,
             last_error_line: None,
             is_stopped: false,
+            is_closed: false,
         };
         Self {
             log,
@@ -185,16 +189,30 @@ impl Writer {
         }
     }
 
-    /// Writes and syncs everything, whatever the policy is: for the end, or a change to `no`.
+    /// Writes and syncs everything, whatever the policy is.
     pub fn finish(&self) -> io::Result<()> {
+        self.finish_with(&mut self.inner.lock())
+    }
+
+    /// [`Self::finish`], and takes nothing from the log from then on, so that another writer may.
+    pub fn close(&self) -> io::Result<()> {
         let mut inner = self.inner.lock();
+        let finished = self.finish_with(&mut inner);
+        inner.is_closed = true;
+        finished
+    }
+
+    fn finish_with(&self, inner: &mut Inner) -> io::Result<()> {
+        if inner.is_closed {
+            return Ok(());
+        }
         let target = self.log.end();
-        self.sync_retired(&mut inner)?;
-        self.advance(&mut inner, target);
+        self.sync_retired(inner)?;
+        self.advance(inner, target);
         let error = inner.write_error.as_ref().map(|error| error.text.clone());
         match error.or_else(|| inner.sync_error.clone()) {
             Some(text) if self.written() < target => Err(io::Error::other(text)),
-            _ => self.sync_in_place(&mut inner),
+            _ => self.sync_in_place(inner),
         }
     }
 
@@ -301,6 +319,9 @@ impl Writer {
 
     /// Whether a write may be tried now; notes the time if it is put off.
     fn may_write(&self, inner: &mut Inner) -> bool {
+        if inner.is_closed {
+            return false;
+        }
         if inner.effective() == Policy::Always {
             return true;
         }

@@ -183,6 +183,28 @@ fn no_never_syncs_but_at_the_end() {
     assert_eq!((bench.writer.durable(), bench.disk.platter.lock().synced as u64), (end, end));
 }
 
+/// Who still knows a writer whose log goes on in another one's file takes nothing from that one.
+#[test]
+fn a_closed_writer_leaves_the_log_to_the_next() {
+    for policy in [Policy::Always, Policy::EverySecond, Policy::No] {
+        let bench = Bench::new(policy);
+        bench.append("SET a 1");
+        bench.writer.close().unwrap();
+        let next = Arc::new(Disk::default());
+        let file: Arc<dyn Storage> = Arc::clone(&next) as _;
+        let options = Options { policy, ..Options::default() };
+        let writer = Writer::new(Arc::clone(&bench.log), file, 0, options);
+        let end = bench.append("SET a 2");
+        bench.writer.commit(end);
+        bench.writer.flush();
+        bench.tick();
+        bench.writer.close().unwrap();
+        writer.finish().unwrap();
+        assert_eq!(words(&bench.disk), "SET a 1", "{policy:?}");
+        assert_eq!(words(&next), "SET a 2", "{policy:?}");
+    }
+}
+
 #[test]
 fn always_syncs_before_commit_returns() {
     let bench = Bench::new(Policy::Always);
