@@ -232,10 +232,10 @@ impl Server {
             return Ok(());
         }
         directory.create()?;
-        state.manifest = directory.load()?;
+        let manifest = directory.load()?;
         let path = directory.temporary_increment();
         at("Can't make", &path, fs::File::create(&path))?;
-        state.directory = Some(directory);
+        (state.directory, state.manifest) = (Some(directory), manifest);
         (state.phase, state.epoch) = (Phase::Waiting, state.epoch + 1);
         drop(state);
         // What is being written at the moment is waited for.
@@ -392,7 +392,7 @@ impl Server {
                     state.failures += u32::from(!matches!(error, SaveError::Cancelled));
                     tracing::warn!("Background AOF rewrite terminated with error: {error}");
                     // An append-only file that has no base yet gets another chance.
-                    state.scheduled = state.phase == Phase::Waiting;
+                    state.scheduled |= state.phase == Phase::Waiting;
                 }
             }
             drop(state);
@@ -403,6 +403,9 @@ impl Server {
         };
         let spawned = std::thread::Builder::new().name("rewrite".to_owned()).spawn(work);
         spawned.map(|_| true).map_err(|error| {
+            let mut state = self.appending.state.lock();
+            state.scheduled |= state.phase == Phase::Waiting;
+            drop(state);
             self.saving.end();
             SaveFailure::Failed(error.to_string())
         })

@@ -84,25 +84,28 @@ impl Manifest {
                 BadManifest { line: Some((at + 1, text)), problem }
             })?;
         }
+        manifest.count_on();
         Ok(manifest)
+    }
+
+    /// Gives out no name of a piece that is there. History does not say of which type it was.
+    fn count_on(&mut self) {
+        let largest = |pieces: &[Piece]| pieces.iter().map(|piece| piece.seq).max().unwrap_or(0);
+        let history = largest(&self.history);
+        self.base_seq = self.base.as_ref().map_or(0, |piece| piece.seq).max(history);
+        self.incr_seq = largest(&self.increments).max(history);
     }
 
     fn add_line(&mut self, line: &[u8]) -> Result<(), &'static str> {
         let (kind, piece) = parse_line(line)?;
         match kind {
             b'b' if self.base.is_some() => return Err("Found duplicate base file information"),
-            b'b' => {
-                self.base_seq = piece.seq;
-                self.base = Some(piece);
-            }
+            b'b' => self.base = Some(piece),
             b'h' => self.history.push(piece),
-            b'i' if piece.seq <= self.incr_seq => {
+            b'i' if self.increments.last().is_some_and(|last| piece.seq <= last.seq) => {
                 return Err("Found a non-monotonic sequence number");
             }
-            b'i' => {
-                self.incr_seq = piece.seq;
-                self.increments.push(piece);
-            }
+            b'i' => self.increments.push(piece),
             _ => return Err("Unknown AOF file type"),
         }
         Ok(())
@@ -250,6 +253,16 @@ mod tests {
         let later = "# written by another\nFILE x SEQ 7 TYPE incr startoffset 5 color red\n";
         let manifest = Manifest::parse(later.as_bytes()).unwrap();
         assert_eq!(manifest.to_bytes(), b"file x seq 7 type i\n");
+    }
+
+    #[test]
+    fn names_in_the_history_are_not_given_out_again() {
+        let text = "file a.2.base.rdb seq 2 type b\nfile a.3.incr.aof seq 3 type h\n";
+        let mut manifest = Manifest::parse(text.as_bytes()).unwrap();
+        assert_eq!(manifest.begin_increment("a").as_bytes(), b"a.4.incr.aof");
+        let text = "file a.5.base.rdb seq 5 type h\nfile a.1.incr.aof seq 1 type i\n";
+        let mut manifest = Manifest::parse(text.as_bytes()).unwrap();
+        assert_eq!(manifest.begin_base("a", true).as_bytes(), b"a.6.base.rdb");
     }
 
     #[test]
